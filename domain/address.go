@@ -1,0 +1,95 @@
+package domain
+
+import (
+	"cmp"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Address is a PCI address, of a device as the guest sees it or of a virtual
+// function on the host. The zero Address is 0000:00:00.0. In a domain document
+// Bus is libvirt's number of a controller; the guest's own numbering of the
+// buses below it may differ.
+type Address struct {
+	Domain   uint16
+	Bus      uint8
+	Slot     uint8 // 0 to 0x1f
+	Function uint8 // 0 to 7
+}
+
+// ParseAddress reads an address as lspci and sysfs write it: 0000:00:08.0, in
+// hexadecimal, upper or lower case. The domain may be left out: 00:08.0.
+func ParseAddress(s string) (Address, error) {
+	a, ok := parseAddress(s)
+	if !ok {
+		return Address{}, &Error{
+			Op: "parse", Object: "PCI address " + strconv.Quote(clip(s, 40)), Meaning: "not a PCI address",
+			Next: "write it as 0000:00:08.0: domain, bus, slot (at most 1f) and function (at most 7) in hexadecimal",
+			Err:  ErrInvalid,
+		}
+	}
+	return a, nil
+}
+
+// String returns the address as 0000:00:08.0, in lower case.
+func (a Address) String() string {
+	return fmt.Sprintf("%04x:%02x:%02x.%x", a.Domain, a.Bus, a.Slot, a.Function)
+}
+
+// Compare orders addresses by domain, bus, slot and function. It is negative
+// if a comes before b, 0 if they are equal, positive otherwise.
+func (a Address) Compare(b Address) int {
+	return cmp.Or(cmp.Compare(a.Domain, b.Domain), cmp.Compare(a.Bus, b.Bus),
+		cmp.Compare(a.Slot, b.Slot), cmp.Compare(a.Function, b.Function))
+}
+
+// MarshalText implements [encoding.TextMarshaler] with String's form. An
+// address whose slot or function is out of range is an error.
+func (a Address) MarshalText() ([]byte, error) {
+	if !a.valid() {
+		return nil, &Error{
+			Op: "write", Object: "PCI address " + a.String(), Meaning: "slot or function out of range",
+			Next: "use a slot of at most 0x1f and a function of at most 7", Err: ErrInvalid,
+		}
+	}
+	return []byte(a.String()), nil
+}
+
+// UnmarshalText implements [encoding.TextUnmarshaler] by [ParseAddress].
+func (a *Address) UnmarshalText(text []byte) error {
+	v, err := ParseAddress(string(text))
+	if err != nil {
+		return err
+	}
+	*a = v
+	return nil
+}
+
+func (a Address) valid() bool { return a.Slot <= 0x1f && a.Function <= 7 }
+
+func parseAddress(s string) (Address, bool) {
+	if strings.Count(s, ":") == 1 {
+		s = "0000:" + s
+	}
+	if len(s) != len("0000:00:08.0") || s[4] != ':' || s[7] != ':' || s[10] != '.' {
+		return Address{}, false
+	}
+	domain, err1 := strconv.ParseUint(s[0:4], 16, 16)
+	bus, err2 := strconv.ParseUint(s[5:7], 16, 8)
+	slot, err3 := strconv.ParseUint(s[8:10], 16, 8)
+	function, err4 := strconv.ParseUint(s[11:], 16, 8)
+	if err1 != nil || err2 != nil || err3 != nil || err4 != nil {
+		return Address{}, false
+	}
+	a := Address{Domain: uint16(domain), Bus: uint8(bus), Slot: uint8(slot), Function: uint8(function)}
+	return a, a.valid()
+}
+
+// clip shortens what came from outside so that it can be quoted in an error.
+func clip(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return strings.ToValidUTF8(s[:n], "") + "…"
+}

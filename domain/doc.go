@@ -1,0 +1,2 @@
+// Package domain edits libvirt domain documents without losing a byte.
+package domain

@@ -1,0 +1,75 @@
+package domain
+
+import "github.com/google/uuid"
+
+// State is what a domain does at the moment, in virsh's words.
+type State string
+
+// The states of a domain. libvirt's "no state" and "blocked" (the guest waits
+// for a resource) are StateRunning.
+const (
+	StateRunning      State = "running"
+	StatePaused       State = "paused"
+	StateShuttingDown State = "in shutdown"
+	StateShutOff      State = "shut off"
+	StateCrashed      State = "crashed"
+	StateSuspended    State = "pmsuspended"
+)
+
+// Active tells whether the domain has a QEMU process, and so holds its vGPUs.
+func (s State) Active() bool {
+	switch s {
+	case StateRunning, StatePaused, StateShuttingDown, StateSuspended:
+		return true
+	}
+	return false
+}
+
+// Info is what a hypervisor knows of a domain at one moment.
+type Info struct {
+	Name        string    `json:"name"`
+	UUID        uuid.UUID `json:"uuid"`
+	State       State     `json:"state"`
+	Persistent  bool      `json:"persistent"`   // defined, and so still there when stopped
+	Autostart   bool      `json:"autostart"`    // started together with the host
+	ManagedSave bool      `json:"managed_save"` // its memory is on disk; the next start restores it
+}
+
+// EventKind says what happened to a domain.
+type EventKind string
+
+// What can happen to a domain.
+const (
+	EventDefined       EventKind = "defined"
+	EventUndefined     EventKind = "undefined"
+	EventStarted       EventKind = "started"
+	EventSuspended     EventKind = "suspended"
+	EventResumed       EventKind = "resumed"
+	EventStopped       EventKind = "stopped"
+	EventShutdown      EventKind = "shutdown" // the guest has finished, QEMU has not
+	EventCrashed       EventKind = "crashed"
+	EventDeviceAdded   EventKind = "device-added"
+	EventDeviceRemoved EventKind = "device-removed"
+	EventJobCompleted  EventKind = "job-completed"
+	// EventReconnected: the connection was lost and is there again. Events in
+	// between are lost: look at what there is.
+	EventReconnected EventKind = "reconnected"
+)
+
+// Event is something that happened to a domain.
+type Event struct {
+	VM     string    `json:"vm"` // the domain's name; empty for EventReconnected
+	UUID   uuid.UUID `json:"uuid"`
+	Kind   EventKind `json:"kind"`
+	Detail string    `json:"detail,omitempty"` // the device's alias, or why: "destroyed", "migrated"
+}
+
+// UndefineOptions says what goes together with a definition. libvirt refuses
+// to undefine a domain that has one of these unless told what to do with it.
+type UndefineOptions struct {
+	ManagedSave         bool // remove the saved memory
+	NVRAM               bool // remove the firmware's variables
+	KeepNVRAM           bool // keep them; not together with NVRAM
+	SnapshotsMetadata   bool // forget the snapshots, keep their disks
+	CheckpointsMetadata bool // forget the checkpoints
+}
