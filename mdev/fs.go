@@ -1,0 +1,64 @@
+package mdev
+
+import (
+	"context"
+	"io"
+	"io/fs"
+)
+
+// FS is what a [Host] reads and writes. The default is the operating
+// system's files under [Config.Root]; package mdevtest has a simulated one.
+//
+// Names are slash-separated and relative to the root, without a leading
+// slash: "sys/class/mdev_bus". Symbolic links are followed as the kernel
+// would follow them. Errors are *fs.PathError around a syscall.Errno. All
+// methods are safe for concurrent use.
+//
+// An FS may also implement [Watcher], [Storer] and [Runner].
+type FS interface {
+	// ReadFile returns the whole content of an attribute.
+	ReadFile(name string) ([]byte, error)
+	// ReadDir returns the entries of a directory, sorted by name. Links are
+	// not followed: their type is fs.ModeSymlink.
+	ReadDir(name string) ([]fs.DirEntry, error)
+	// Readlink returns the target of a link as it is written there.
+	Readlink(name string) (string, error)
+	// Stat follows links.
+	Stat(name string) (fs.FileInfo, error)
+	// WriteAttr opens an existing file for writing, makes exactly one
+	// write(2) of data, and closes it; it never creates the file. It may
+	// block for as long as the driver behind the attribute does.
+	WriteAttr(name string, data []byte) error
+	// OpenNode opens a device node, such as "dev/vfio/12", for reading and
+	// writing and holds it until it is closed.
+	OpenNode(name string) (io.Closer, error)
+}
+
+// Watcher is implemented by an FS that has its own source of kernel events.
+// Without it, [Host.Watch] listens to the kernel's netlink socket when the
+// FS is the operating system's, and is refused otherwise.
+type Watcher interface {
+	// Uevents returns events from now on until ctx ends, and then closes the
+	// channel. A receiver that is too slow loses events; the next one that
+	// it gets then has Lost set.
+	Uevents(ctx context.Context) (<-chan Uevent, error)
+}
+
+// Storer is implemented by an FS that can hold definitions: files in
+// "etc/mdevctl.d".
+type Storer interface {
+	// WriteFile puts data into place at once and durably, and makes the
+	// directories that are missing.
+	WriteFile(name string, data []byte, perm fs.FileMode) error
+	// RemoveFile removes a file.
+	RemoveFile(name string) error
+}
+
+// Runner is implemented by an FS that can run one of the host's own
+// programs, such as "usr/lib/nvidia/sriov-manage".
+type Runner interface {
+	// Run returns what the program printed, on both outputs. An error is an
+	// *fs.PathError when it could not be started, an *exec.ExitError or
+	// other when it failed.
+	Run(ctx context.Context, name string, args ...string) ([]byte, error)
+}

@@ -1,0 +1,53 @@
+package mdev
+
+import (
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"sync"
+)
+
+// Config says where a host's files are. The zero value is this machine.
+type Config struct {
+	Root   string       // default "/"; holds sys/, dev/, proc/ and etc/
+	FS     FS           // default: the operating system's files under Root
+	Logger *slog.Logger // default: silence
+}
+
+// Host is one machine's vGPUs. It holds no open files and is safe for
+// concurrent use.
+type Host struct {
+	root string // "" when fs was given
+	fs   FS
+	log  *slog.Logger
+
+	names sync.Map // vendor-VFIO type id -> name, as once seen
+}
+
+// Open returns the host under cfg.Root. A host without any vGPU support is
+// an empty host and no error. Nothing needs to be closed.
+func Open(cfg Config) (*Host, error) {
+	h := &Host{fs: cfg.FS, log: cfg.Logger}
+	if h.log == nil {
+		h.log = slog.New(slog.DiscardHandler)
+	}
+	if h.fs == nil {
+		root := cfg.Root
+		if root == "" {
+			root = "/"
+		}
+		abs, err := filepath.Abs(root)
+		if err != nil {
+			return nil, fmt.Errorf("open host: %w", err)
+		}
+		h.root = abs
+		files := newOSFS(abs)
+		if info, err := files.Stat("."); err != nil {
+			return nil, &Error{Op: "open host", Object: abs, Meaning: "there is no such root", Next: "name a directory that holds sys/, dev/ and proc/", Errno: errnoOf(err), Err: ErrNotFound}
+		} else if !info.IsDir() {
+			return nil, &Error{Op: "open host", Object: abs, Meaning: "the root is not a directory", Next: "name a directory that holds sys/, dev/ and proc/", Err: ErrInvalid}
+		}
+		h.fs = files
+	}
+	return h, nil
+}

@@ -1,0 +1,201 @@
+package mdev
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/vgpukit/vgpukit/internal/atomicfile"
+)
+
+// osFS is the operating system's files below a root directory. It calls the
+// kernel directly: package os would register each attribute with its poller
+// and ask for its size.
+type osFS struct {
+	prefix string // the root, ending in one slash
+}
+
+func newOSFS(root string) *osFS {
+	return &osFS{prefix: strings.TrimSuffix(root, "/") + "/"}
+}
+
+// readBufferSize holds any sysfs attribute, which is a page at most, in one
+// read.
+const readBufferSize = 8192
+
+var readBuffers = sync.Pool{New: func() any { return new([readBufferSize]byte) }}
+
+func (f *osFS) ReadFile(name string) ([]byte, error) {
+	buf := readBuffers.Get().(*[readBufferSize]byte)
+	defer readBuffers.Put(buf)
+	fd, err := f.open(name, unix.O_RDONLY)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = unix.Close(fd) }()
+	var data []byte
+	for {
+		n, err := readFD(fd, buf[:])
+		if err != nil {
+			return nil, &fs.PathError{Op: "read", Path: name, Err: err}
+		}
+		data = append(data, buf[:n]...)
+		// sysfs gives an attribute as a whole; others end with an empty read.
+		if n == 0 || (n < len(buf) && strings.HasPrefix(name, "sys/")) {
+			return data, nil
+		}
+	}
+}
+
+func (f *osFS) ReadDir(name string) ([]fs.DirEntry, error) {
+	full, err := f.full("open", name)
+	if err != nil {
+		return nil, err
+	}
+	entries, err := os.ReadDir(full)
+	return entries, relative(err, name)
+}
+
+func (f *osFS) Readlink(name string) (string, error) {
+	full, err := f.full("readlink", name)
+	if err != nil {
+		return "", err
+	}
+	target, err := os.Readlink(full)
+	return target, relative(err, name)
+}
+
+func (f *osFS) Stat(name string) (fs.FileInfo, error) {
+	full, err := f.full("stat", name)
+	if err != nil {
+		return nil, err
+	}
+	info, err := os.Stat(full)
+	return info, relative(err, name)
+}
+
+func (f *osFS) WriteAttr(name string, data []byte) error {
+	fd, err := f.open(name, unix.O_WRONLY)
+	if err != nil {
+		return err
+	}
+	n, err := unix.Write(fd, data)
+	for errors.Is(err, unix.EINTR) { // nothing was written
+		n, err = unix.Write(fd, data)
+	}
+	closeErr := unix.Close(fd)
+	switch {
+	case err != nil:
+		return &fs.PathError{Op: "write", Path: name, Err: err}
+	case n != len(data):
+		return &fs.PathError{Op: "write", Path: name, Err: io.ErrShortWrite}
+	case closeErr != nil:
+		return &fs.PathError{Op: "close", Path: name, Err: closeErr}
+	}
+	return nil
+}
+
+func (f *osFS) OpenNode(name string) (io.Closer, error) {
+	fd, err := f.open(name, unix.O_RDWR)
+	if err != nil {
+		return nil, err
+	}
+	return &node{fd: fd}, nil
+}
+
+// WriteFile makes osFS a [Storer].
+func (f *osFS) WriteFile(name string, data []byte, perm fs.FileMode) error {
+	full, err := f.full("open", name)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(full), 0o755); err != nil {
+		return err
+	}
+	return atomicfile.Write(full, data, perm)
+}
+
+// RemoveFile makes osFS a [Storer].
+func (f *osFS) RemoveFile(name string) error {
+	full, err := f.full("remove", name)
+	if err != nil {
+		return err
+	}
+	return relative(os.Remove(full), name)
+}
+
+// Run makes osFS a [Runner].
+func (f *osFS) Run(ctx context.Context, name string, args ...string) ([]byte, error) {
+	full, err := f.full("exec", name)
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.CommandContext(ctx, full, args...)
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = 5 * time.Second
+	return cmd.CombinedOutput()
+}
+
+// full refuses names that could leave the root.
+func (f *osFS) full(op, name string) (string, error) {
+	if !fs.ValidPath(name) || strings.IndexByte(name, 0) >= 0 {
+		return "", &fs.PathError{Op: op, Path: name, Err: syscall.EINVAL}
+	}
+	return f.prefix + name, nil
+}
+
+func (f *osFS) open(name string, flags int) (int, error) {
+	full, err := f.full("open", name)
+	if err != nil {
+		return -1, err
+	}
+	for {
+		fd, err := unix.Open(full, flags|unix.O_CLOEXEC, 0)
+		if err == nil {
+			return fd, nil
+		}
+		if !errors.Is(err, unix.EINTR) {
+			return -1, &fs.PathError{Op: "open", Path: name, Err: err}
+		}
+	}
+}
+
+func readFD(fd int, buf []byte) (int, error) {
+	for {
+		n, err := unix.Read(fd, buf)
+		if !errors.Is(err, unix.EINTR) {
+			return max(n, 0), err
+		}
+	}
+}
+
+// relative names the file in an error of package os as our callers do.
+func relative(err error, name string) error {
+	var pathErr *fs.PathError
+	if errors.As(err, &pathErr) {
+		return &fs.PathError{Op: pathErr.Op, Path: name, Err: pathErr.Err}
+	}
+	return err
+}
+
+// node is a device node that is held open.
+type node struct {
+	once sync.Once
+	fd   int
+	err  error
+}
+
+func (n *node) Close() error {
+	n.once.Do(func() { n.err = unix.Close(n.fd) })
+	return n.err
+}
