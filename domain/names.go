@@ -1,0 +1,81 @@
+package domain
+
+import (
+	"strings"
+	"unicode/utf8"
+)
+
+// nameRanges are XML 1.0's NameStartChar (fifth edition) beyond ASCII.
+var nameRanges = [...][2]rune{
+	{0xc0, 0xd6},
+	{0xd8, 0xf6},
+	{0xf8, 0x2ff},
+	{0x370, 0x37d},
+	{0x37f, 0x1fff},
+	{0x200c, 0x200d},
+	{0x2070, 0x218f},
+	{0x2c00, 0x2fef},
+	{0x3001, 0xd7ff},
+	{0xf900, 0xfdcf},
+	{0xfdf0, 0xfffd},
+	{0x10000, 0xeffff},
+}
+
+// qname reads prefix:local or local at the current position.
+func (s *scanner) qname() (prefix, local string, err error) {
+	start := s.pos
+	local = s.ncname()
+	if local != "" && s.pos < len(s.src) && s.src[s.pos] == ':' {
+		s.pos++
+		prefix = local
+		local = s.ncname()
+	}
+	if local == "" || s.pos < len(s.src) && s.src[s.pos] == ':' {
+		return "", "", s.errorf(start, "%q does not begin with a valid name", clip(firstLine(s.src[start:]), 12))
+	}
+	if s.pos-start > maxName {
+		return "", "", s.errorf(start, "a name of more than %d bytes", maxName)
+	}
+	return prefix, local, nil
+}
+
+// ncname reads a name without colon; it is empty if there is none.
+func (s *scanner) ncname() string {
+	start := s.pos
+	for s.pos < len(s.src) {
+		c := s.src[s.pos]
+		if c < utf8.RuneSelf {
+			letter := c|0x20 >= 'a' && c|0x20 <= 'z' || c == '_'
+			other := c >= '0' && c <= '9' || c == '-' || c == '.'
+			if !letter && (!other || s.pos == start) {
+				break
+			}
+			s.pos++
+			continue
+		}
+		r, size := utf8.DecodeRuneInString(s.src[s.pos:])
+		if !isNameStart(r) && (s.pos == start || !isNameInside(r)) {
+			break
+		}
+		s.pos += size
+	}
+	return s.src[start:s.pos]
+}
+
+func isNameStart(r rune) bool {
+	for _, in := range nameRanges {
+		if r >= in[0] && r <= in[1] {
+			return true
+		}
+	}
+	return false
+}
+
+func isNameInside(r rune) bool {
+	return r == 0xb7 || r >= 0x300 && r <= 0x36f || r == 0x203f || r == 0x2040
+}
+
+func firstLine(s string) string {
+	line, _, _ := strings.Cut(s, "\n")
+	return line
+}
