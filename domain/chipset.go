@@ -1,0 +1,232 @@
+package domain
+
+import "strings"
+
+// machineKind groups the machine types by what is on their root bus.
+type machineKind int
+
+const (
+	machineUnknown machineKind = iota // QEMU may hold addresses that we do not know of
+	machineQ35
+	machineI440FX
+	machineVirt
+	machinePSeries
+	machineS390 // devices have channel addresses; PCI only by zPCI
+	machineNoPCI
+)
+
+// primaryVideo is what Used calls the primary video card that has no address.
+const primaryVideo = "primary video"
+
+// machine is a machine type and its architecture.
+type machine struct {
+	kind       machineKind
+	arch, name string
+}
+
+// machineOf reads <os><type arch= machine=>. What is left out is what libvirt
+// takes: x86_64 (on such a host) and the architecture's usual machine.
+func machineOf(root *node) machine {
+	kind := root.child("os").child("type")
+	arch, _ := kind.attr("arch")
+	name, _ := kind.attr("machine")
+	if arch == "" {
+		arch = "x86_64"
+	}
+	if name == "" {
+		name = map[string]string{
+			"x86_64": "pc", "i686": "pc", "ppc64": "pseries", "ppc64le": "pseries", "s390x": "s390-ccw-virtio",
+			"aarch64": "virt", "armv7l": "virt", "riscv64": "virt", "riscv32": "virt", "loongarch64": "virt",
+		}[arch]
+	}
+	return machine{kind: machineKindOf(arch, name), arch: arch, name: name}
+}
+
+// machineKindOf follows libvirt's qemuDomainDefAddDefaultDevices and
+// qemuDomainMachineIs…: which machines have a PCI root bus, and which.
+func machineKindOf(arch, name string) machineKind {
+	virt := name == "virt" || strings.HasPrefix(name, "virt-")
+	switch arch {
+	case "x86_64", "i686":
+		switch {
+		case name == "q35", strings.HasPrefix(name, "pc-q35-"):
+			return machineQ35
+		case name == "pc", strings.HasPrefix(name, "pc-i440fx-"), strings.HasPrefix(name, "pc-0."),
+			strings.HasPrefix(name, "pc-1."), strings.HasPrefix(name, "rhel"):
+			return machineI440FX
+		}
+		return machineNoPCI // isapc, microvm
+	case "aarch64", "armv7l", "armv6l":
+		switch {
+		case virt:
+			return machineVirt
+		case name == "versatilepb":
+			return machineUnknown
+		}
+		return machineNoPCI
+	case "riscv64", "riscv32":
+		if virt {
+			return machineVirt
+		}
+		return machineNoPCI
+	case "loongarch64":
+		return machineVirt
+	case "ppc64", "ppc64le":
+		if name == "pseries" || strings.HasPrefix(name, "pseries-") {
+			return machinePSeries
+		}
+		return machineUnknown
+	case "s390x", "s390":
+		return machineS390
+	case "ppc", "ppcemb", "alpha", "sh4", "sh4eb", "sparc64":
+		return machineUnknown
+	case "mips", "mipsel", "mips64", "mips64el":
+		if name == "malta" {
+			return machineUnknown
+		}
+	}
+	return machineNoPCI
+}
+
+// root is the model of the root bus that libvirt gives every such machine,
+// written or not; "" if it gives it none.
+func (m machine) root() string {
+	switch m.kind {
+	case machineQ35, machineVirt:
+		return modelPCIeRoot
+	case machineNoPCI:
+		return ""
+	default:
+		return modelPCIRoot
+	}
+}
+
+// videoSlot is the slot on bus 0 where the primary video card goes.
+func (m machine) videoSlot() (uint8, bool) {
+	switch m.kind {
+	case machineQ35:
+		return 1, true
+	case machineI440FX:
+		return 2, true
+	}
+	return 0, false
+}
+
+// chipset lists what QEMU puts on bus 0 of the machine without being told.
+// q35: libvirt's qemuDomainValidateDevicePCISlotsQ35 and QEMU's pc_q35.c;
+// i440fx: qemuDomainValidateDevicePCISlotsPIIX3 and pc_piix.c; virt: gpex.c.
+func (m machine) chipset(devices *node) []use {
+	at := func(slot, function uint8, by string) use {
+		return use{Use: Use{Address: Address{Slot: slot, Function: function}, By: by, Implicit: true}, multifunction: "on"}
+	}
+	switch m.kind {
+	case machineQ35:
+		return []use{
+			at(0, 0, "q35 host bridge"),
+			at(0x1f, 0, "q35 ISA bridge"),
+			at(0x1f, 2, "q35 SATA controller"),
+			at(0x1f, 3, "q35 SMBus"),
+		}
+	case machineI440FX:
+		uses := []use{
+			at(0, 0, "i440fx host bridge"),
+			at(1, 0, "i440fx ISA bridge"),
+			at(1, 1, "i440fx IDE controller"), // even if no IDE controller is written
+		}
+		if hasPIIX3USB(devices) {
+			uses = append(uses, at(1, 2, "i440fx USB controller"))
+		}
+		return append(uses, at(1, 3, "i440fx power management"))
+	case machineVirt:
+		return []use{at(0, 0, "virt host bridge")}
+	}
+	return nil
+}
+
+// addImplicit enters what is not written but will be there: the chipset, the
+// primary video card's place, and the companions of USB 2 controllers.
+func (t *topology) addImplicit(devices *node) {
+	if len(t.buses) == 0 {
+		return
+	}
+	for _, u := range t.machine.chipset(devices) {
+		if t.holder(u.Address) == nil {
+			t.hold(u)
+		}
+	}
+	if slot, ok := t.machine.videoSlot(); ok && videoPending(devices) && t.buses[0].slotFree(slot) {
+		t.hold(use{Use: Use{Address: Address{Slot: slot}, By: primaryVideo, Implicit: true}})
+	}
+	for _, u := range usbCompanions(devices) {
+		if t.holder(u.Address) == nil {
+			t.hold(u)
+		}
+	}
+}
+
+// hasPIIX3USB tells whether the i440fx has its own USB controller: the first
+// USB controller, unless the document gives it another model or none.
+func hasPIIX3USB(devices *node) bool {
+	for c := range devices.all("controller") {
+		kind, _ := c.attr("type")
+		index, numbered := c.attr("index")
+		if kind == "usb" && (!numbered || index == "0") {
+			model := modelOf(c)
+			return model == "" || model == "piix3-uhci"
+		}
+	}
+	return true
+}
+
+// videoPending tells whether the primary video card has no address yet: it is
+// the one marked as primary, or the first. libvirt adds one where the document
+// has graphics and no video.
+func videoPending(devices *node) bool {
+	var primary *node
+	for v := range devices.all("video") {
+		mark, _ := v.child("model").attr("primary")
+		if primary == nil || mark == "yes" {
+			primary = v
+		}
+		if mark == "yes" {
+			break
+		}
+	}
+	if primary == nil {
+		return devices.child("graphics") != nil
+	}
+	switch kind, _ := primary.child("model").attr("type"); kind {
+	case "none", "ramfb":
+		return false
+	}
+	return wantsAddress(primary)
+}
+
+// usbCompanions returns the addresses of USB 2 controllers that have none
+// written although another of the same index has: libvirt puts all of them on
+// one slot, each on its function.
+func usbCompanions(devices *node) []use {
+	functions := map[string]uint8{"ich9-ehci1": 7, "ich9-uhci1": 0, "ich9-uhci2": 1, "ich9-uhci3": 2}
+	place := map[string]Address{}
+	for c := range devices.all("controller") {
+		if _, companion := functions[modelOf(c)]; companion {
+			index, _ := c.attr("index")
+			if a, ok := writtenAddress(c); ok {
+				if _, seen := place[index]; !seen {
+					place[index] = a
+				}
+			}
+		}
+	}
+	var uses []use
+	for c := range devices.all("controller") {
+		function, companion := functions[modelOf(c)]
+		index, _ := c.attr("index")
+		a, ok := place[index]
+		if companion && ok && wantsAddress(c) {
+			a.Function = function
+			uses = append(uses, use{Use: Use{Address: a, By: describe(c), Implicit: true}})
+		}
+	}
+	return uses
+}

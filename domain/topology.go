@@ -1,0 +1,296 @@
+package domain
+
+import (
+	"iter"
+	"strconv"
+	"strings"
+)
+
+// The models of PCI controllers, as <controller type='pci' model='…'> has them.
+const (
+	modelPCIRoot       = "pci-root"
+	modelPCIBridge     = "pci-bridge"
+	modelPCIExpander   = "pci-expander-bus"
+	modelPCIeRoot      = "pcie-root"
+	modelDMIBridge     = "dmi-to-pci-bridge"
+	modelPCIeBridge    = "pcie-to-pci-bridge"
+	modelRootPort      = "pcie-root-port"
+	modelUpstream      = "pcie-switch-upstream-port"
+	modelDownstream    = "pcie-switch-downstream-port"
+	modelPCIeExpander  = "pcie-expander-bus"
+	lastBus            = 0xff
+	lastSlot, lastFunc = 0x1f, 7
+)
+
+// busModel is what can be plugged below a controller (libvirt's
+// virDomainPCIAddressBusSetModel, unchanged from 2.0 to 11.3). An address that
+// is written in the document may put a PCI device into a PCIe slot and the
+// other way round, so that endpoints need no distinction here.
+type busModel struct {
+	minSlot, maxSlot uint8
+	endpoint         bool // takes devices, not only other controllers
+	express          bool // its slots are PCIe slots
+	auto             bool // libvirt puts conventional PCI devices here by itself
+	hotplug          bool // unless <target hotplug='off'/>
+	rootPorts        bool // takes PCIe root ports
+}
+
+var busModels = map[string]busModel{
+	// Slot 0 of a root bus is the host bridge's. Slot 0 of a bridge is its
+	// hotplug controller's.
+	modelPCIRoot:     {minSlot: 1, maxSlot: lastSlot, endpoint: true, auto: true, hotplug: true},
+	modelPCIBridge:   {minSlot: 1, maxSlot: lastSlot, endpoint: true, auto: true, hotplug: true},
+	modelPCIExpander: {minSlot: 0, maxSlot: lastSlot, endpoint: true, auto: true, hotplug: true},
+	modelPCIeRoot:    {minSlot: 1, maxSlot: lastSlot, endpoint: true, express: true, rootPorts: true},
+	modelDMIBridge:   {minSlot: 0, maxSlot: lastSlot, endpoint: true},
+	modelPCIeBridge:  {minSlot: 1, maxSlot: lastSlot, endpoint: true, auto: true, hotplug: true},
+	// A port is a bus with a single slot.
+	modelRootPort:   {minSlot: 0, maxSlot: 0, endpoint: true, express: true, hotplug: true},
+	modelDownstream: {minSlot: 0, maxSlot: 0, endpoint: true, express: true, hotplug: true},
+	// These two take controllers only.
+	modelUpstream:     {minSlot: 0, maxSlot: lastSlot, express: true},
+	modelPCIeExpander: {minSlot: 0, maxSlot: lastSlot, express: true, rootPorts: true},
+}
+
+// bus is one PCI bus of a document. Its number is its controller's index.
+type bus struct {
+	busModel
+	model string
+	// controller is nil if libvirt adds it: the machine's root, or one whose
+	// index is below another's that is written.
+	controller *node
+	node       *int // the guest's NUMA node, by <target><node>
+	upstream   int  // the bus that the controller itself sits on, -1: none or not known yet
+	slots      [lastSlot + 1][lastFunc + 1]int32
+	// slots holds 1 + the index into topology.uses, 0: free.
+}
+
+// slotFree tells whether nothing is on any function of the slot.
+func (b *bus) slotFree(slot uint8) bool { return b.slots[slot] == [lastFunc + 1]int32{} }
+
+// use is a Use with what the planner has to know of it besides.
+type use struct {
+	Use
+	multifunction string // as written: "on", "off" or ""
+	port          bool   // a PCIe root port, which may share its slot with others
+}
+
+// topology is what a document says of the guest's PCI buses.
+type topology struct {
+	machine machine
+	buses   []*bus // by number; empty: the machine has no PCI
+	uses    []use  // in the document's order, the implicit ones last
+	pending int    // devices that libvirt has still to find a PCI address for
+}
+
+// topologyOf reads the topology of a document as if the device without were
+// not in it; nil for none.
+func topologyOf(root, without *node) *topology {
+	devices := root.child("devices")
+	t := &topology{machine: machineOf(root)}
+	t.addControllers(devices)
+	for dev := range deviceNodes(devices, without) {
+		if dev.local == "console" {
+			continue // the first serial port once more; others are not on PCI
+		}
+		if a, ok := writtenAddress(dev); ok {
+			t.grow(a)
+			addr := dev.child("address")
+			multi, _ := addr.attr("multifunction")
+			t.hold(use{
+				Use:           Use{Address: a, By: describe(dev)},
+				multifunction: multi,
+				port:          isPCIController(dev) && modelOf(dev) == modelRootPort,
+			})
+		}
+	}
+	t.addImplicit(devices)
+	t.pending = countPending(t.machine, devices, without)
+	return t
+}
+
+// addControllers makes a bus of each PCI controller, and of those that libvirt
+// adds by itself: the machine's root bus, and a bus for each number that is
+// left out below the highest.
+func (t *topology) addControllers(devices *node) {
+	byIndex := map[int]*node{}
+	var unnumbered []*node
+	for c := range devices.all("controller") {
+		if !isPCIController(c) {
+			continue
+		}
+		if s, ok := c.attr("index"); !ok {
+			unnumbered = append(unnumbered, c)
+		} else if i, err := strconv.Atoi(strings.TrimSpace(s)); err == nil && i >= 0 && i <= lastBus && byIndex[i] == nil {
+			byIndex[i] = c
+		}
+	}
+	if root := t.machine.root(); root != "" && byIndex[0] == nil {
+		t.buses = append(t.buses, newBus(root, nil))
+	}
+	next := len(t.buses)
+	for _, c := range unnumbered { // the lowest index that is unused
+		for byIndex[next] != nil {
+			next++
+		}
+		if next <= lastBus {
+			byIndex[next] = c
+		}
+		next++
+	}
+	highest := -1
+	for i := range byIndex {
+		highest = max(highest, i)
+	}
+	for i := len(t.buses); i <= highest; i++ {
+		if c := byIndex[i]; c != nil {
+			t.buses = append(t.buses, newBus(modelOf(c), c))
+		} else {
+			t.buses = append(t.buses, newBus(t.addedModel(), nil))
+		}
+	}
+	for _, b := range t.buses {
+		if a, ok := writtenAddress(b.controller); ok {
+			b.upstream = int(a.Bus)
+		}
+	}
+}
+
+// addedModel is the model of the controllers that libvirt adds by itself.
+func (t *topology) addedModel() string {
+	switch {
+	case t.machine.kind == machinePSeries:
+		return modelPCIRoot
+	case len(t.buses) > 0 && t.buses[0].model == modelPCIeRoot:
+		return modelRootPort
+	default:
+		return modelPCIBridge
+	}
+}
+
+// grow adds the buses that libvirt adds because the document has a device on
+// them: ports on a PCIe machine, bridges elsewhere.
+func (t *topology) grow(a Address) {
+	if len(t.buses) == 0 || a.Domain != 0 {
+		return
+	}
+	for len(t.buses) <= int(a.Bus) {
+		model := t.addedModel()
+		if model == modelRootPort && len(t.buses) == int(a.Bus) && a.Slot > 0 {
+			model = modelPCIeBridge // a conventional device on a PCIe machine
+		}
+		t.buses = append(t.buses, newBus(model, nil))
+	}
+}
+
+// hold enters a use. Of two uses of one address the first holds it.
+func (t *topology) hold(u use) {
+	t.uses = append(t.uses, u)
+	if a := u.Address; a.Domain == 0 && int(a.Bus) < len(t.buses) {
+		if f := &t.buses[a.Bus].slots[a.Slot][a.Function]; *f == 0 {
+			*f = int32(len(t.uses))
+		}
+	}
+}
+
+// holder returns who has the address, or nil.
+func (t *topology) holder(a Address) *use {
+	if a.Domain != 0 || int(a.Bus) >= len(t.buses) {
+		for i := range t.uses {
+			if t.uses[i].Address == a {
+				return &t.uses[i]
+			}
+		}
+		return nil
+	}
+	if i := t.buses[a.Bus].slots[a.Slot][a.Function]; i > 0 {
+		return &t.uses[i-1]
+	}
+	return nil
+}
+
+// numaNode returns the guest's NUMA node that a bus belongs to: its own, or
+// that of the expander bus above it.
+func (t *topology) numaNode(number int) (int, bool) {
+	for range t.buses { // a loop in the document ends here too
+		if number < 0 || number >= len(t.buses) {
+			return 0, false
+		}
+		b := t.buses[number]
+		if b.node != nil {
+			return *b.node, true
+		}
+		number = b.upstream
+	}
+	return 0, false
+}
+
+func newBus(model string, controller *node) *bus {
+	b := &bus{busModel: busModels[model], model: model, controller: controller, upstream: -1}
+	target := controller.child("target")
+	if v, _ := target.attr("hotplug"); v == "off" {
+		b.hotplug = false
+	}
+	if n, err := strconv.Atoi(strings.TrimSpace(target.child("node").content())); err == nil && n >= 0 {
+		b.node = &n
+	}
+	return b
+}
+
+// deviceNodes returns the elements below <devices> but one.
+func deviceNodes(devices, without *node) iter.Seq[*node] {
+	return func(yield func(*node) bool) {
+		if devices == nil {
+			return
+		}
+		for _, dev := range devices.children {
+			if dev != without && dev.space == "" && !yield(dev) {
+				return
+			}
+		}
+	}
+}
+
+// writtenAddress returns the guest PCI address that the document has for a
+// device. libvirt takes an address whose domain, bus and slot are zero as none.
+func writtenAddress(dev *node) (Address, bool) {
+	n := dev.child("address")
+	if kind, _ := n.attr("type"); kind != "pci" {
+		return Address{}, false
+	}
+	domain, ok1 := pciNumber(n, "domain", 0xffff)
+	bus, ok2 := pciNumber(n, "bus", lastBus)
+	slot, ok3 := pciNumber(n, "slot", lastSlot)
+	function, ok4 := pciNumber(n, "function", lastFunc)
+	a := Address{Domain: uint16(domain), Bus: uint8(bus), Slot: uint8(slot), Function: uint8(function)}
+	return a, ok1 && ok2 && ok3 && ok4 && (a.Domain != 0 || a.Bus != 0 || a.Slot != 0)
+}
+
+// pciNumber reads a part of an address, written as in C: 0x08, 010 or 8. What
+// is left out is zero.
+func pciNumber(n *node, name string, most uint64) (uint64, bool) {
+	s, ok := n.attr(name)
+	if !ok {
+		return 0, true
+	}
+	s = strings.TrimSpace(s)
+	base := 10
+	switch {
+	case strings.HasPrefix(s, "0x"), strings.HasPrefix(s, "0X"):
+		s, base = s[2:], 16
+	case len(s) > 1 && s[0] == '0':
+		s, base = s[1:], 8
+	}
+	v, err := strconv.ParseUint(s, base, 64)
+	return v, err == nil && v <= most
+}
+
+func isPCIController(n *node) bool {
+	kind, _ := n.attr("type")
+	return n != nil && n.local == "controller" && kind == "pci"
+}
+
+func modelOf(n *node) string {
+	model, _ := n.attr("model")
+	return model
+}
