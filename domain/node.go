@@ -76,3 +76,11 @@ func (n *node) content() string {
 
 // empty tells whether the element is written as a single tag, <name/>.
 func (n *node) empty() bool { return n.startEnd == n.end }
+
+// name returns the element's name as it is written.
+func (n *node) name() string {
+	if n.prefix == "" {
+		return n.local
+	}
+	return n.prefix + ":" + n.local
+}

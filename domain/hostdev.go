@@ -1,0 +1,205 @@
+package domain
+
+import (
+	"fmt"
+	"iter"
+	"strings"
+
+	"github.com/google/uuid"
+	"libvirt.org/go/libvirtxml"
+)
+
+// The models of a mediated device. The model must be the device API that the
+// device's type shows in sysfs.
+const (
+	ModelPCI = "vfio-pci"
+	ModelCCW = "vfio-ccw"
+	ModelAP  = "vfio-ap"
+)
+
+// Switch is an attribute that is on, off, or not written.
+type Switch string
+
+// The values of a Switch. What libvirt makes of one that is not written is in
+// the description of its field.
+const (
+	SwitchUnset Switch = ""
+	SwitchOn    Switch = "on"
+	SwitchOff   Switch = "off"
+)
+
+// Hostdev is a vGPU in a domain document: a mediated device, or a virtual
+// function that a vendor's VFIO driver has made into a vGPU. It is a value.
+type Hostdev struct {
+	// UUID names a mediated device, as in /sys/bus/mdev/devices. It is zero for
+	// a virtual function.
+	UUID uuid.UUID
+	// VF names a virtual function by its host PCI address: "0000:41:00.4". It
+	// is written with managed='no', the only mode that leaves the vGPU alive.
+	VF string
+	// Model is the device API of a mediated device; empty means ModelPCI. A
+	// virtual function has none, or ModelPCI.
+	Model string
+	// Display lets QEMU show the vGPU's screen. It needs a <graphics> element.
+	// Not written is off. For a virtual function libvirt knows it since 11.1.
+	Display Switch
+	// RAMFB shows a boot screen until the guest's driver takes over. It needs
+	// Display, only one vGPU of a domain may have it, and that vGPU cannot be
+	// unplugged. Not written is off.
+	RAMFB Switch
+	// Alias is the name by which to find the device in events and in QEMU. It
+	// must begin with "ua-". Empty lets libvirt choose.
+	Alias string
+	// BootOrder makes it bootable, from 1 on; 0 does not. Among mediated
+	// devices only those of ModelCCW can be booted from.
+	BootOrder uint
+	// Address is the place in the guest; nil lets libvirt choose.
+	Address *Address
+}
+
+// ID returns what names the device: the UUID of a mediated device in lower
+// case, or the virtual function's host PCI address.
+func (h Hostdev) ID() string {
+	if h.VF != "" {
+		return h.VF
+	}
+	return h.UUID.String()
+}
+
+// Hostdevs returns the host devices of the document that are vGPUs or may be,
+// in its order: mediated devices, and all assigned PCI devices, of which the
+// caller knows which are vGPUs. Devices that have no valid source are left out.
+// An alias that is not the user's is given for running domains only.
+func (d *Document) Hostdevs() []Hostdev {
+	var hostdevs []Hostdev
+	for n := range d.devices("hostdev") {
+		if h, ok := parseHostdev(n); ok {
+			hostdevs = append(hostdevs, h)
+		}
+	}
+	return hostdevs
+}
+
+// devices yields the elements of that name that libvirt takes for devices.
+func (d *Document) devices(name string) iter.Seq[*node] {
+	return func(yield func(*node) bool) {
+		for devices := range d.root.all("devices") {
+			for n := range devices.all(name) {
+				if !yield(n) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// parseHostdev reads a <hostdev>; ok is false if it is neither a mediated nor
+// a PCI device with a valid source.
+func parseHostdev(n *node) (h Hostdev, ok bool) {
+	if mode, written := n.attr("mode"); written && mode != "subsystem" {
+		return h, false
+	}
+	source := n.child("source").child("address")
+	switch t, _ := n.attr("type"); t {
+	case "mdev":
+		id, _ := source.attr("uuid")
+		if h.UUID, ok = parseUUID(id); !ok {
+			return h, false
+		}
+		h.Model, _ = n.attr("model")
+	case "pci":
+		a, _, valid, err := parseAddressElement(source)
+		if err != nil || !valid {
+			return h, false
+		}
+		h.VF = a.String()
+		h.Model = ModelPCI
+	default:
+		return h, false
+	}
+	display, _ := n.attr("display")
+	ramfb, _ := n.attr("ramfb")
+	h.Display, h.RAMFB = Switch(display), Switch(ramfb)
+	h.Alias, _ = n.child("alias").attr("name")
+	if order, written := n.child("boot").attr("order"); written {
+		v, _ := parseNumber(order)
+		h.BootOrder = uint(v)
+	}
+	if a, _, valid, err := parseAddressElement(n.child("address")); valid && err == nil {
+		h.Address = &a
+	}
+	return h, true
+}
+
+// find returns the element of the device of that UUID or host PCI address.
+func (d *Document) find(id string) (*node, error) {
+	var want Hostdev
+	if a, ok := parseAddress(id); ok {
+		want.VF = a.String()
+	} else if u, ok := parseUUID(id); ok {
+		want.UUID = u
+	} else {
+		return nil, &Error{
+			Op: "find", Object: fmt.Sprintf("device %q", clip(id, 60)), Meaning: "neither a UUID nor a PCI address",
+			Next: "name a mediated device by its UUID, a virtual function as 0000:41:00.4", Err: ErrInvalid,
+		}
+	}
+	for n := range d.devices("hostdev") {
+		if h, ok := parseHostdev(n); ok && h.UUID == want.UUID && h.VF == want.VF {
+			return n, nil
+		}
+	}
+	return nil, &Error{
+		Op: "find", Object: "device " + want.ID(), Meaning: "the document has no such <hostdev>",
+		Next: "list those that it has", Err: ErrNotFound,
+	}
+}
+
+// element writes the <hostdev>, one element a line, two blanks a level. What
+// it writes needs no escapes: the fields have been checked.
+func (h Hostdev) element() (string, error) {
+	x := libvirtxml.DomainHostdev{Managed: "no"}
+	if h.VF != "" {
+		vf, _ := parseAddress(h.VF)
+		x.SubsysPCI = &libvirtxml.DomainHostdevSubsysPCI{
+			Display: string(h.Display), RamFB: string(h.RAMFB),
+			Source: &libvirtxml.DomainHostdevSubsysPCISource{Address: vf.element()},
+		}
+	} else {
+		x.SubsysMDev = &libvirtxml.DomainHostdevSubsysMDev{
+			Model: h.model(), Display: string(h.Display), RamFB: string(h.RAMFB),
+			Source: &libvirtxml.DomainHostdevSubsysMDevSource{
+				Address: &libvirtxml.DomainAddressMDev{UUID: h.UUID.String()},
+			},
+		}
+	}
+	if h.BootOrder > 0 {
+		x.Boot = &libvirtxml.DomainDeviceBoot{Order: h.BootOrder}
+	}
+	if h.Alias != "" {
+		x.Alias = &libvirtxml.DomainAlias{Name: h.Alias}
+	}
+	if h.Address != nil {
+		x.Address = &libvirtxml.DomainAddress{PCI: h.Address.element()}
+	}
+	text, err := x.Marshal()
+	if err != nil {
+		return "", &Error{Op: "write", Object: "device " + h.ID(), Meaning: "libvirtxml cannot write it", Err: fmt.Errorf("%w: %w", ErrInvalid, err)}
+	}
+	return text, nil
+}
+
+func (h Hostdev) model() string {
+	if h.Model == "" {
+		return ModelPCI
+	}
+	return h.Model
+}
+
+func (a Address) element() *libvirtxml.DomainAddressPCI {
+	domain, bus, slot, function := uint(a.Domain), uint(a.Bus), uint(a.Slot), uint(a.Function)
+	return &libvirtxml.DomainAddressPCI{Domain: &domain, Bus: &bus, Slot: &slot, Function: &function}
+}
+
+// isUserAlias tells whether libvirt keeps the alias in a definition.
+func isUserAlias(alias string) bool { return strings.HasPrefix(alias, "ua-") }
