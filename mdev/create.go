@@ -1,6 +1,27 @@
 package mdev
 
-import "github.com/google/uuid"
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+const (
+	// createTimeout bounds a creation whose context has no deadline.
+	createTimeout = 30 * time.Second
+	// settleTimeout is how long a device may take to get its type, driver and
+	// VFIO node after its creation.
+	settleTimeout = 5 * time.Second
+	// undoTimeout is how long a failed creation may take to be undone.
+	undoTimeout = 15 * time.Second
+)
+
+var noUUID uuid.UUID
 
 // CreateRequest says what to create.
 type CreateRequest struct {
@@ -20,4 +41,280 @@ type CreateRequest struct {
 type Created struct {
 	Device
 	Existed bool `json:"existed"` // it was already there, as asked
+}
+
+// Create makes a device and returns it as the kernel shows it: with its type,
+// IOMMU group and VFIO node, and its parameters set.
+//
+// It can be repeated: when the device is already there, with the same UUID (or
+// on the same virtual function), type and, if one is named, parent, then its
+// parameters are set and Existed is true. Without UUID and parent each call
+// makes another device.
+//
+// A request by type alone tries each parent that has room, in order of their
+// names, until one takes it.
+//
+// The errors are [ErrInvalid], before anything is touched; [ErrNotFound] for
+// an unknown parent or type, with the one that was probably meant;
+// [ErrExists] when the UUID is that of another device, and says where;
+// [ErrNoCapacity]; [ErrRefused], with what the GPU already runs;
+// [ErrPermission]. A device that was made and is not as asked is removed
+// again, also when ctx has ended. Without a deadline in ctx, 30 seconds are
+// the bound.
+func (h *Host) Create(ctx context.Context, req CreateRequest) (Created, error) {
+	if err := req.check(); err != nil {
+		return Created{}, err
+	}
+	ctx, cancel := bounded(ctx, createTimeout)
+	defer cancel()
+	if err := ended(ctx, "create", req.Type); err != nil {
+		return Created{}, err
+	}
+	if req.UUID != noUUID {
+		dev, err := h.device(ctx, "create", req.UUID.String(), false)
+		if err == nil {
+			return h.existing(ctx, &req, dev)
+		}
+		if !errors.Is(err, ErrNotFound) {
+			return Created{}, err
+		}
+	}
+	candidates, err := h.newScan().choose(&req)
+	if err != nil {
+		return Created{}, err
+	}
+	var first error
+	for i := range candidates {
+		created, err := h.createOn(ctx, &req, &candidates[i])
+		if err == nil {
+			return created, nil
+		}
+		if first == nil {
+			first = err
+		}
+		if req.Parent != "" || ctx.Err() != nil || !parentLost(err) {
+			return Created{}, err
+		}
+		h.log.DebugContext(ctx, "parent lost to another creator", "parent", candidates[i].parent.Name, "error", err)
+	}
+	return Created{}, first
+}
+
+// check refuses what no kernel should be asked.
+func (req *CreateRequest) check() error {
+	invalid := func(object, meaning, next string) error {
+		return &Error{Op: "create", Object: object, Meaning: meaning, Next: next, Err: ErrInvalid}
+	}
+	switch {
+	case req.Type == "":
+		return invalid("", "no type is given", "name one by its id or name, as the inventory shows them")
+	case !validName(req.Type):
+		return invalid(fmt.Sprintf("%q", req.Type), "this cannot be a type", "name one by its id or name, as the inventory shows them")
+	case req.Parent != "" && !validName(req.Parent):
+		return invalid(fmt.Sprintf("%q", req.Parent), "this cannot be a parent", "name one as the inventory does: 0000:41:00.4, mtty")
+	}
+	for _, param := range req.Params {
+		if err := param.check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// existing answers a request for a device that is already there.
+func (h *Host) existing(ctx context.Context, req *CreateRequest, dev Device) (Created, error) {
+	sameType := req.Type == dev.Type || req.Type == dev.TypeName
+	if dev.State == StateHalfMade && dev.Type == "" { // someone is making it now
+		settled, err := h.settle(ctx, dev.ID)
+		if err != nil {
+			return Created{}, err
+		}
+		dev = settled
+		sameType = req.Type == dev.Type || req.Type == dev.TypeName
+	}
+	if dev.State == StateGhost {
+		return Created{}, &Error{
+			Op: "create", Object: dev.ID, Meaning: "the device with this UUID is being removed and waits for a VM to let go of it",
+			Next: "stop the VM that has it open" + holderNote(h.holderOf(ctx, &dev)) + ", or use another UUID", Err: ErrExists,
+		}
+	}
+	if !sameType || req.Parent != "" && req.Parent != dev.Parent {
+		return Created{}, &Error{
+			Op: "create", Object: dev.ID,
+			Meaning: fmt.Sprintf("a device with this UUID already exists, of type %s (%s) under parent %s", dev.Type, dev.TypeName, dev.Parent),
+			Next:    "use another UUID, or remove that device", Err: ErrExists,
+		}
+	}
+	settled, err := h.settle(ctx, dev.ID)
+	if err != nil {
+		return Created{}, err
+	}
+	if err := h.setParams(ctx, &settled, req.Params, true); err != nil {
+		return Created{}, err
+	}
+	return Created{Device: settled, Existed: true}, nil
+}
+
+func holderNote(who *Holder) string {
+	if who == nil {
+		return ""
+	}
+	return " (" + who.String() + ")"
+}
+
+func (h *Host) createOn(ctx context.Context, req *CreateRequest, on *candidate) (Created, error) {
+	if on.parent.Framework == FrameworkVendorVFIO {
+		return h.createVF(ctx, req, on)
+	}
+	id := req.UUID
+	if id == noUUID {
+		id = uuid.New()
+	}
+	return h.createMdev(ctx, req, on, id.String())
+}
+
+func (h *Host) createMdev(ctx context.Context, req *CreateRequest, on *candidate, id string) (Created, error) {
+	file := on.parent.Path + "/mdev_supported_types/" + on.typ.ID + "/create"
+	if err := h.write(ctx, file, id+"\n"); err != nil {
+		return h.createFailed(ctx, req, on, id, err)
+	}
+	dev, err := h.settle(ctx, id)
+	if err == nil && (dev.Type != on.typ.ID || dev.Parent != on.parent.Name) {
+		err = &Error{
+			Op: "create", Object: id, Meaning: fmt.Sprintf("the device came out as type %s under %s, not as %s under %s", dev.Type, dev.Parent, on.typ.ID, on.parent.Name),
+			Next: "see the kernel log (dmesg)", Err: ErrRefused,
+		}
+	}
+	if err == nil {
+		err = h.setParams(ctx, &dev, req.Params, false)
+	}
+	if err != nil {
+		return Created{}, h.undo(ctx, id, err)
+	}
+	h.log.DebugContext(ctx, "created", "mdev", id, "type", on.typ.ID, "parent", on.parent.Name)
+	return Created{Device: dev}, nil
+}
+
+// createFailed explains why the kernel did not make a device.
+func (h *Host) createFailed(ctx context.Context, req *CreateRequest, on *candidate, id string, err error) (Created, error) {
+	if ctx.Err() != nil && errnoOf(err) == 0 {
+		// The write goes on without us: what it makes is not wanted.
+		return Created{}, h.undo(ctx, id, err)
+	}
+	e := explain("create", on.typ.ID+" on "+on.parent.Name, createFile, err)
+	switch e.Errno {
+	case syscall.EEXIST:
+		if dev, err := h.device(ctx, "create", id, false); err == nil {
+			return h.existing(ctx, req, dev)
+		}
+		e.Object = id
+	case syscall.EINVAL:
+		e.Object = id + " of " + e.Object
+	case syscall.EIO:
+		h.explainRefusal(e, on)
+	}
+	return Created{}, e
+}
+
+// explainRefusal adds to NVIDIA's EIO what the GPU already runs.
+func (h *Host) explainRefusal(e *Error, on *candidate) {
+	s := h.newScan()
+	if running := s.runningOn(&on.parent); running != "" {
+		e.Cause = "GPU " + on.parent.GPU + " already runs " + running
+		if size := on.typ.Description.Framebuffer; size > 0 {
+			e.Cause += fmt.Sprintf(", and this type needs %d MiB in the same sizes", size>>20)
+		}
+	}
+	now, err := s.namedParent(on.parent.Name)
+	if err != nil {
+		return
+	}
+	if t, ok := now.typeNamed(on.typ.ID); !ok || t.Available == 0 {
+		e.Err = ErrNoCapacity
+		e.Next = "remove a device, or choose a type whose capacity in the inventory is not 0"
+	}
+}
+
+// settle waits until a device is ready.
+func (h *Host) settle(ctx context.Context, id string) (Device, error) {
+	wait := newPatience(settleTimeout)
+	for {
+		dev, err := h.newScan().find("create", id)
+		if err == nil && dev.State == StateReady && nodeSeen(h, &dev) {
+			return dev, nil
+		}
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			return Device{}, err
+		}
+		if wait.sleep(ctx) {
+			continue
+		}
+		if ctx.Err() != nil {
+			return Device{}, &Error{Op: "create", Object: id, Meaning: "the device was not ready in time", Next: "allow more time", Err: ctx.Err()}
+		}
+		if err != nil {
+			return Device{}, &Error{
+				Op: "create", Object: id, Meaning: "the kernel accepted it, and the device is not there", Cause: "someone removed it at once",
+				Next: "look who else manages this host's vGPUs", Err: ErrNotFound,
+			}
+		}
+		return Device{}, unsettled(&dev)
+	}
+}
+
+// nodeSeen tells whether the group's node is there, if this system has any.
+func nodeSeen(h *Host, dev *Device) bool {
+	if dev.IOMMUGroup == "" || dev.VFIONode != "" {
+		return true
+	}
+	_, err := h.fs.Stat("dev/vfio")
+	return absent(err)
+}
+
+func unsettled(dev *Device) *Error {
+	e := &Error{
+		Op: "create", Object: dev.ID, Meaning: "the device did not become ready", Err: ErrRefused,
+		Next: "see the kernel log (dmesg)",
+	}
+	if len(dev.Problems) > 0 {
+		e.Cause, e.Next = dev.Problems[0].Text, dev.Problems[0].Next
+	}
+	return e
+}
+
+// undo removes what a failed creation made. It has a time of its own, since
+// ctx may have ended.
+func (h *Host) undo(ctx context.Context, id string, cause error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
+	defer cancel()
+	err := h.Remove(ctx, id)
+	if err == nil || errors.Is(err, ErrNotFound) {
+		return cause
+	}
+	h.log.WarnContext(ctx, "a device could not be removed after its creation failed", "mdev", id, "error", err)
+	return errors.Join(cause, fmt.Errorf("undo: %w", err))
+}
+
+// write writes an attribute and waits for it no longer than ctx. A write that
+// the kernel blocks goes on alone.
+func (h *Host) write(ctx context.Context, file, value string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	done := make(chan error, 1)
+	go func() { done <- h.fs.WriteAttr(file, []byte(value)) }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("write %q to %s: %w", strings.TrimSpace(value), file, ctx.Err())
+	}
+}
+
+// bounded gives ctx a deadline if it has none.
+func bounded(ctx context.Context, bound time.Duration) (context.Context, context.CancelFunc) {
+	if _, ok := ctx.Deadline(); ok {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, bound)
 }

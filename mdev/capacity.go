@@ -1,0 +1,53 @@
+package mdev
+
+import "slices"
+
+// capacity works out what a GPU can really still hold: see [Capacity].
+func capacity(g *GPU) []Capacity {
+	byID := map[string]*Capacity{}
+	kinds := map[string]Type{}
+	framebuffers := map[string]uint64{} // by type id, of types and devices
+	var memory, used uint64
+	sameSize := map[uint64]int{}
+	sameType := map[string]int{}
+	for i := range g.Parents {
+		for _, t := range g.Parents[i].Types {
+			c, ok := byID[t.ID]
+			if !ok {
+				c = &Capacity{Type: t.ID, Name: t.Name, Max: t.Description.MaxInstances}
+				byID[t.ID], kinds[t.ID] = c, t
+				framebuffers[t.ID] = t.Description.Framebuffer
+			}
+			c.Available += t.Available
+			memory = max(memory, t.Description.Framebuffer*uint64(t.Description.MaxInstances))
+		}
+	}
+	for i := range g.Parents {
+		for _, dev := range g.Parents[i].Devices {
+			size, ok := framebuffers[dev.Type]
+			if !ok && dev.TypeName != "" {
+				size = boardDescription(dev.TypeName).Framebuffer
+			}
+			used += size
+			sameSize[size]++
+			sameType[dev.Type]++
+		}
+	}
+	shared := len(g.Parents) > 1 || len(g.Parents) == 1 && g.Parents[0].PF != ""
+	list := make([]Capacity, 0, len(byID))
+	for id, c := range byID {
+		if size := kinds[id].Description.Framebuffer; shared && size > 0 {
+			if c.Max > 0 {
+				c.Available = min(c.Available, max(0, c.Max-sameSize[size]))
+			}
+			if memory > 0 {
+				c.Available = min(c.Available, int((memory-min(memory, used))/size))
+			}
+		} else if shared && c.Max > 0 {
+			c.Available = min(c.Available, max(0, c.Max-sameType[id]))
+		}
+		list = append(list, *c)
+	}
+	slices.SortFunc(list, func(a, b Capacity) int { return compareNames(a.Type, b.Type) })
+	return list
+}

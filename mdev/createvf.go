@@ -1,0 +1,86 @@
+package mdev
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"syscall"
+)
+
+// createVF gives a virtual function its vGPU type. The virtual function stays
+// bound to NVIDIA's driver throughout.
+func (h *Host) createVF(ctx context.Context, req *CreateRequest, on *candidate) (Created, error) {
+	p := &on.parent
+	if req.UUID != noUUID {
+		return Created{}, &Error{
+			Op: "create", Object: p.Name, Meaning: "a virtual function of this framework has no UUID", Next: "leave the UUID out; the device is named by its PCI address", Err: ErrInvalid,
+		}
+	}
+	if len(p.Devices) > 0 {
+		return h.existingVF(ctx, req, on)
+	}
+	file := p.Path + "/" + currentFile
+	if err := h.write(ctx, file, on.typ.ID+"\n"); err != nil {
+		if ctx.Err() != nil && errnoOf(err) == 0 {
+			return Created{}, h.undo(ctx, p.Name, err)
+		}
+		e := explain("create", on.typ.ID+" on "+p.Name, vfTypeFile, err)
+		switch e.Errno {
+		case syscall.EPERM:
+			h.explainVFTaken(e, file)
+		case syscall.EIO:
+			h.explainRefusal(e, on)
+		}
+		return Created{}, e
+	}
+	dev, err := h.settle(ctx, p.Name)
+	if err == nil && dev.Type != on.typ.ID {
+		err = &Error{
+			Op: "create", Object: p.Name, Meaning: fmt.Sprintf("the virtual function has type %s after %s was written", dev.Type, on.typ.ID),
+			Next: "look who else manages this host's vGPUs", Err: ErrRefused,
+		}
+		return Created{}, err // another's: not ours to undo
+	}
+	if err == nil {
+		err = h.setParams(ctx, &dev, req.Params, false)
+	}
+	if err != nil {
+		return Created{}, h.undo(ctx, p.Name, err)
+	}
+	h.log.DebugContext(ctx, "created", "vf", p.Name, "type", on.typ.ID)
+	return Created{Device: dev}, nil
+}
+
+func (h *Host) existingVF(ctx context.Context, req *CreateRequest, on *candidate) (Created, error) {
+	dev := on.parent.Devices[0]
+	if dev.Type != on.typ.ID {
+		return Created{}, vfTaken(&dev)
+	}
+	if err := h.setParams(ctx, &dev, req.Params, true); err != nil {
+		return Created{}, err
+	}
+	return Created{Device: dev, Existed: true}, nil
+}
+
+func vfTaken(dev *Device) *Error {
+	return &Error{
+		Op: "create", Object: dev.ID, Meaning: strings.TrimSuffix(fmt.Sprintf("the virtual function already has a vGPU, of type %s (%s)", dev.Type, dev.TypeName), " ()"),
+		Next: "choose another virtual function, or remove that vGPU", Err: ErrExists,
+	}
+}
+
+// explainVFTaken tells EPERM for a virtual function that has a vGPU from
+// EPERM for want of a capability.
+func (h *Host) explainVFTaken(e *Error, file string) {
+	data, err := h.fs.ReadFile(file)
+	if err != nil {
+		return
+	}
+	if current := strings.TrimSpace(string(data)); current != noVGPU {
+		e.Meaning = "the virtual function already has a vGPU, of type " + current
+		e.Cause, e.Next = "", "choose another virtual function, or remove that vGPU"
+		return
+	}
+	r := readings[anyFile][syscall.EPERM]
+	e.Err, e.Meaning, e.Cause, e.Next = r.kind, r.meaning, r.cause, r.next
+}

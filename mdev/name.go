@@ -1,0 +1,100 @@
+package mdev
+
+import (
+	"cmp"
+	"strings"
+)
+
+// validName tells whether name can be that of one file in sysfs.
+func validName(name string) bool {
+	if name == "" || name == "." || name == ".." || len(name) > 255 {
+		return false
+	}
+	return strings.IndexFunc(name, func(r rune) bool { return r == '/' || r < ' ' || r == 0x7f }) < 0
+}
+
+// isUUID tells whether name is a UUID as the kernel prints it.
+func isUUID(name string) bool {
+	if len(name) != 36 {
+		return false
+	}
+	for i := range len(name) {
+		c := name[i]
+		switch {
+		case i == 8 || i == 13 || i == 18 || i == 23:
+			if c != '-' {
+				return false
+			}
+		case c >= '0' && c <= '9', c >= 'a' && c <= 'f':
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// compareNames orders names with the numbers in them by value: nvidia-9
+// before nvidia-10.
+func compareNames(a, b string) int {
+	for a != "" && b != "" {
+		na, nb := digits(a), digits(b)
+		if na > 0 && nb > 0 {
+			da, db := strings.TrimLeft(a[:na], "0"), strings.TrimLeft(b[:nb], "0")
+			if c := cmp.Or(cmp.Compare(len(da), len(db)), strings.Compare(da, db), cmp.Compare(na, nb)); c != 0 {
+				return c
+			}
+			a, b = a[na:], b[nb:]
+			continue
+		}
+		if a[0] != b[0] {
+			return cmp.Compare(a[0], b[0])
+		}
+		a, b = a[1:], b[1:]
+	}
+	return cmp.Compare(len(a), len(b))
+}
+
+func digits(s string) int {
+	n := 0
+	for n < len(s) && s[n] >= '0' && s[n] <= '9' {
+		n++
+	}
+	return n
+}
+
+// nearest returns the candidate that name was probably meant to be, or "".
+func nearest(name string, candidates []string) string {
+	best, bestDistance := "", max(2, len(name)/3)+1
+	for _, candidate := range candidates {
+		a, b := strings.ToLower(name), strings.ToLower(candidate)
+		d := distance(a, b)
+		if d > 0 && len(a) > 2 && (strings.HasSuffix(b, a) || strings.HasPrefix(b, a)) {
+			d = 1 // "M60-8Q" for "GRID M60-8Q"
+		}
+		if d < bestDistance {
+			best, bestDistance = candidate, d
+		}
+	}
+	return best
+}
+
+// distance is Levenshtein's.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(cost, row[j]+1, diagonal+1)
+		}
+	}
+	return row[len(b)]
+}

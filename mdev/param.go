@@ -1,0 +1,125 @@
+package mdev
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// maxVGPUParams is NVIDIA's bound on vgpu_params, with the newline.
+const maxVGPUParams = 1024
+
+// ownFiles are a device's files that are no parameters.
+var ownFiles = []string{"remove", "uevent", "driver", "driver_override", "power", "subsystem", "mdev_type", "iommu_group", "vfio-dev", "current_vgpu_type"}
+
+// check refuses names that lead elsewhere and values that NVIDIA would cut.
+func (p Param) check() error {
+	invalid := func(meaning, next string) error {
+		return &Error{Op: "create", Object: fmt.Sprintf("parameter %q", p.Name), Meaning: meaning, Next: next, Err: ErrInvalid}
+	}
+	parts := strings.Split(p.Name, "/")
+	if len(parts) > 2 || slices.ContainsFunc(parts, func(part string) bool { return !validName(part) || slices.Contains(ownFiles, part) }) {
+		return invalid("this cannot be an attribute of a device", `name one below the device's directory: "vgpu_params", "assign_adapter"`)
+	}
+	if strings.ContainsAny(p.Value, "\x00\n") {
+		return invalid("the value has more than one line", "write the value as one line, without its newline")
+	}
+	if parts[len(parts)-1] == "vgpu_params" {
+		return checkVGPUParams(p.Value)
+	}
+	return nil
+}
+
+// checkVGPUParams checks comma-separated key=value pairs. NVIDIA's driver
+// looks at them only when the VM starts, which is late to learn of a typo.
+func checkVGPUParams(value string) error {
+	invalid := func(meaning, next string) error {
+		return &Error{Op: "create", Object: fmt.Sprintf("vgpu_params %q", value), Meaning: meaning, Next: next, Err: ErrInvalid}
+	}
+	if len(value)+1 > maxVGPUParams {
+		return invalid(fmt.Sprintf("longer than %d bytes", maxVGPUParams-1), "leave some out")
+	}
+	if strings.TrimSpace(value) == "" {
+		return nil // clears them
+	}
+	seen := map[string]bool{}
+	for pair := range strings.SplitSeq(value, ",") {
+		key, setting, ok := strings.Cut(pair, "=")
+		switch {
+		case !ok || key == "" || setting == "" || strings.ContainsAny(pair, " \t\""):
+			return invalid(fmt.Sprintf("%q is not key=value", pair), "write key=value pairs with commas between them and no spaces: frame_rate_limiter=0,disable_vnc=1")
+		case seen[key]:
+			return invalid(fmt.Sprintf("%q is set twice", key), "leave one out")
+		}
+		seen[key] = true
+	}
+	return nil
+}
+
+// setParams writes parameters in order and reads back those that can be read.
+// With keep, a value that is already so is not written again.
+func (h *Host) setParams(ctx context.Context, dev *Device, params []Param, keep bool) error {
+	for _, param := range params {
+		file, err := h.paramFile(dev, param)
+		if err != nil {
+			return err
+		}
+		if keep && h.holds(file, param.Value) {
+			continue
+		}
+		text := param.Value
+		if text == "" {
+			text = " " // clears vgpu_params; an empty write would do nothing
+		}
+		// NVIDIA drops the last character, which must be the newline.
+		if err := h.write(ctx, file, text+"\n"); err != nil {
+			e := explain("create", fmt.Sprintf("%s of %s", param.Name, dev.ID), paramFile, err)
+			e.Meaning = fmt.Sprintf("%s (value %q)", e.Meaning, param.Value)
+			return e
+		}
+		if err := h.readBack(dev, param, file); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// paramFile finds the attribute: in the device's directory or NVIDIA's group.
+func (h *Host) paramFile(dev *Device, param Param) (string, error) {
+	for _, file := range []string{dev.Path + "/" + param.Name, dev.Path + "/nvidia/" + param.Name} {
+		if info, err := h.fs.Stat(file); err == nil && !info.IsDir() {
+			return file, nil
+		}
+	}
+	return "", &Error{
+		Op: "create", Object: fmt.Sprintf("%s of %s", param.Name, dev.ID), Meaning: "the device has no such attribute",
+		Cause: "another driver's, or a newer driver's, parameter", Next: "leave it out; the attributes are the files below /" + dev.Path, Err: ErrUnsupported,
+	}
+}
+
+// readBack checks a parameter that can be read; many can only be written.
+func (h *Host) readBack(dev *Device, param Param, file string) error {
+	info, err := h.fs.Stat(file)
+	if err != nil || info.Mode().Perm()&0o444 == 0 || strings.HasPrefix(param.Name, "assign_") || strings.HasPrefix(param.Name, "unassign_") {
+		return nil
+	}
+	data, err := h.fs.ReadFile(file)
+	if err != nil {
+		e := explain("create", fmt.Sprintf("%s of %s", param.Name, dev.ID), paramFile, err)
+		e.Meaning = "it was written and cannot be read back: " + e.Meaning
+		return e
+	}
+	if got := strings.TrimSpace(string(data)); got != strings.TrimSpace(param.Value) {
+		return &Error{
+			Op: "create", Object: fmt.Sprintf("%s of %s", param.Name, dev.ID), Meaning: fmt.Sprintf("it reads %q after %q was written", got, param.Value),
+			Cause: "the driver does not take this value", Next: "see the driver's documentation of the attribute", Err: ErrRefused,
+		}
+	}
+	return nil
+}
+
+func (h *Host) holds(file, value string) bool {
+	data, err := h.fs.ReadFile(file)
+	return err == nil && strings.TrimSpace(string(data)) == strings.TrimSpace(value)
+}

@@ -1,0 +1,88 @@
+package mdev
+
+import (
+	"path"
+	"strings"
+)
+
+// The files of NVIDIA's vendor-specific VFIO framework, below a virtual
+// function. Its physical function has none of them.
+const (
+	creatableFile = "nvidia/creatable_vgpu_types"
+	currentFile   = "nvidia/current_vgpu_type"
+)
+
+// noVGPU is what currentFile holds when the virtual function has no type.
+const noVGPU = "0"
+
+// vf reads what a virtual function offers, or the vGPU that it is.
+func (s *scan) vf(p *Parent) {
+	d, err := openDir(s.fs, p.Path, s.buf)
+	if err != nil {
+		s.note(&p.Problems, p.Path, err)
+		return
+	}
+	defer d.close()
+	current, err := d.read(currentFile)
+	if err != nil {
+		s.note(&p.Problems, path.Join(p.Path, currentFile), err)
+		return
+	}
+	used := string(current)
+	list, err := d.read(creatableFile)
+	if err != nil {
+		s.note(&p.Problems, path.Join(p.Path, creatableFile), err)
+	}
+	for _, row := range parseCreatableTypes(string(list)) {
+		t := vendorTypeOf(row)
+		s.host.names.Store(t.ID, t.Name)
+		if used == noVGPU {
+			t.Available = 1
+		}
+		p.Types = append(p.Types, t)
+	}
+	if used != noVGPU {
+		dev := s.vfDevice(d, p, used)
+		p.Devices = append(p.Devices, dev)
+	}
+}
+
+// vendorTypeOf fills in what the driver does not say from the type's name.
+func vendorTypeOf(row vendorType) Type {
+	return Type{ID: row.ID, Name: row.Name, DeviceAPI: "vfio-pci", Description: boardDescription(row.Name)}
+}
+
+func (s *scan) vfDevice(d *dir, p *Parent, typeID string) Device {
+	dev := Device{
+		ID: p.Name, Framework: p.Framework, Parent: p.Name, GPU: p.GPU,
+		Type: typeID, TypeName: s.host.vendorTypeName(typeID), DeviceAPI: "vfio-pci", Path: p.Path, State: StateReady, Driver: p.Driver, Problems: []Problem{},
+	}
+	s.vfio(d, &dev)
+	if dev.IOMMUGroup == "" && dev.VFIOCdev == "" {
+		dev.State = StateHalfMade
+		dev.Problems = append(dev.Problems, Problem{
+			Object: dev.ID, Text: "the virtual function has a vGPU type but no VFIO device",
+			Next: "see that it is bound to NVIDIA's driver, and the kernel log (dmesg)",
+		})
+	}
+	return dev
+}
+
+// vendorTypeName is a type's name as any scan has seen it; a list of
+// creatable types no longer shows it once the GPU is full.
+func (h *Host) vendorTypeName(id string) string {
+	if name, ok := h.names.Load(id); ok {
+		return name.(string)
+	}
+	return ""
+}
+
+// vendorTypeID turns "nvidia-1145", as mediated devices would name it, into
+// "1145".
+func vendorTypeID(name string) string {
+	id := strings.TrimPrefix(name, "nvidia-")
+	if _, ok := parseCount(id); ok {
+		return id
+	}
+	return name
+}
