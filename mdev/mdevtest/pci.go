@@ -1,0 +1,225 @@
+package mdevtest
+
+import (
+	"fmt"
+	"strings"
+	"syscall"
+)
+
+// function is one PCI function: a GPU, or a virtual function of one.
+type function struct {
+	addr address
+	gpu  *gpu
+	node *node
+	pf   *function // of a VF
+	vfs  []*function
+	vfio *vfioDevice // of a VF under the vendor-specific framework
+	vgpu *device     // its type
+}
+
+// plug makes what a board is made of. It returns the board with its address.
+func (h *Host) plug(b Board, m *model) (Board, error) {
+	if m.gpus == 0 {
+		return b, h.plugVirtual(b, m)
+	}
+	first, err := h.place(b, m)
+	if err != nil {
+		return b, err
+	}
+	b.Address = first.String()
+	for i := range m.gpus {
+		a := first
+		a.bus += i
+		h.plugGPU(b, m, a)
+	}
+	return b, nil
+}
+
+func (h *Host) plugVirtual(b Board, m *model) error {
+	name := m.parent[strings.LastIndexByte(m.parent, '/')+1:]
+	for _, g := range h.gpus {
+		if g.name == name {
+			return fmt.Errorf("board %s: the host has one already", b.Name)
+		}
+	}
+	n := h.dir(h.root, "sys/devices/"+m.parent)
+	subsystem := h.dir(h.root, "sys/"+m.bus2)
+	h.link(n, "subsystem", subsystem)
+	h.attr(n, "uevent", func() (string, error) { return "", nil }, func(string) effect {
+		h.uevent("change", n)
+		return effect{}
+	})
+	h.text(h.dir(n, "power"), "control", "auto\n")
+	if strings.HasPrefix(m.bus2, "class/") {
+		h.link(subsystem, name, n)
+	} else {
+		h.link(h.dir(subsystem, "devices"), name, n)
+		driver := h.dir(subsystem, "drivers/"+m.driver)
+		h.link(n, "driver", driver)
+		h.link(driver, name, n)
+	}
+	g := &gpu{h: h, name: name, board: b, model: m, virtual: n}
+	h.gpus = append(h.gpus, g)
+	h.registerParent(g, n, false)
+	return nil
+}
+
+// place finds the address of a board's first GPU.
+func (h *Host) place(b Board, m *model) (address, error) {
+	if b.Address != "" {
+		a, err := parseAddress(b.Address)
+		if err != nil {
+			return a, err
+		}
+		for i := range m.gpus {
+			if !h.free(address{a.domain, a.bus + i, a.dev, a.fn}, m) {
+				return a, fmt.Errorf("board %s: its place at %s is taken", b.Name, b.Address)
+			}
+		}
+		return a, nil
+	}
+	for n := m.bus; n < 0x10000<<8; n++ {
+		a := address{domain: n >> 8, bus: n & 0xff}
+		if m.bus == 0 { // a part of the chipset
+			a = address{domain: n, dev: 2}
+		} else if a.bus < m.bus {
+			continue
+		}
+		ok := a.bus+m.gpus <= 256
+		for i := range m.gpus {
+			ok = ok && h.free(address{a.domain, a.bus + i, a.dev, 0}, m)
+		}
+		if ok {
+			return a, nil
+		}
+	}
+	return address{}, fmt.Errorf("board %s: no PCI bus is free", b.Name)
+}
+
+// free tells whether a GPU with its VFs has room at an address: on its bus,
+// there is nothing else.
+func (h *Host) free(a address, m *model) bool {
+	if a.bus > 255 {
+		return false
+	}
+	if m.bus == 0 {
+		return h.pci[a.String()] == nil
+	}
+	last := a.plus(vfOffset + max(m.totalVFs-1, 0)).bus
+	for _, g := range h.gpus {
+		if g.pf == nil || g.pf.addr.domain != a.domain {
+			continue
+		}
+		theirs := g.pf.addr.plus(vfOffset + max(g.model.totalVFs-1, 0)).bus
+		if a.bus <= theirs && g.pf.addr.bus <= last {
+			return false
+		}
+	}
+	return true
+}
+
+func (h *Host) plugGPU(b Board, m *model, a address) {
+	g := &gpu{h: h, name: a.String(), board: b, model: m, mixed: b.Mixed}
+	h.gpus = append(h.gpus, g)
+	g.pf = h.addFunction(g, a, nil)
+	if m.totalVFs == 0 {
+		h.registerParent(g, g.pf.node, false)
+		return
+	}
+	h.sriovFiles(g.pf)
+	h.addSRIOVManage()
+	if b.VFs > 0 {
+		h.enableVFs(g.pf, b.VFs)
+	}
+	// A service at boot does this after the VFs.
+	g.mixed = b.Mixed
+	for _, s := range b.GPUInstances {
+		p, _ := parseProfile(s)
+		g.instances = append(g.instances, p)
+	}
+}
+
+// addFunction makes the directory of a PCI function.
+func (h *Host) addFunction(g *gpu, a address, pf *function) *function {
+	m := g.model
+	root := fmt.Sprintf("pci%04x:%02x", a.domain, a.bus)
+	if pf != nil {
+		root = fmt.Sprintf("pci%04x:%02x", pf.addr.domain, pf.addr.bus)
+	}
+	f := &function{addr: a, gpu: g, pf: pf}
+	name := a.String()
+	parent := h.dir(h.root, "sys/devices/"+root)
+	f.node = h.lazyDir(parent, name, func(n *node) {
+		h.text(n, "vendor", m.vendorID+"\n")
+		h.text(n, "device", m.deviceID+"\n")
+		h.text(n, "subsystem_vendor", m.vendorID+"\n")
+		h.text(n, "subsystem_device", "0x0000\n")
+		h.text(n, "class", m.class+"\n")
+		h.text(n, "revision", "0xa1\n")
+		h.text(n, "numa_node", itoa(g.board.NUMANode)+"\n")
+		h.text(h.dir(n, "power"), "control", "auto\n")
+		id := strings.ToUpper(m.vendorID[2:] + ":" + m.deviceID[2:])
+		h.attr(n, "uevent", func() (string, error) {
+			return fmt.Sprintf("DRIVER=%s\nPCI_CLASS=%s\nPCI_ID=%s\nPCI_SUBSYS_ID=%s:0000\nPCI_SLOT_NAME=%s\n",
+				m.driver, strings.ToUpper(strings.TrimLeft(m.class[2:], "0")), id, strings.ToUpper(m.vendorID[2:]), name), nil
+		}, func(string) effect {
+			h.uevent("change", n, "SUBSYSTEM=pci")
+			return effect{}
+		})
+	})
+	bus := h.dir(h.root, "sys/bus/pci")
+	h.link(h.dir(bus, "devices"), name, f.node)
+	h.link(f.node, "subsystem", bus)
+	driver := h.dir(bus, "drivers/"+m.driver)
+	h.link(driver, name, f.node)
+	h.link(f.node, "driver", driver)
+	h.pci[name] = f
+	h.uevent("add", f.node, "SUBSYSTEM=pci", "PCI_SLOT_NAME="+name)
+	return f
+}
+
+func (h *Host) removeFunction(f *function) {
+	name := f.addr.String()
+	bus := h.dir(h.root, "sys/bus/pci")
+	h.dir(bus, "devices").drop(name)
+	h.dir(bus, "drivers/"+f.gpu.model.driver).drop(name)
+	f.node.detach()
+	delete(h.pci, name)
+	h.uevent("remove", f.node, "SUBSYSTEM=pci", "PCI_SLOT_NAME="+name)
+}
+
+// unplug takes a GPU away that nobody uses.
+func (h *Host) unplug(g *gpu) {
+	if g.pf == nil {
+		h.unregisterParent(g.parents[0])
+		h.dir(h.root, "sys/"+g.model.bus2).drop(g.name)
+		if !strings.HasPrefix(g.model.bus2, "class/") {
+			h.dir(h.root, "sys/"+g.model.bus2+"/devices").drop(g.name)
+			h.dir(h.root, "sys/"+g.model.bus2+"/drivers/"+g.model.driver).drop(g.name)
+		}
+		h.uevent("remove", g.virtual)
+		g.virtual.detach()
+		return
+	}
+	h.disableVFs(g.pf)
+	for _, p := range g.parents {
+		h.unregisterParent(p)
+	}
+	h.removeFunction(g.pf)
+}
+
+// rawNumVFs is a write to sriov_numvfs.
+func (h *Host) rawNumVFs(f *function, data string) error {
+	n, err := parseUint(data, 16)
+	switch {
+	case err != nil:
+		return err
+	case int(n) > f.gpu.model.totalVFs:
+		return syscall.ERANGE
+	case int(n) == len(f.vfs):
+		return nil
+	case n > 0 && len(f.vfs) > 0:
+		return syscall.EBUSY
+	}
+	return syscall.ENOENT // the driver takes it from sriov-manage only
+}

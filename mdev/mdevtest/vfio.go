@@ -1,0 +1,226 @@
+package mdevtest
+
+import (
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"syscall"
+)
+
+// vfioDevice is what VFIO makes of a device: a group, its node, a number.
+type vfioDevice struct {
+	group, num int
+	name       string // of the device
+	groupDir   *node  // sys/kernel/iommu_groups/N
+	dev        *node  // dev/vfio/N
+	class      *node  // sys/devices/virtual/vfio/N
+	holder     *holder
+	opened     bool // the group, by OpenNode
+}
+
+// holder is a VM that has a device open.
+type holder struct {
+	vm       string
+	pid      int
+	released chan struct{}
+}
+
+// process is one of proc/<pid>.
+type process struct {
+	node *node
+	fds  *node
+	vm   string
+	uses []*device
+}
+
+// register gives a device its group: sys/kernel/iommu_groups/N, dev/vfio/N,
+// and the links and vfio-dev/ in its directory.
+func (h *Host) registerVFIO(n *node, api string) *vfioDevice {
+	v := &vfioDevice{name: n.name}
+	for h.groups[v.group] != nil {
+		v.group++
+	}
+	for h.vfioNums[v.num] {
+		v.num++
+	}
+	h.groups[v.group], h.vfioNums[v.num] = v, true
+	number := fmt.Sprint(v.group)
+
+	v.groupDir = h.dir(h.root, "sys/kernel/iommu_groups/"+number)
+	h.link(h.dir(v.groupDir, "devices"), n.name, n)
+	h.text(v.groupDir, "name", "vfio-noiommu\n") // so for every emulated device
+	h.text(v.groupDir, "reserved_regions", "")
+	h.text(v.groupDir, "type", "unknown\n")
+	h.link(n, "iommu_group", v.groupDir)
+
+	v.class = h.dir(h.root, "sys/devices/virtual/vfio/"+number)
+	h.text(v.class, "dev", fmt.Sprintf("242:%d\n", v.group))
+	h.text(v.class, "uevent", fmt.Sprintf("MAJOR=242\nMINOR=%d\nDEVNAME=vfio/%d\n", v.group, v.group))
+	class := h.dir(h.root, "sys/class/vfio")
+	h.link(v.class, "subsystem", class)
+	h.link(class, number, v.class)
+
+	one := h.dir(n, fmt.Sprintf("vfio-dev/vfio%d", v.num))
+	h.link(one, "device", n)
+	h.link(one, "subsystem", h.dir(h.root, "sys/class/vfio-dev"))
+	h.text(one, "uevent", "")
+	h.link(h.dir(h.root, "sys/class/vfio-dev"), one.name, one)
+
+	v.dev = h.newNode(h.dir(h.root, "dev/vfio"), number, fs.ModeDevice|fs.ModeCharDevice|0o600)
+	v.dev.open = func() (func(), error) {
+		if v.opened || v.holder != nil {
+			return nil, syscall.EBUSY
+		}
+		v.opened = true
+		return func() { v.opened = false }, nil
+	}
+	return v
+}
+
+// unregisterVFIO is what happens at once when a device goes: no new user can
+// find it.
+func (h *Host) unregisterVFIO(n *node, v *vfioDevice) {
+	name := fmt.Sprintf("vfio%d", v.num)
+	h.dir(h.root, "sys/class/vfio-dev").drop(name)
+	n.drop("vfio-dev")
+	delete(h.vfioNums, v.num)
+}
+
+// releaseVFIO is what happens when the last user is gone.
+func (h *Host) releaseVFIO(n *node, v *vfioDevice) {
+	n.drop("iommu_group")
+	v.groupDir.detach()
+	v.dev.detach()
+	v.class.detach()
+	h.dir(h.root, "sys/class/vfio").drop(fmt.Sprint(v.group))
+	delete(h.groups, v.group)
+}
+
+// Use lets a VM open a device, given by UUID or VF address, as QEMU does: the
+// group node and the device are busy until release, the process is in proc/,
+// and nvidia/vm_name names the VM. Several devices of one VM have the same
+// pid. Release may be called more than once; a reboot releases all.
+//
+// It fails with ENOENT (no such device), EBUSY (someone has it open), ENODEV
+// (a VF without a type) or EIO (NVIDIA: the VM cannot have these vGPUs
+// together, more than 16, or a placement in vgpu_params that is not free).
+func (h *Host) Use(id, vm string, pid int) (release func(), err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	d, err := h.usable(strings.ToLower(id), vm)
+	if err != nil {
+		return nil, &fs.PathError{Op: "use", Path: id, Err: err}
+	}
+	u := &holder{vm: vm, pid: pid, released: make(chan struct{})}
+	d.vfio.holder = u
+	h.enter(d, u)
+	return func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if d.vfio.holder == u {
+			h.release(d)
+		}
+	}, nil
+}
+
+func (h *Host) usable(id, vm string) (*device, error) {
+	d := h.devices[id]
+	if f := h.pci[id]; f != nil && f.vfio != nil {
+		if d = f.vgpu; d == nil {
+			return nil, syscall.ENODEV
+		}
+	}
+	switch {
+	case d == nil || d.state != ready:
+		return nil, syscall.ENOENT
+	case d.vfio.holder != nil || d.vfio.opened || d.cleaning():
+		return nil, syscall.EBUSY
+	case !d.gpu.model.nvidia():
+		return d, nil
+	}
+	n := 1
+	for _, p := range h.procs {
+		for _, other := range p.uses {
+			if p.vm != vm || !other.gpu.model.nvidia() {
+				continue
+			}
+			if n++; n > 16 || !together(other, d) {
+				return nil, syscall.EIO
+			}
+		}
+	}
+	return d, d.placeByParams()
+}
+
+// together tells whether NVIDIA lets one VM have both.
+func together(a, b *device) bool {
+	m := b.gpu.model
+	switch {
+	case a.gpu.model != m || a.typ.series != b.typ.series:
+		return false
+	case m.totalVFs > 0:
+		return true
+	}
+	// Before Ampere: only the largest Q and C profile of a board.
+	return a.typ.framebuffer == m.memory && b.typ.framebuffer == m.memory && (b.typ.series == 'Q' || b.typ.series == 'C')
+}
+
+// enter shows the process of a VM in proc/.
+func (h *Host) enter(d *device, u *holder) {
+	p := h.procs[u.pid]
+	if p == nil {
+		dir := h.dir(h.root, fmt.Sprintf("proc/%d", u.pid))
+		p = &process{node: dir, fds: h.dir(dir, "fd"), vm: u.vm}
+		h.procs[u.pid] = p
+		h.text(dir, "comm", "qemu-system-x86\n")
+		h.attr(dir, "cmdline", func() (string, error) { return p.cmdline(), nil }, nil)
+	}
+	p.uses = append(p.uses, d)
+	p.showFDs(h)
+}
+
+func (p *process) cmdline() string {
+	args := []string{"/usr/bin/qemu-system-x86_64", "-name", "guest=" + strings.ReplaceAll(p.vm, ",", ",,") + ",debug-threads=on"}
+	for _, d := range p.uses {
+		dir := "bus/mdev"
+		if d.parent == nil {
+			dir = "bus/pci"
+		}
+		args = append(args, "-device", fmt.Sprintf(`{"driver":"vfio-pci","sysfsdev":"/sys/%s/devices/%s"}`, dir, d.id))
+	}
+	return strings.Join(args, "\x00") + "\x00"
+}
+
+func (p *process) showFDs(h *Host) {
+	p.fds.kids, p.fds.sorted = nil, nil
+	targets := []string{"/dev/null", "/dev/null", "/dev/null", "/dev/vfio/vfio"}
+	for _, d := range p.uses {
+		targets = append(targets, fmt.Sprintf("/dev/vfio/%d", d.vfio.group), "anon_inode:[vfio-device]")
+	}
+	for fd, target := range targets {
+		h.newNode(p.fds, fmt.Sprint(fd), fs.ModeSymlink|0o700).target = target
+	}
+}
+
+// release ends the use of a device: the VM is gone.
+func (h *Host) release(d *device) {
+	u := d.vfio.holder
+	d.vfio.holder = nil
+	close(u.released)
+	if p := h.procs[u.pid]; p != nil {
+		p.uses = slices.DeleteFunc(p.uses, func(other *device) bool { return other == d })
+		if len(p.uses) == 0 {
+			delete(h.procs, u.pid)
+			p.node.detach()
+		} else {
+			p.showFDs(h)
+		}
+	}
+	if d.gpu.board.CleanUp > 0 {
+		d.cleanUntil = h.now().Add(d.gpu.board.CleanUp)
+	}
+	if d.state == ghost {
+		h.finishLater(d)
+	}
+}
