@@ -116,8 +116,8 @@ func (m machine) videoSlot() (uint8, bool) {
 // q35: libvirt's qemuDomainValidateDevicePCISlotsQ35 and QEMU's pc_q35.c;
 // i440fx: qemuDomainValidateDevicePCISlotsPIIX3 and pc_piix.c; virt: gpex.c.
 func (m machine) chipset(devices *node) []use {
-	at := func(slot, function uint8, by string) use {
-		return use{Use: Use{Address: Address{Slot: slot, Function: function}, By: by, Implicit: true}, multifunction: "on"}
+	at := func(slot, function uint8, name string) use {
+		return use{Address: Address{Slot: slot, Function: function}, name: name, multifunction: "on"}
 	}
 	switch m.kind {
 	case machineQ35:
@@ -155,7 +155,7 @@ func (t *topology) addImplicit(devices *node) {
 		}
 	}
 	if slot, ok := t.machine.videoSlot(); ok && videoPending(devices) && t.buses[0].slotFree(slot) {
-		t.hold(use{Use: Use{Address: Address{Slot: slot}, By: primaryVideo, Implicit: true}})
+		t.hold(use{Address: Address{Slot: slot}, name: primaryVideo})
 	}
 	for _, u := range usbCompanions(devices) {
 		if t.holder(u.Address) == nil {
@@ -225,7 +225,7 @@ func usbCompanions(devices *node) []use {
 		a, ok := place[index]
 		if companion && ok && wantsAddress(c) {
 			a.Function = function
-			uses = append(uses, use{Use: Use{Address: a, By: describe(c), Implicit: true}})
+			uses = append(uses, use{Address: a, name: describe(c)})
 		}
 	}
 	return uses

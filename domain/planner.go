@@ -40,7 +40,8 @@ func (d *Document) Used() []Use {
 	t := topologyOf(d.root, nil)
 	uses := make([]Use, len(t.uses))
 	for i := range t.uses {
-		uses[i] = t.uses[i].Use
+		u := &t.uses[i]
+		uses[i] = Use{Address: u.Address, By: u.by(), Implicit: u.implicit()}
 	}
 	slices.SortStableFunc(uses, func(a, b Use) int { return a.Address.Compare(b.Address) })
 	return uses
@@ -111,11 +112,11 @@ func (t *topology) check(a Address) error {
 		case zero == nil:
 			return invalid("use function 0, or put another device there first",
 				"nothing is on function 0 of the slot, and without it the guest looks at no other function")
-		case zero.Implicit && zero.multifunction == "":
+		case zero.implicit() && zero.multifunction == "":
 			return inUse(a, zero)
 		case zero.multifunction == "off":
-			return invalid("choose another slot, or set multifunction='on' on the address of "+zero.By,
-				"function 0 of the slot, %s, has multifunction='off'", zero.By)
+			return invalid("choose another slot, or set multifunction='on' on the address of "+zero.by(),
+				"function 0 of the slot, %s, has multifunction='off'", zero.by())
 		}
 	} else if b.slotFree(a.Slot) && t.pending > 0 && b.auto && t.roomy(int(a.Bus)) && t.room() == 1 {
 		return invalid("give the other devices addresses first, or add a PCI bridge to the document",
@@ -126,12 +127,12 @@ func (t *topology) check(a Address) error {
 
 func inUse(a Address, by *use) error {
 	e := &Error{
-		Op: "use", Object: "address " + a.String(), Meaning: "in use by " + by.By,
+		Op: "use", Object: "address " + a.String(), Meaning: "in use by " + by.by(),
 		Next: "choose another address, or let the planner choose", Err: ErrInUse,
 	}
-	if by.Implicit {
+	if by.implicit() {
 		e.Cause = "not written in the document, but always there"
-		if by.By == primaryVideo {
+		if by.name == primaryVideo {
 			e.Cause = "libvirt puts it there, as it has no address yet"
 		}
 	}
@@ -155,7 +156,7 @@ func describe(dev *node) string {
 		source := dev.child("source")
 		if what = attr(source.child("address"), "uuid"); what != "" {
 			what = strings.ToLower(what)
-		} else if a, ok := sourceAddress(source); ok {
+		} else if a, _, ok, err := parseAddressElement(source.child("address")); ok && err == nil {
 			what = a.String()
 		}
 	case "interface":
@@ -181,17 +182,4 @@ func describe(dev *node) string {
 		what = attr(dev.child("alias"), "name")
 	}
 	return strings.TrimSpace(dev.local + " " + clip(what, 80))
-}
-
-// sourceAddress returns the host PCI address of a type='pci' hostdev.
-func sourceAddress(source *node) (Address, bool) {
-	n := source.child("address")
-	if _, ok := n.attr("slot"); !ok {
-		return Address{}, false
-	}
-	domain, ok1 := pciNumber(n, "domain", 0xffff)
-	bus, ok2 := pciNumber(n, "bus", lastBus)
-	slot, ok3 := pciNumber(n, "slot", lastSlot)
-	function, ok4 := pciNumber(n, "function", lastFunc)
-	return Address{Domain: uint16(domain), Bus: uint8(bus), Slot: uint8(slot), Function: uint8(function)}, ok1 && ok2 && ok3 && ok4
 }

@@ -68,11 +68,22 @@ type bus struct {
 // slotFree tells whether nothing is on any function of the slot.
 func (b *bus) slotFree(slot uint8) bool { return b.slots[slot] == [lastFunc + 1]int32{} }
 
-// use is a Use with what the planner has to know of it besides.
+// use is an address that is taken, and by whom.
 type use struct {
-	Use
+	Address
+	dev           *node  // nil: nothing in the document
+	name          string // of what is implicit
 	multifunction string // as written: "on", "off" or ""
 	port          bool   // a PCIe root port, which may share its slot with others
+}
+
+func (u *use) implicit() bool { return u.name != "" }
+
+func (u *use) by() string {
+	if u.implicit() {
+		return u.name
+	}
+	return describe(u.dev)
 }
 
 // topology is what a document says of the guest's PCI buses.
@@ -97,11 +108,7 @@ func topologyOf(root, without *node) *topology {
 			t.grow(a)
 			addr := dev.child("address")
 			multi, _ := addr.attr("multifunction")
-			t.hold(use{
-				Use:           Use{Address: a, By: describe(dev)},
-				multifunction: multi,
-				port:          isPCIController(dev) && modelOf(dev) == modelRootPort,
-			})
+			t.hold(use{Address: a, dev: dev, multifunction: multi, port: isPCIController(dev) && modelOf(dev) == modelRootPort})
 		}
 	}
 	t.addImplicit(devices)
@@ -258,31 +265,8 @@ func writtenAddress(dev *node) (Address, bool) {
 	if kind, _ := n.attr("type"); kind != "pci" {
 		return Address{}, false
 	}
-	domain, ok1 := pciNumber(n, "domain", 0xffff)
-	bus, ok2 := pciNumber(n, "bus", lastBus)
-	slot, ok3 := pciNumber(n, "slot", lastSlot)
-	function, ok4 := pciNumber(n, "function", lastFunc)
-	a := Address{Domain: uint16(domain), Bus: uint8(bus), Slot: uint8(slot), Function: uint8(function)}
-	return a, ok1 && ok2 && ok3 && ok4 && (a.Domain != 0 || a.Bus != 0 || a.Slot != 0)
-}
-
-// pciNumber reads a part of an address, written as in C: 0x08, 010 or 8. What
-// is left out is zero.
-func pciNumber(n *node, name string, most uint64) (uint64, bool) {
-	s, ok := n.attr(name)
-	if !ok {
-		return 0, true
-	}
-	s = strings.TrimSpace(s)
-	base := 10
-	switch {
-	case strings.HasPrefix(s, "0x"), strings.HasPrefix(s, "0X"):
-		s, base = s[2:], 16
-	case len(s) > 1 && s[0] == '0':
-		s, base = s[1:], 8
-	}
-	v, err := strconv.ParseUint(s, base, 64)
-	return v, err == nil && v <= most
+	a, _, _, err := parseAddressElement(n)
+	return a, err == nil && (a.Domain != 0 || a.Bus != 0 || a.Slot != 0)
 }
 
 func isPCIController(n *node) bool {
