@@ -7,7 +7,7 @@ import "strings"
 // libvirt does, it takes a number that is left out for 0.
 //
 // ok is false if there is no address: no element, or one of another type, or
-// one that is all zero, by which libvirt understands that it may choose.
+// one on slot 0 of bus 0, by which libvirt understands that it may choose.
 func parseAddressElement(n *node) (a Address, multifunction, ok bool, err error) {
 	if t, typed := n.attr("type"); n == nil || typed && t != "pci" {
 		return a, false, false, nil
@@ -32,7 +32,7 @@ func parseAddressElement(n *node) (a Address, multifunction, ok bool, err error)
 	}
 	a = Address{Domain: uint16(v[0]), Bus: uint8(v[1]), Slot: uint8(v[2]), Function: uint8(v[3])}
 	m, _ := n.attr("multifunction")
-	return a, m == "on", a != Address{}, nil
+	return a, m == "on", a.Domain != 0 || a.Bus != 0 || a.Slot != 0, nil
 }
 
 // parseNumber reads a number as C's strtoul does with base 0: 8, 0x8 or 010.

@@ -3,7 +3,6 @@ package domain
 import (
 	"fmt"
 	"iter"
-	"strings"
 
 	"github.com/google/uuid"
 	"libvirt.org/go/libvirtxml"
@@ -99,20 +98,17 @@ func parseHostdev(n *node) (h Hostdev, ok bool) {
 	if mode, written := n.attr("mode"); written && mode != "subsystem" {
 		return h, false
 	}
-	source := n.child("source").child("address")
 	switch t, _ := n.attr("type"); t {
 	case "mdev":
-		id, _ := source.attr("uuid")
+		id, _ := n.child("source").child("address").attr("uuid")
 		if h.UUID, ok = parseUUID(id); !ok {
 			return h, false
 		}
 		h.Model, _ = n.attr("model")
 	case "pci":
-		a, _, valid, err := parseAddressElement(source)
-		if err != nil || !valid {
+		if h.VF, ok = sourceVF(n); !ok {
 			return h, false
 		}
-		h.VF = a.String()
 		h.Model = ModelPCI
 	default:
 		return h, false
@@ -121,14 +117,21 @@ func parseHostdev(n *node) (h Hostdev, ok bool) {
 	ramfb, _ := n.attr("ramfb")
 	h.Display, h.RAMFB = Switch(display), Switch(ramfb)
 	h.Alias, _ = n.child("alias").attr("name")
-	if order, written := n.child("boot").attr("order"); written {
-		v, _ := parseNumber(order)
-		h.BootOrder = uint(v)
-	}
-	if a, _, valid, err := parseAddressElement(n.child("address")); valid && err == nil {
+	h.BootOrder = bootOrder(n)
+	if a, written := writtenAddress(n); written {
 		h.Address = &a
 	}
 	return h, true
+}
+
+// sourceVF returns the host PCI address of an assigned device.
+func sourceVF(n *node) (string, bool) {
+	source := n.child("source").child("address")
+	if source == nil {
+		return "", false
+	}
+	a, _, _, err := parseAddressElement(source)
+	return a.String(), err == nil
 }
 
 // find returns the element of the device of that UUID or host PCI address.
@@ -200,6 +203,3 @@ func (a Address) element() *libvirtxml.DomainAddressPCI {
 	domain, bus, slot, function := uint(a.Domain), uint(a.Bus), uint(a.Slot), uint(a.Function)
 	return &libvirtxml.DomainAddressPCI{Domain: &domain, Bus: &bus, Slot: &slot, Function: &function}
 }
-
-// isUserAlias tells whether libvirt keeps the alias in a definition.
-func isUserAlias(alias string) bool { return strings.HasPrefix(alias, "ua-") }

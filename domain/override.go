@@ -1,0 +1,81 @@
+package domain
+
+import (
+	"fmt"
+	"iter"
+	"slices"
+	"strconv"
+)
+
+// qemuSpace is the namespace of what libvirt passes to QEMU unseen.
+const qemuSpace = "http://libvirt.org/schemas/domain/qemu/1.0"
+
+// override applies <qemu:override> as
+// qemuBuildDeviceCommandlineHandleOverrides does.
+func (d *Document) override(p properties, alias string) (properties, error) {
+	for n := range d.overrides(alias) {
+		name, _ := n.attr("name")
+		kind, _ := n.attr("type")
+		text, _ := n.attr("value")
+		value, err := overrideValue(kind, text)
+		if err != nil || name == "" || name == "id" {
+			return nil, &Error{
+				Op: "read", Object: "<qemu:override> of " + alias, Meaning: fmt.Sprintf("property %q of type %q has no valid value or name", clip(name, 40), clip(kind, 20)),
+				Next: "correct it; the types are string, signed, unsigned, bool and remove", Err: ErrInvalid,
+			}
+		}
+		p = slices.DeleteFunc(p, func(q property) bool { return q.name == name })
+		if value != nil {
+			p = append(p, property{name, value})
+		}
+	}
+	return p, nil
+}
+
+// overrides yields the <qemu:property> elements for a device's front end.
+func (d *Document) overrides(alias string) iter.Seq[*node] {
+	return func(yield func(*node) bool) {
+		for device := range within(within(only(d.root), "override"), "device") {
+			if name, _ := device.attr("alias"); name != alias {
+				continue
+			}
+			for n := range within(within(only(device), "frontend"), "property") {
+				if !yield(n) {
+					return
+				}
+			}
+		}
+	}
+}
+
+func only(n *node) iter.Seq[*node] { return func(yield func(*node) bool) { yield(n) } }
+
+// within yields the children of that name in QEMU's namespace.
+func within(parents iter.Seq[*node], name string) iter.Seq[*node] {
+	return func(yield func(*node) bool) {
+		for p := range parents {
+			for _, n := range p.children {
+				if n.space == qemuSpace && n.local == name && !yield(n) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// overrideValue returns nil for a property that is to be removed.
+func overrideValue(kind, text string) (any, error) {
+	switch kind {
+	case "string":
+		return text, nil
+	case "signed":
+		return strconv.ParseInt(text, 10, 64)
+	case "unsigned":
+		return strconv.ParseUint(text, 10, 64)
+	case "bool":
+		return text == "true", nil
+	case "remove":
+		return nil, nil
+	}
+	return nil, ErrInvalid
+}

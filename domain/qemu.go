@@ -1,0 +1,192 @@
+package domain
+
+import (
+	"fmt"
+	"strconv"
+)
+
+// QEMUOptions says how to write QEMU's arguments. The zero value is what
+// libvirt does with a QEMU of today.
+type QEMUOptions struct {
+	// Classic writes -device driver,key=value instead of JSON, for QEMU before
+	// 6.2 and for people.
+	Classic bool
+}
+
+// QEMUArgs returns the arguments with which libvirt 11.3 gives QEMU the vGPUs
+// of the document, for those who start QEMU themselves: -uuid, which NVIDIA's
+// vGPU manager needs, if the document has a UUID, and a -device for each
+// mediated device and for each assigned PCI device but those with
+// managed='yes'. <qemu:override> is followed.
+//
+// The buses are named as libvirt names those of the document's controllers:
+// pcie.0 is the root bus of q35, pci.0 that of i440fx, and pci.N belongs to the
+// controller with index N, which QEMU must have been given under that id.
+// Without an address in the document QEMU chooses one itself.
+//
+// Errors match [ErrInvalid] (a bus that does not exist, an override that is not
+// valid) or [ErrUnsupported] (PCI devices on s390x).
+func (d *Document) QEMUArgs(opts QEMUOptions) ([]string, error) {
+	var args []string
+	if id, ok := d.UUID(); ok {
+		args = append(args, "-uuid", id.String())
+	}
+	t := topologyOf(d.root, nil)
+	_, live := d.root.attr("id")
+	index := 0 // libvirt numbers hostdevs, after interfaces that are hostdevs
+	for n := range d.devices("interface") {
+		if kind, _ := n.attr("type"); kind == "hostdev" {
+			index++
+		}
+	}
+	for n := range d.devices("hostdev") {
+		alias := "hostdev" + strconv.Itoa(index)
+		index++
+		if name, _ := n.child("alias").attr("name"); isUserAlias(name) || live && name != "" {
+			alias = name
+		}
+		h, ok := parseHostdev(n)
+		managed, _ := n.attr("managed")
+		address, _ := n.child("address").attr("type")
+		if !ok || h.VF != "" && (managed == "yes" || address == "unassigned") {
+			continue
+		}
+		p, err := t.qemuDevice(n, h, alias)
+		if err == nil {
+			p, err = d.override(p, alias)
+		}
+		if err != nil {
+			return nil, h.because("write QEMU arguments of", err)
+		}
+		if opts.Classic {
+			args = append(args, "-device", p.classic())
+		} else {
+			args = append(args, "-device", p.json())
+		}
+	}
+	return args, nil
+}
+
+// qemuDevice follows qemuBuildHostdevMediatedDevProps and
+// qemuBuildPCIHostdevDevProps in libvirt's qemu_command.c.
+func (t *topology) qemuDevice(n *node, h Hostdev, alias string) (properties, error) {
+	var p properties
+	driver := h.model()
+	if driver == ModelPCI && h.RAMFB == SwitchOn {
+		driver = "vfio-pci-nohotplug" // the only one that has ramfb
+	}
+	p.set("driver", driver)
+	display := string(h.Display)
+	if h.VF == "" {
+		if display == "" && h.model() == ModelPCI {
+			display = "off"
+		}
+		p.set("id", alias)
+		p.set("sysfsdev", "/sys/bus/mdev/devices/"+h.UUID.String())
+	} else {
+		p.set("host", h.VF)
+		p.set("id", alias)
+		if h.BootOrder > 0 {
+			p.set("bootindex", uint64(h.BootOrder))
+		}
+		teaming, _ := n.child("teaming").attr("persistent")
+		p.set("failover_pair_id", teaming)
+	}
+	p.set("display", display)
+	if h.RAMFB == SwitchOn {
+		p.set("ramfb", true)
+	}
+	if h.VF == "" && h.BootOrder > 0 {
+		p.set("bootindex", uint64(h.BootOrder))
+	}
+	if h.VF == "" {
+		loadparm, _ := n.child("boot").attr("loadparm")
+		p.set("loadparm", loadparm)
+	}
+	if err := t.qemuAddress(&p, n); err != nil {
+		return nil, err
+	}
+	if h.VF != "" {
+		p.setROM(n.child("rom"))
+	}
+	return p, nil
+}
+
+// qemuAddress follows qemuBuildDeviceAddressProps.
+func (t *topology) qemuAddress(p *properties, n *node) error {
+	if a := n.child("address"); a != nil {
+		if kind, _ := a.attr("type"); kind == "ccw" {
+			return p.setDevno(a)
+		}
+	}
+	a, written := writtenAddress(n)
+	if !written {
+		return nil
+	}
+	if t.machine.kind == machineS390 {
+		return &Error{
+			Op: "write", Object: "address " + a.String(), Meaning: "PCI devices of s390x need a zpci device",
+			Next: "let libvirt start the domain", Err: ErrUnsupported,
+		}
+	}
+	bus, ok := t.qemuBus(a.Bus)
+	if !ok || a.Domain != 0 {
+		return &Error{
+			Op: "write", Object: "address " + a.String(),
+			Meaning: fmt.Sprintf("Could not find PCI controller with index '%d' required for device at address '%s'", a.Bus, a),
+			Next:    "put a controller with that index into the document", Err: ErrInvalid,
+		}
+	}
+	p.set("bus", bus)
+	switch multi, _ := n.child("address").attr("multifunction"); {
+	case multi == "on", multi == "" && a.Function == 0 && t.slotShared(a):
+		p.set("multifunction", true)
+	case multi == "off":
+		p.set("multifunction", false)
+	}
+	if a.Function == 0 {
+		p.set("addr", fmt.Sprintf("%#x", a.Slot))
+	} else {
+		p.set("addr", fmt.Sprintf("%#x.%#x", a.Slot, a.Function))
+	}
+	if index, _ := n.child("acpi").attr("index"); index != "" {
+		if v, err := strconv.ParseUint(index, 10, 32); err == nil && v > 0 {
+			p.set("acpi-index", v)
+		}
+	}
+	return nil
+}
+
+// qemuBus names a bus as qemuBuildDeviceAddressPCIGetBus does.
+func (t *topology) qemuBus(number uint8) (string, bool) {
+	if int(number) >= len(t.buses) {
+		return "", false
+	}
+	b := t.buses[number]
+	target, _ := b.controller.child("target").attr("index")
+	phb := b.model == modelPCIRoot && target != "" && target != "0" // of pseries, beyond the first
+	alias, _ := b.controller.child("alias").attr("name")
+	switch {
+	case t.machine.kind == machineUnknown && t.machine.arch != "ppc" && t.machine.arch != "ppc64" && t.machine.arch != "ppc64le":
+		alias = "pci" // QEMU knows no more than one bus there
+	case isUserAlias(alias) && (b.model != modelPCIRoot || phb) && b.model != modelPCIeRoot:
+	case b.model == modelPCIeRoot:
+		alias = "pcie." + strconv.Itoa(int(number))
+	default:
+		alias = "pci." + strconv.Itoa(int(number))
+	}
+	if phb {
+		alias += ".0"
+	}
+	return alias, true
+}
+
+// slotShared tells whether another function of the slot is in use.
+func (t *topology) slotShared(a Address) bool {
+	for _, use := range t.buses[a.Bus].slots[a.Slot][1:] {
+		if use != 0 {
+			return true
+		}
+	}
+	return false
+}
