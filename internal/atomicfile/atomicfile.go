@@ -7,34 +7,44 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // Write makes data the content of the file at path, with permissions perm
 // whatever the umask is. It writes a temporary file next to it, whose name
 // starts with a dot, syncs it, renames it over path, and syncs the directory.
 // If it fails before the rename, path is as it was and nothing is left behind.
-func Write(path string, data []byte, perm fs.FileMode) (err error) {
+func Write(path string, data []byte, perm fs.FileMode) error {
 	dir := filepath.Dir(path)
-	file, err := os.CreateTemp(dir, "."+filepath.Base(path)+".tmp*")
+	file, err := os.CreateTemp(dir, "."+filepath.Base(path)+tempMark+"*")
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.Remove(file.Name()))
-		}
-	}()
-	if err := fill(file, data, perm); err != nil {
-		return errors.Join(err, file.Close())
+	err = errors.Join(fill(file, data, perm), file.Close())
+	if err == nil {
+		err = os.Rename(file.Name(), path)
 	}
-	if err := file.Close(); err != nil {
-		return err
+	if err != nil {
+		return errors.Join(err, os.Remove(file.Name()))
 	}
-	if err := os.Rename(file.Name(), path); err != nil {
-		return err
-	}
-	// The file is in place; a failed sync of its directory must not remove it.
-	return syncDir(dir)
+	return SyncDir(dir)
+}
+
+// tempMark is in the name of every temporary file, between the target's name
+// and a random number.
+const tempMark = ".tmp"
+
+// IsTemp tells whether a file's name is that of a temporary file of Write, which
+// a writer that was killed leaves behind.
+func IsTemp(name string) bool {
+	return strings.HasPrefix(name, ".") && strings.Contains(name, tempMark)
+}
+
+// Target returns the path that a temporary file of Write was to replace.
+func Target(path string) string {
+	dir, name := filepath.Split(path)
+	name = strings.TrimPrefix(name, ".")
+	return dir + name[:strings.LastIndex(name, tempMark)]
 }
 
 func fill(file *os.File, data []byte, perm fs.FileMode) error {
@@ -47,7 +57,8 @@ func fill(file *os.File, data []byte, perm fs.FileMode) error {
 	return file.Sync()
 }
 
-func syncDir(dir string) error {
+// SyncDir makes the entries of a directory durable: renames and removals.
+func SyncDir(dir string) error {
 	file, err := os.Open(dir)
 	if err != nil {
 		return err
