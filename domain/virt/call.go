@@ -1,0 +1,184 @@
+package virt
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/google/uuid"
+	"libvirt.org/go/libvirt"
+)
+
+// What held counts.
+const (
+	handleConnect = "connect"
+	handleDomain  = "domain"
+	handleStream  = "stream"
+)
+
+// onHandle is told of each libvirt handle that is taken (+1) and freed (-1);
+// the tests' leak check sets it.
+var onHandle func(kind string, delta int)
+
+func held(kind string, delta int) {
+	if onHandle != nil {
+		onHandle(kind, delta)
+	}
+}
+
+// effect says whether a call may be repeated when the connection breaks.
+type effect bool
+
+const (
+	reads  effect = false
+	writes effect = true
+)
+
+// call runs f on the connection in a goroutine of its own and returns what it
+// returns, or the context's error at once when that ends first. T must not hold
+// libvirt handles: nobody would free those of an abandoned call.
+func call[T any](ctx context.Context, c *Conn, op, object string, does effect, f func(*link) (T, error)) (T, error) {
+	v, err := attempt(ctx, c, f)
+	if does == reads && errors.As(err, new(errLost)) {
+		v, err = attempt(ctx, c, f)
+	}
+	if err != nil {
+		var zero T
+		return zero, c.wrap(op, object, err)
+	}
+	return v, nil
+}
+
+func attempt[T any](ctx context.Context, c *Conn, f func(*link) (T, error)) (T, error) {
+	var zero T
+	if ctx.Err() != nil {
+		return zero, context.Cause(ctx)
+	}
+	l, err := c.acquire(ctx)
+	if err != nil {
+		return zero, err
+	}
+	select {
+	case c.slots <- struct{}{}:
+	case <-ctx.Done():
+		l.release()
+		return zero, context.Cause(ctx)
+	case <-c.done:
+		l.release()
+		return zero, errClosed
+	}
+	// Close adds no more tasks once it waits, so ask under its lock.
+	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		<-c.slots
+		l.release()
+		return zero, errClosed
+	}
+	c.tasks.Add(1)
+	c.mu.Unlock()
+
+	type answer struct {
+		v   T
+		err error
+	}
+	answers := make(chan answer, 1)
+	go func() {
+		defer c.tasks.Done()
+		v, err := f(l)
+		if err != nil && isLibvirt(err) && !l.alive() {
+			err = errLost{err}
+		}
+		<-c.slots
+		l.release()
+		answers <- answer{v, err}
+	}()
+	select {
+	case a := <-answers:
+		return a.v, a.err
+	case <-ctx.Done():
+		return zero, errAbandoned{context.Cause(ctx)}
+	case <-c.done:
+		return zero, errClosed
+	}
+}
+
+// do is call for what returns nothing.
+func do(ctx context.Context, c *Conn, op, object string, does effect, f func(*link) error) error {
+	_, err := call(ctx, c, op, object, does, func(l *link) (struct{}, error) { return struct{}{}, f(l) })
+	return err
+}
+
+// onDomain runs f on the domain that vm names, and frees the handle after it.
+func onDomain[T any](ctx context.Context, c *Conn, op, vm string, does effect, f func(*link, *libvirt.Domain) (T, error)) (T, error) {
+	object := vmObject(vm)
+	if err := checkVM(op, vm); err != nil {
+		var zero T
+		return zero, err
+	}
+	return call(ctx, c, op, object, does, func(l *link) (T, error) {
+		d, err := lookup(l, vm)
+		if err != nil {
+			var zero T
+			return zero, err
+		}
+		defer free(d)
+		return f(l, d)
+	})
+}
+
+// doDomain is onDomain for what returns nothing.
+func doDomain(ctx context.Context, c *Conn, op, vm string, does effect, f func(*link, *libvirt.Domain) error) error {
+	_, err := onDomain(ctx, c, op, vm, does, func(l *link, d *libvirt.Domain) (struct{}, error) {
+		return struct{}{}, f(l, d)
+	})
+	return err
+}
+
+// lookup finds a domain by UUID if vm is one, then by name. The caller frees it.
+func lookup(l *link, vm string) (*libvirt.Domain, error) {
+	if id, err := uuid.Parse(vm); err == nil && len(vm) == 36 {
+		d, err := l.conn.LookupDomainByUUIDString(id.String())
+		if err == nil {
+			held(handleDomain, +1)
+			return d, nil
+		}
+		if !errors.Is(err, libvirt.ERR_NO_DOMAIN) {
+			return nil, err
+		}
+	}
+	d, err := l.conn.LookupDomainByName(vm)
+	if err != nil {
+		return nil, err
+	}
+	held(handleDomain, +1)
+	return d, nil
+}
+
+func free(d *libvirt.Domain) {
+	_ = d.Free()
+	held(handleDomain, -1)
+}
+
+func vmObject(vm string) string { return "VM " + quote(vm) }
+
+func checkVM(op, vm string) error {
+	switch {
+	case vm == "":
+		return invalid(op, "VM", "the name is empty", "give the VM's name or UUID")
+	case strings.ContainsRune(vm, 0):
+		return invalid(op, vmObject(vm), "the name holds a NUL byte", "give the VM's name or UUID")
+	}
+	return nil
+}
+
+// checkText refuses what C would cut short.
+func checkText(op, object, what, text string) error {
+	switch {
+	case strings.TrimSpace(text) == "":
+		return invalid(op, object, what+" is empty", "give "+what)
+	case strings.ContainsRune(text, 0):
+		return invalid(op, object, what+" holds a NUL byte", "remove it")
+	}
+	return nil
+}

@@ -1,0 +1,163 @@
+package virt
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/vgpukit/vgpukit/domain"
+)
+
+const (
+	defaultOpenTimeout = 30 * time.Second
+	defaultKeepAlive   = 5 * time.Second
+	defaultMaxCalls    = 32
+	defaultMaxBackoff  = 10 * time.Second
+	minBackoff         = 100 * time.Millisecond
+	keepAliveMisses    = 5
+	closeWait          = 5 * time.Second
+)
+
+// Config says how to reach libvirt. Its zero value is the local system daemon.
+type Config struct {
+	// URI of the hypervisor: "qemu:///system", "qemu:///session",
+	// "qemu+ssh://user@host/system", "qemu+tls://host/system",
+	// "test:///default". Empty: the environment's LIBVIRT_DEFAULT_URI, then
+	// "qemu:///system". [CheckURI] says what is accepted.
+	URI string
+	// Logger is told of lost and regained connections. nil: silence.
+	Logger *slog.Logger
+	// OpenTimeout bounds each attempt to connect, in addition to the context.
+	// 0: 30 s.
+	OpenTimeout time.Duration
+	// KeepAlive is the interval, at least 1 s and rounded up to seconds, of
+	// the messages that find out whether the daemon is alive; five without an
+	// answer end the connection. 0: 5 s. Negative: none.
+	KeepAlive time.Duration
+	// MaxCalls bounds the libvirt calls under way at a time. 0: 32.
+	MaxCalls int
+	// MaxBackoff bounds the pause between two attempts to connect again, which
+	// starts at 100 ms and doubles. 0: 10 s.
+	MaxBackoff time.Duration
+}
+
+// Conn is a connection to one libvirt daemon, which is opened again when it is
+// lost. It is safe for concurrent use.
+type Conn struct {
+	uri         string
+	log         *slog.Logger
+	openTimeout time.Duration
+	keepAlive   time.Duration
+	maxBackoff  time.Duration
+
+	slots chan struct{} // one place for each call under way
+	hub   hub
+	done  chan struct{}  // closed by Close
+	tasks sync.WaitGroup // calls and watchers; Close waits for them
+
+	mu           sync.Mutex
+	closed       bool
+	link         *link    // nil: not connected
+	opening      *opening // the attempt under way, nil: none
+	connected    bool     // there was a link once
+	reconnecting bool
+}
+
+// Open connects to libvirt. It fails when there is no connection within the
+// context and Config.OpenTimeout: then the error tells which socket did not
+// answer and which command starts its daemon. Nothing ever asks for a password.
+func Open(ctx context.Context, cfg Config) (*Conn, error) {
+	uri, err := resolveURI(cfg.URI)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.MaxCalls < 0 || cfg.OpenTimeout < 0 || cfg.MaxBackoff < 0 {
+		return nil, invalid("connect to", uri, "negative OpenTimeout, MaxCalls or MaxBackoff",
+			"leave them 0 for the defaults")
+	}
+	c := &Conn{
+		uri:         uri,
+		log:         cfg.Logger,
+		openTimeout: orDefault(cfg.OpenTimeout, defaultOpenTimeout),
+		keepAlive:   orDefault(cfg.KeepAlive, defaultKeepAlive),
+		maxBackoff:  orDefault(cfg.MaxBackoff, defaultMaxBackoff),
+		slots:       make(chan struct{}, orDefault(cfg.MaxCalls, defaultMaxCalls)),
+		done:        make(chan struct{}),
+	}
+	if c.log == nil {
+		c.log = slog.New(slog.DiscardHandler)
+	}
+	if err := startEventLoop(c.log); err != nil {
+		return nil, explain("connect to", uri, err)
+	}
+	l, err := c.acquire(ctx)
+	if err != nil {
+		c.shut() // not Close: an attempt that hangs is not waited for
+		return nil, c.wrap("connect to", uri, err)
+	}
+	l.release()
+	return c, nil
+}
+
+// URI returns the URI that is connected to, with the defaults resolved.
+func (c *Conn) URI() string { return c.uri }
+
+// Close ends the connection and closes the channels of [Conn.Events]. It waits
+// up to 5 s for calls that libvirt has not answered; when it fails, some are
+// left, and their handles are freed when the answers come. Closing again does
+// nothing.
+func (c *Conn) Close() error {
+	if !c.shut() {
+		return nil
+	}
+	idle := make(chan struct{})
+	go func() {
+		c.tasks.Wait()
+		close(idle)
+	}()
+	timer := time.NewTimer(closeWait)
+	defer timer.Stop()
+	select {
+	case <-idle:
+		return nil
+	case <-timer.C:
+		return &Error{
+			Op: "close", Object: c.uri,
+			Meaning: fmt.Sprintf("libvirt has not answered some calls within %v; they end when it does", closeWait),
+			Cause:   "the daemon hangs, or a long job such as a save is under way",
+			Next:    "check the daemon: systemctl status libvirtd virtqemud",
+			kind:    domain.ErrUnavailable,
+		}
+	}
+}
+
+// shut ends everything without waiting. It is false when that was done before.
+func (c *Conn) shut() bool {
+	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		return false
+	}
+	c.closed = true
+	l := c.link
+	c.link = nil
+	c.mu.Unlock()
+
+	close(c.done)
+	c.hub.close()
+	if l != nil {
+		c.retire(l)
+	}
+	return true
+}
+
+// orDefault returns v, or d when v is zero.
+func orDefault[T comparable](v, d T) T {
+	var zero T
+	if v == zero {
+		return d
+	}
+	return v
+}

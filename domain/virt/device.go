@@ -1,0 +1,269 @@
+package virt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"libvirt.org/go/libvirt"
+
+	"github.com/vgpukit/vgpukit/domain"
+)
+
+// Scope says where a device is attached or detached.
+type Scope uint8
+
+// Both can be combined.
+const (
+	ScopeLive  Scope = 1 << iota // the running VM
+	ScopeSaved                   // its saved definition
+)
+
+const (
+	// detachLimit bounds Detach's wait for the guest when ctx has no deadline.
+	detachLimit = 30 * time.Second
+	// detachPoll is how often the document is looked at, should an event be lost.
+	detachPoll = 500 * time.Millisecond
+)
+
+// Attach adds a device to the running VM, to its saved definition, or to both,
+// which then succeeds or fails as one. deviceXML is one device element, such as
+// a <hostdev>; for a running q35 VM it needs a free pcie-root-port.
+func (c *Conn) Attach(ctx context.Context, vm, deviceXML string, scope Scope) error {
+	const op = "attach a device to"
+	if err := checkDevice(op, vm, deviceXML, scope); err != nil {
+		return err
+	}
+	if !strings.HasPrefix(strings.TrimSpace(deviceXML), "<") {
+		return invalid(op, vmObject(vm), "the device is not an XML element", "give the device's element")
+	}
+	return doDomain(ctx, c, op, vm, writes, func(_ *link, d *libvirt.Domain) error {
+		return d.AttachDeviceFlags(deviceXML, modifyFlags(scope))
+	})
+}
+
+// Detach takes a device out of the running VM, of its saved definition, or of
+// both. device is its element (the same as for [Conn.Attach], or at least one
+// with an alias, an mdev's UUID or a PCI device's host address) or its alias.
+//
+// The running VM comes first: the guest is asked to let go, and Detach waits
+// until the device is gone, which only the device-removed event or the live
+// document tells. When ctx ends before (without a deadline: after 30 s), the
+// error matches [domain.ErrInUse] and the context's: the device is still
+// attached, in the saved definition too, and the guest still has the request.
+// Repeating the call waits again. [domain.ErrNotFound]: the VM has no such
+// device, in none of the places asked for.
+func (c *Conn) Detach(ctx context.Context, vm, device string, scope Scope) error {
+	const op = "detach a device from"
+	if err := checkDevice(op, vm, device, scope); err != nil {
+		return err
+	}
+	device = strings.TrimSpace(device)
+	var absent error
+	if scope&ScopeLive != 0 {
+		err := c.detachLive(ctx, op, vm, device)
+		switch {
+		case errors.Is(err, domain.ErrNotFound) && scope&ScopeSaved != 0 && isDeviceMissing(err):
+			absent = err // perhaps an earlier call got that far
+		case err != nil:
+			return err
+		}
+	}
+	if scope&ScopeSaved == 0 {
+		return nil
+	}
+	err := doDomain(ctx, c, op, vm, writes, func(_ *link, d *libvirt.Domain) error {
+		return detach(d, device, libvirt.DOMAIN_DEVICE_MODIFY_CONFIG)
+	})
+	if isDeviceMissing(err) && scope&ScopeLive != 0 && absent == nil {
+		return nil
+	}
+	return err
+}
+
+// detachLive asks the guest and waits for it.
+func (c *Conn) detachLive(ctx context.Context, op, vm, device string) error {
+	if _, bounded := ctx.Deadline(); !bounded {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, detachLimit)
+		defer cancel()
+	}
+	// Before the request, so that no event is missed.
+	events, err := c.listen(ctx, func(e domain.Event) bool {
+		return e.Kind == domain.EventDeviceRemoved || e.Kind == eventRemovalFailed || e.Kind == domain.EventStopped
+	})
+	if err != nil {
+		return c.wrap(op, vmObject(vm), err)
+	}
+	defer c.hub.remove(events)
+
+	info, err := c.Info(ctx, vm)
+	if err != nil {
+		return c.wrap(op, vmObject(vm), err)
+	}
+	alias, err := c.liveAlias(ctx, op, vm, device)
+	if err != nil {
+		return err
+	}
+	err = doDomain(ctx, c, op, vm, writes, func(_ *link, d *libvirt.Domain) error {
+		return detach(d, device, libvirt.DOMAIN_DEVICE_MODIFY_LIVE)
+	})
+	switch {
+	case err == nil:
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		return stillAttached(op, vm, alias, context.Cause(ctx))
+	case strings.Contains(err.Error(), "in the process of unplug"): // asked before
+	default:
+		return err
+	}
+	tick := time.NewTicker(detachPoll)
+	defer tick.Stop()
+	for {
+		attached, err := c.attached(ctx, op, vm, alias)
+		if err == nil && !attached {
+			return nil
+		} else if err != nil && ctx.Err() == nil {
+			return err
+		}
+		for look := false; !look; {
+			select {
+			case <-events.ready:
+				for _, e := range events.take() {
+					switch {
+					case e.Kind == eventRemovalFailed && e.UUID == info.UUID && e.Detail == alias:
+						return refusedByGuest(op, vm, alias)
+					default:
+						look = look || e.Kind == domain.EventReconnected || e.UUID == info.UUID
+					}
+				}
+			case <-tick.C:
+				look = true
+			case <-ctx.Done():
+				return stillAttached(op, vm, alias, context.Cause(ctx))
+			case <-c.done:
+				return c.wrap(op, vmObject(vm), errClosed)
+			}
+		}
+	}
+}
+
+// liveAlias finds the alias by which events name the device.
+func (c *Conn) liveAlias(ctx context.Context, op, vm, device string) (string, error) {
+	want := deviceIdentity{alias: device}
+	if strings.HasPrefix(device, "<") {
+		found, err := identities(device, 0)
+		if err != nil || len(found) != 1 || found[0] == (deviceIdentity{}) {
+			return "", &Error{
+				Op: op, Object: vmObject(vm), Err: err, kind: domain.ErrInvalid,
+				Meaning: "the element does not say which device it is",
+				Next:    "give one device element with an alias, an mdev's UUID or a host address; or the alias alone",
+			}
+		}
+		want = found[0]
+	}
+	devices, running, err := c.liveDevices(ctx, op, vm)
+	if err != nil {
+		return "", err
+	}
+	if !running {
+		return "", &Error{
+			Op: op, Object: vmObject(vm), kind: domain.ErrState,
+			Meaning: "the VM does not run", Next: "use ScopeSaved alone to change its saved definition",
+		}
+	}
+	for _, d := range devices {
+		if want.matches(d) {
+			return d.alias, nil
+		}
+	}
+	return "", &Error{
+		Op: op, Object: vmObject(vm), Code: int(libvirt.ERR_DEVICE_MISSING), kind: domain.ErrNotFound,
+		Meaning: "the running VM has no such device: " + want.String(),
+		Next:    "list its devices: virsh dumpxml",
+	}
+}
+
+// attached tells whether the VM runs and has the device.
+func (c *Conn) attached(ctx context.Context, op, vm, alias string) (bool, error) {
+	devices, _, err := c.liveDevices(ctx, op, vm)
+	if errors.Is(err, domain.ErrNotFound) {
+		return false, nil // a VM without a definition that stopped
+	}
+	has := func(d deviceIdentity) bool { return d.alias == alias }
+	return slices.ContainsFunc(devices, has), err
+}
+
+// liveDevices lists what the running VM has; nothing when it does not run.
+func (c *Conn) liveDevices(ctx context.Context, op, vm string) (devices []deviceIdentity, running bool, err error) {
+	live, err := onDomain(ctx, c, op, vm, reads, func(_ *link, d *libvirt.Domain) (string, error) {
+		s, err := domainState(d)
+		if err != nil || !s.Active() {
+			return "", err
+		}
+		return d.GetXMLDesc(0)
+	})
+	if err != nil || live == "" {
+		return nil, false, err
+	}
+	devices, err = identities(live, 2)
+	if err != nil {
+		return nil, false, c.wrap(op, vmObject(vm), fmt.Errorf("libvirt's document: %w", err))
+	}
+	return devices, true, nil
+}
+
+func detach(d *libvirt.Domain, device string, flags libvirt.DomainDeviceModifyFlags) error {
+	if strings.HasPrefix(device, "<") {
+		return d.DetachDeviceFlags(device, flags)
+	}
+	return d.DetachDeviceAlias(device, flags)
+}
+
+func stillAttached(op, vm, alias string, cause error) error {
+	return &Error{
+		Op: op, Object: vmObject(vm), Err: cause, kind: domain.ErrInUse, Retry: true,
+		Meaning: "the guest did not let go of " + quote(alias) + " in time; it is still attached and the request stays with the guest",
+		Cause:   "the guest's operating system does not run, has no hot-plug support, or uses the device",
+		Next:    "stop using the device in the guest and repeat; resetting or stopping the VM also makes it let go",
+	}
+}
+
+func refusedByGuest(op, vm, alias string) error {
+	return &Error{
+		Op: op, Object: vmObject(vm), kind: domain.ErrInUse, Retry: true,
+		Meaning: "the guest refused to let go of " + quote(alias),
+		Cause:   "the guest uses the device",
+		Next:    "stop using the device in the guest and repeat",
+	}
+}
+
+// isDeviceMissing tells a missing device from a missing VM.
+func isDeviceMissing(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && errors.Is(err, domain.ErrNotFound) && e.Code != int(libvirt.ERR_NO_DOMAIN)
+}
+
+func modifyFlags(scope Scope) libvirt.DomainDeviceModifyFlags {
+	var flags libvirt.DomainDeviceModifyFlags
+	if scope&ScopeLive != 0 {
+		flags |= libvirt.DOMAIN_DEVICE_MODIFY_LIVE
+	}
+	if scope&ScopeSaved != 0 {
+		flags |= libvirt.DOMAIN_DEVICE_MODIFY_CONFIG
+	}
+	return flags
+}
+
+func checkDevice(op, vm, device string, scope Scope) error {
+	if err := checkVM(op, vm); err != nil {
+		return err
+	}
+	if scope == 0 || scope&^(ScopeLive|ScopeSaved) != 0 {
+		return invalid(op, vmObject(vm), "no or unknown scope "+strconv.Itoa(int(scope)), "use ScopeLive, ScopeSaved or both")
+	}
+	return checkText(op, vmObject(vm), "the device", device)
+}

@@ -1,0 +1,50 @@
+// Package virt is the connection to libvirt: it defines, starts, stops and
+// watches the virtual machines (libvirt's domains) that hold vGPUs. It is the
+// only package here that needs cgo.
+//
+//	conn, err := virt.Open(ctx, virt.Config{})   // qemu:///system
+//	…
+//	defer conn.Close()
+//	vm, err := conn.Define(ctx, document)
+//	err = conn.Start(ctx, vm.Name)
+//
+// A VM is named by its name or by its UUID. No libvirt object leaves the
+// package: what is returned is plain data, and every handle is freed before a
+// method returns or, when its context ended first, as soon as libvirt answers.
+//
+// # Contexts
+//
+// libvirt's calls cannot be cancelled. Each one runs in a goroutine of its own;
+// when the context ends, the method returns at once with an error that wraps
+// the context's, and the answer is thrown away when it comes. So a cancelled
+// Start may still start the VM: look with [Conn.Info]. Three kinds of calls do
+// better. [Conn.Save] and [Conn.ManagedSave] abort libvirt's job and then wait
+// a few seconds for its end, so that their result is the truth.
+// [Conn.Screenshot] stops the transfer. [Conn.Detach] stops waiting for the
+// guest, which still has the request. At most Config.MaxCalls calls are under
+// way at a time; further ones wait for their turn, within their context.
+//
+// # Lost connections
+//
+// A daemon that does not answer keep-alive messages, restarts, or is killed
+// ends the connection. Calls under way fail with [domain.ErrUnavailable],
+// unless they only read: those are repeated once on a new connection. The next
+// call connects again. While somebody listens to [Conn.Events], the Conn does
+// so by itself, backing off between attempts, subscribes again and sends
+// [domain.EventReconnected], because events in between are lost.
+//
+// # Errors
+//
+// Every error is an [*Error], with libvirt's code and domain, what that means
+// here, the likely cause and the next step. errors.Is finds the sentinels of
+// package domain, such as [domain.ErrNotFound], and libvirt's own
+// libvirt.ErrorNumber. A failure that none of the sentinels describes, such as
+// a QEMU that ends while it starts, matches the number only.
+//
+// # Building
+//
+// With the build tag libvirt_dlopen no libvirt headers are needed, and
+// libvirt.so.0 is loaded when the program runs; where it is missing, [Open]
+// says which package brings it. Without the tag the headers are (Debian:
+// libvirt-dev, Fedora: libvirt-devel).
+package virt

@@ -1,0 +1,97 @@
+package virt
+
+import (
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+)
+
+// A deviceIdentity is what a device is known by.
+type deviceIdentity struct{ alias, uuid, pci string }
+
+func (d deviceIdentity) matches(live deviceIdentity) bool {
+	if d.uuid != "" || d.pci != "" {
+		return d.uuid == live.uuid && d.pci == live.pci
+	}
+	return d.alias == live.alias
+}
+
+func (d deviceIdentity) String() string {
+	switch {
+	case d.uuid != "":
+		return "mdev " + d.uuid
+	case d.pci != "":
+		return "PCI device " + d.pci
+	}
+	return "alias " + quote(d.alias)
+}
+
+// identities reads the device elements at the given depth of a document: 0 for a
+// device's own element, 2 for those in <domain><devices>.
+func identities(doc string, at int) ([]deviceIdentity, error) {
+	var (
+		found []deviceIdentity
+		path  []string
+	)
+	dec := xml.NewDecoder(strings.NewReader(doc))
+	for {
+		token, err := dec.Token()
+		if errors.Is(err, io.EOF) {
+			return found, nil
+		} else if err != nil {
+			return nil, err
+		}
+		switch t := token.(type) {
+		case xml.StartElement:
+			path = append(path, t.Name.Local)
+			if at > 0 && len(path) > 1 && path[1] != "devices" {
+				continue
+			}
+			if len(path) == at+1 {
+				found = append(found, deviceIdentity{})
+				continue
+			}
+			if len(path) > at+1 {
+				d := &found[len(found)-1]
+				switch strings.Join(path[at+1:], "/") {
+				case "alias":
+					d.alias = attribute(t, "name")
+				case "source/address":
+					d.uuid = strings.ToLower(attribute(t, "uuid"))
+					d.pci = pciAddress(t)
+				}
+			}
+		case xml.EndElement:
+			path = path[:len(path)-1]
+		}
+	}
+}
+
+func attribute(t xml.StartElement, name string) string {
+	for _, a := range t.Attr {
+		if a.Name.Space == "" && a.Name.Local == name {
+			return a.Value
+		}
+	}
+	return ""
+}
+
+// pciAddress normalizes bus='0x3' and bus='0x03', "" if it is no PCI address.
+func pciAddress(t xml.StartElement) string {
+	var n [4]uint64
+	for i, name := range []string{"domain", "bus", "slot", "function"} {
+		v := attribute(t, name)
+		if v == "" && i == 0 {
+			continue
+		}
+		u, err := strconv.ParseUint(v, 0, 16)
+		if err != nil {
+			return ""
+		}
+		n[i] = u
+	}
+	return fmt.Sprintf("%04x:%02x:%02x.%x", n[0], n[1], n[2], n[3])
+}

@@ -1,0 +1,192 @@
+package virt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+	"libvirt.org/go/libvirt"
+
+	"github.com/vgpukit/vgpukit/domain"
+)
+
+// Domains lists all VMs, defined and transient ones, by name. The number of
+// messages to the daemon does not grow with the number of VMs. Each entry was
+// true at some moment of the call, not all at the same one.
+func (c *Conn) Domains(ctx context.Context) ([]domain.Info, error) {
+	return call(ctx, c, "list the VMs of", c.uri, reads, domains)
+}
+
+// Info describes one VM. [domain.ErrNotFound]: there is none of that name or
+// UUID.
+func (c *Conn) Info(ctx context.Context, vm string) (domain.Info, error) {
+	return onDomain(ctx, c, "look at", vm, reads, func(_ *link, d *libvirt.Domain) (domain.Info, error) {
+		return inspect(d)
+	})
+}
+
+// domains asks for filtered lists instead of asking for each VM's properties.
+func domains(l *link) ([]domain.Info, error) {
+	var (
+		infos []domain.Info
+		index = make(map[uuid.UUID]int)
+		known = make(map[uuid.UUID]bool) // has a state
+	)
+	each := func(filter libvirt.ConnectListAllDomainsFlags, f func(id uuid.UUID, d *libvirt.Domain) error) error {
+		list, err := l.conn.ListAllDomains(filter)
+		if err != nil {
+			return err
+		}
+		held(handleDomain, len(list))
+		defer func() {
+			for i := range list {
+				free(&list[i])
+			}
+		}()
+		for i := range list {
+			id, err := domainUUID(&list[i])
+			if err != nil {
+				return err
+			}
+			if err := f(id, &list[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	mark := func(set func(*domain.Info)) func(uuid.UUID, *libvirt.Domain) error {
+		return func(id uuid.UUID, _ *libvirt.Domain) error {
+			if i, ok := index[id]; ok {
+				set(&infos[i])
+			}
+			return nil
+		}
+	}
+	state := func(s domain.State) func(uuid.UUID, *libvirt.Domain) error {
+		return func(id uuid.UUID, _ *libvirt.Domain) error {
+			if i, ok := index[id]; ok {
+				infos[i].State, known[id] = s, true
+			}
+			return nil
+		}
+	}
+	steps := []struct {
+		filter libvirt.ConnectListAllDomainsFlags
+		f      func(uuid.UUID, *libvirt.Domain) error
+	}{
+		{0, func(id uuid.UUID, d *libvirt.Domain) error {
+			name, err := d.GetName()
+			if err != nil {
+				return err
+			}
+			index[id] = len(infos)
+			infos = append(infos, domain.Info{Name: name, UUID: id})
+			return nil
+		}},
+		{libvirt.CONNECT_LIST_DOMAINS_PERSISTENT, mark(func(i *domain.Info) { i.Persistent = true })},
+		{libvirt.CONNECT_LIST_DOMAINS_AUTOSTART, mark(func(i *domain.Info) { i.Autostart = true })},
+		{libvirt.CONNECT_LIST_DOMAINS_MANAGEDSAVE, mark(func(i *domain.Info) { i.ManagedSave = true })},
+		{libvirt.CONNECT_LIST_DOMAINS_RUNNING, state(domain.StateRunning)},
+		{libvirt.CONNECT_LIST_DOMAINS_PAUSED, state(domain.StatePaused)},
+		{libvirt.CONNECT_LIST_DOMAINS_SHUTOFF, state(domain.StateShutOff)},
+		{libvirt.CONNECT_LIST_DOMAINS_OTHER, func(id uuid.UUID, d *libvirt.Domain) error {
+			s, err := domainState(d)
+			if errors.Is(err, libvirt.ERR_NO_DOMAIN) {
+				return nil
+			} else if err != nil {
+				return err
+			}
+			return state(s)(id, d)
+		}},
+	}
+	for _, s := range steps {
+		if err := each(s.filter, s.f); err != nil {
+			return nil, err
+		}
+	}
+	// One without a state has gone meanwhile, or changed its state between two
+	// of the lists.
+	kept := make([]domain.Info, 0, len(infos))
+	for _, i := range infos {
+		if !known[i.UUID] {
+			d, err := lookup(l, i.UUID.String())
+			if errors.Is(err, libvirt.ERR_NO_DOMAIN) {
+				continue
+			} else if err != nil {
+				return nil, err
+			}
+			i, err = inspect(d)
+			free(d)
+			if errors.Is(err, libvirt.ERR_NO_DOMAIN) {
+				continue
+			} else if err != nil {
+				return nil, err
+			}
+		}
+		kept = append(kept, i)
+	}
+	slices.SortFunc(kept, func(a, b domain.Info) int { return strings.Compare(a.Name, b.Name) })
+	return kept, nil
+}
+
+func inspect(d *libvirt.Domain) (domain.Info, error) {
+	var i domain.Info
+	err := func() (err error) {
+		if i.Name, err = d.GetName(); err != nil {
+			return err
+		}
+		if i.UUID, err = domainUUID(d); err != nil {
+			return err
+		}
+		if i.State, err = domainState(d); err != nil {
+			return err
+		}
+		if i.Persistent, err = d.IsPersistent(); err != nil {
+			return err
+		}
+		if i.Autostart, err = d.GetAutostart(); err != nil {
+			return err
+		}
+		i.ManagedSave, err = d.HasManagedSaveImage(0)
+		return err
+	}()
+	if err != nil {
+		return domain.Info{}, err
+	}
+	return i, nil
+}
+
+func domainUUID(d *libvirt.Domain) (uuid.UUID, error) {
+	s, err := d.GetUUIDString()
+	if err != nil {
+		return uuid.Nil, err
+	}
+	id, err := uuid.Parse(s)
+	if err != nil {
+		return uuid.Nil, fmt.Errorf("libvirt gave the UUID %q: %w", s, err)
+	}
+	return id, nil
+}
+
+func domainState(d *libvirt.Domain) (domain.State, error) {
+	s, _, err := d.GetState()
+	if err != nil {
+		return "", err
+	}
+	switch s {
+	case libvirt.DOMAIN_PAUSED:
+		return domain.StatePaused, nil
+	case libvirt.DOMAIN_SHUTDOWN:
+		return domain.StateShuttingDown, nil
+	case libvirt.DOMAIN_SHUTOFF:
+		return domain.StateShutOff, nil
+	case libvirt.DOMAIN_CRASHED:
+		return domain.StateCrashed, nil
+	case libvirt.DOMAIN_PMSUSPENDED:
+		return domain.StateSuspended, nil
+	}
+	return domain.StateRunning, nil // also "no state" and "blocked"
+}

@@ -1,0 +1,248 @@
+package virt
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"libvirt.org/go/libvirt"
+)
+
+// errClosed is what a call meets after Close.
+var errClosed = errors.New("the connection was closed")
+
+// A link is one libvirt connection, from its opening to its loss. The Conn owns
+// one reference and each call under way another; the last one closes it.
+type link struct {
+	conn *libvirt.Connect
+	lost chan struct{} // closed when the connection is dead
+	once sync.Once
+
+	mu   sync.Mutex
+	refs int
+
+	eventMu   sync.Mutex
+	callbacks []int // registered with libvirt
+}
+
+// An opening is one attempt to connect. There is only one at a time: libvirt
+// cannot be made to give up, so a second one would hang beside the first.
+type opening struct {
+	done chan struct{}
+	err  error
+}
+
+// acquire returns the link with a reference, and connects first if there is
+// none. The caller releases it.
+func (c *Conn) acquire(ctx context.Context) (*link, error) {
+	var timeout <-chan time.Time
+	for {
+		c.mu.Lock()
+		if c.closed {
+			c.mu.Unlock()
+			return nil, errClosed
+		}
+		if l := c.link; l != nil && !l.isLost() {
+			l.retain()
+			c.mu.Unlock()
+			return l, nil
+		}
+		o := c.opening
+		if o == nil {
+			o = &opening{done: make(chan struct{})}
+			c.opening = o
+			c.tasks.Add(1)
+			go c.open(o)
+		}
+		c.mu.Unlock()
+
+		if timeout == nil {
+			timer := time.NewTimer(c.openTimeout)
+			defer timer.Stop()
+			timeout = timer.C
+		}
+		select {
+		case <-o.done:
+			if o.err != nil {
+				return nil, o.err
+			}
+		case <-timeout:
+			return nil, errOpenTimeout{c.openTimeout}
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-c.done:
+			return nil, errClosed
+		}
+	}
+}
+
+// open makes the attempt, however long libvirt takes, and installs the link.
+func (c *Conn) open(o *opening) {
+	defer c.tasks.Done()
+	l, err := c.dial()
+
+	c.mu.Lock()
+	c.opening = nil
+	o.err = err
+	again := false
+	if err == nil {
+		if c.closed {
+			defer c.retire(l)
+			o.err = errClosed
+		} else {
+			again = c.connected
+			c.connected = true
+			if dead := c.link; dead != nil {
+				c.retire(dead) // its watcher has not come to it yet
+			}
+			c.link = l
+			c.tasks.Add(1)
+			go c.watch(l)
+		}
+	}
+	c.mu.Unlock()
+	if again {
+		c.log.Info("connected to libvirt again", "uri", c.uri)
+		c.hub.reconnected("connection restored")
+	}
+	close(o.done)
+}
+
+func (c *Conn) dial() (*link, error) {
+	// Without an auth object libvirt never asks anybody anything.
+	conn, err := libvirt.NewConnectWithAuth(c.uri, nil, 0)
+	if err != nil {
+		return nil, err
+	}
+	held(handleConnect, +1)
+	l := &link{conn: conn, lost: make(chan struct{}), refs: 1}
+	if c.keepAlive > 0 {
+		seconds := int((c.keepAlive + time.Second - 1) / time.Second)
+		if err := conn.SetKeepAlive(seconds, keepAliveMisses); err != nil {
+			c.log.Debug("no keep-alive on this connection", "uri", c.uri, "error", err)
+		}
+	}
+	// Called on the event loop with libvirt's locks held: only signal.
+	err = conn.RegisterCloseCallback(func(*libvirt.Connect, libvirt.ConnectCloseReason) { l.lose() })
+	if err != nil {
+		c.log.Debug("no notice of a lost connection", "uri", c.uri, "error", err)
+	}
+	if c.hub.wanted() {
+		if err := l.subscribe(&c.hub); err != nil {
+			l.release()
+			return nil, err
+		}
+	}
+	return l, nil
+}
+
+// watch retires the link when it is lost, and connects again for those who
+// wait for events.
+func (c *Conn) watch(l *link) {
+	defer c.tasks.Done()
+	select {
+	case <-c.done:
+		return // Close retires it
+	case <-l.lost:
+	}
+	c.mu.Lock()
+	mine := c.link == l
+	if mine {
+		c.link = nil
+	}
+	start := mine && !c.closed && !c.reconnecting && c.hub.wanted()
+	if start {
+		c.reconnecting = true
+		c.tasks.Add(1)
+	}
+	c.mu.Unlock()
+	if mine {
+		c.log.Warn("lost the connection to libvirt", "uri", c.uri)
+		c.retire(l)
+	}
+	if start {
+		go c.reconnect()
+	}
+}
+
+// reconnect tries until there is a link, nobody listens any more, or Close.
+func (c *Conn) reconnect() {
+	defer c.tasks.Done()
+	defer func() {
+		c.mu.Lock()
+		c.reconnecting = false
+		c.mu.Unlock()
+	}()
+	for pause := minBackoff; c.hub.wanted(); pause = min(2*pause, c.maxBackoff) {
+		l, err := c.acquire(context.Background())
+		if err == nil {
+			l.release()
+			return
+		}
+		c.log.Info("libvirt not reachable, trying again", "uri", c.uri, "pause", pause, "error", err)
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-c.done:
+			timer.Stop()
+			return
+		}
+	}
+}
+
+// retire gives up the Conn's own reference. Closing talks to the daemon, which
+// may hang, so it has a goroutine of its own.
+func (c *Conn) retire(l *link) {
+	l.lose()
+	c.tasks.Add(1)
+	go func() {
+		defer c.tasks.Done()
+		l.release()
+	}()
+}
+
+func (l *link) lose() { l.once.Do(func() { close(l.lost) }) }
+
+func (l *link) isLost() bool {
+	select {
+	case <-l.lost:
+		return true
+	default:
+		return false
+	}
+}
+
+// alive asks libvirt, without talking to the daemon.
+func (l *link) alive() bool {
+	if l.isLost() {
+		return false
+	}
+	alive, err := l.conn.IsAlive()
+	if err != nil || !alive {
+		l.lose()
+		return false
+	}
+	return true
+}
+
+func (l *link) retain() {
+	l.mu.Lock()
+	l.refs++
+	l.mu.Unlock()
+}
+
+func (l *link) release() {
+	l.mu.Lock()
+	l.refs--
+	last := l.refs == 0
+	l.mu.Unlock()
+	if !last {
+		return
+	}
+	// On a dead connection these fail after they have freed what is local.
+	l.unsubscribe()
+	_ = l.conn.UnregisterCloseCallback()
+	_, _ = l.conn.Close()
+	held(handleConnect, -1)
+}

@@ -1,0 +1,51 @@
+package virt
+
+import (
+	"context"
+
+	"libvirt.org/go/libvirt"
+)
+
+// XML returns the document that the VM has when it starts next: its saved
+// definition, or the live one of a VM that has none. Secrets are left out.
+func (c *Conn) XML(ctx context.Context, vm string) (string, error) {
+	return onDomain(ctx, c, "read the document of", vm, reads, func(_ *link, d *libvirt.Domain) (string, error) {
+		return savedXML(d, 0)
+	})
+}
+
+// SecureXML is [Conn.XML] with the secrets, such as a VNC password: what to edit
+// when it is to be defined again. Keep it out of logs.
+func (c *Conn) SecureXML(ctx context.Context, vm string) (string, error) {
+	return onDomain(ctx, c, "read the document of", vm, reads, func(_ *link, d *libvirt.Domain) (string, error) {
+		return savedXML(d, libvirt.DOMAIN_XML_SECURE)
+	})
+}
+
+// LiveXML returns the document of the VM as it runs, with the aliases and
+// addresses that libvirt chose; of a stopped VM, the saved definition.
+func (c *Conn) LiveXML(ctx context.Context, vm string) (string, error) {
+	return onDomain(ctx, c, "read the document of", vm, reads, func(_ *link, d *libvirt.Domain) (string, error) {
+		return d.GetXMLDesc(0)
+	})
+}
+
+// MigratableXML returns the live document in the form that another host takes:
+// to be adapted there, and given to a restore or a migration. It holds the
+// secrets, because the other host needs them.
+func (c *Conn) MigratableXML(ctx context.Context, vm string) (string, error) {
+	return onDomain(ctx, c, "read the document of", vm, reads, func(_ *link, d *libvirt.Domain) (string, error) {
+		return d.GetXMLDesc(libvirt.DOMAIN_XML_MIGRATABLE | libvirt.DOMAIN_XML_SECURE)
+	})
+}
+
+func savedXML(d *libvirt.Domain, flags libvirt.DomainXMLFlags) (string, error) {
+	persistent, err := d.IsPersistent()
+	if err != nil {
+		return "", err
+	}
+	if persistent {
+		flags |= libvirt.DOMAIN_XML_INACTIVE
+	}
+	return d.GetXMLDesc(flags)
+}
