@@ -65,7 +65,7 @@ func (h *Host) boot() {
 	h.root = h.newNode(nil, "", fs.ModeDir|0o755)
 	for _, path := range []string{
 		"sys/bus/pci/devices", "sys/bus/pci/drivers", "sys/class", "sys/devices", "sys/kernel/iommu_groups",
-		"dev/vfio", "proc",
+		"sys/class/vfio", "sys/class/vfio-dev", "sys/devices/virtual/vfio", "dev/vfio", "proc",
 	} {
 		h.dir(h.root, path)
 	}
