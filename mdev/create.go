@@ -19,6 +19,9 @@ const (
 	settleTimeout = 5 * time.Second
 	// undoTimeout is how long a failed creation may take to be undone.
 	undoTimeout = 15 * time.Second
+	// undoGrace is how much longer than its context a creation may take so
+	// that it can be undone before it returns.
+	undoGrace = time.Second
 )
 
 var noUUID uuid.UUID
@@ -175,7 +178,7 @@ func (h *Host) createOn(ctx context.Context, req *CreateRequest, on *candidate) 
 
 func (h *Host) createMdev(ctx context.Context, req *CreateRequest, on *candidate, id string) (Created, error) {
 	file := on.parent.Path + "/mdev_supported_types/" + on.typ.ID + "/create"
-	if err := h.write(ctx, file, id+"\n"); err != nil {
+	if err := h.writeOrUndo(ctx, file, id, id); err != nil {
 		return h.createFailed(ctx, req, on, id, err)
 	}
 	dev, err := h.settle(ctx, id)
@@ -197,10 +200,6 @@ func (h *Host) createMdev(ctx context.Context, req *CreateRequest, on *candidate
 
 // createFailed explains why the kernel did not make a device.
 func (h *Host) createFailed(ctx context.Context, req *CreateRequest, on *candidate, id string, err error) (Created, error) {
-	if ctx.Err() != nil && errnoOf(err) == 0 {
-		// The write goes on without us: what it makes is not wanted.
-		return Created{}, h.undo(ctx, id, err)
-	}
 	e := explain("create", on.typ.ID+" on "+on.parent.Name, createFile, err)
 	switch e.Errno {
 	case syscall.EEXIST:
@@ -308,6 +307,35 @@ func (h *Host) write(ctx context.Context, file, value string) error {
 		return err
 	case <-ctx.Done():
 		return fmt.Errorf("write %q to %s: %w", strings.TrimSpace(value), file, ctx.Err())
+	}
+}
+
+// writeOrUndo is write for a file that makes the device id. When ctx ends first,
+// and the kernel still makes it, then it is removed again: mostly before
+// writeOrUndo returns, else soon after the kernel lets go of the write.
+func (h *Host) writeOrUndo(ctx context.Context, file, value, id string) error {
+	done := make(chan error, 1)
+	go func() { done <- h.fs.WriteAttr(file, []byte(value+"\n")) }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+	}
+	undone := make(chan error, 1)
+	go func() {
+		if err := <-done; err != nil {
+			undone <- ctx.Err()
+			return
+		}
+		undone <- h.undo(ctx, id, ctx.Err())
+	}()
+	late := time.NewTimer(undoGrace)
+	defer late.Stop()
+	select {
+	case err := <-undone:
+		return err
+	case <-late.C:
+		return fmt.Errorf("write %q to %s: %w", value, file, ctx.Err())
 	}
 }
 

@@ -20,10 +20,7 @@ func (h *Host) createVF(ctx context.Context, req *CreateRequest, on *candidate) 
 		return h.existingVF(ctx, req, on)
 	}
 	file := p.Path + "/" + currentFile
-	if err := h.write(ctx, file, on.typ.ID+"\n"); err != nil {
-		if ctx.Err() != nil && errnoOf(err) == 0 {
-			return Created{}, h.undo(ctx, p.Name, err)
-		}
+	if err := h.writeOrUndo(ctx, file, on.typ.ID, p.Name); err != nil {
 		e := explain("create", on.typ.ID+" on "+p.Name, vfTypeFile, err)
 		switch e.Errno {
 		case syscall.EPERM:

@@ -1,0 +1,250 @@
+package mdev
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+
+	"github.com/google/uuid"
+)
+
+const (
+	definitionsDir  = "etc/mdevctl.d"
+	definitionPerm  = 0o644 // as mdevctl's own
+	mdevctlCallouts = "scripts.d"
+)
+
+// Start says when a defined device is made.
+type Start string
+
+// When a defined device is made.
+const (
+	StartManual Start = "manual" // when someone asks for it
+	StartAuto   Start = "auto"   // by mdevctl's udev rule, once its parent is there
+)
+
+// Definition is an mdev that outlives a restart of the host as a file of
+// mdevctl's, /etc/mdevctl.d/<parent>/<uuid>. Mdevctl, libvirt's node devices and
+// this package see the same definitions.
+type Definition struct {
+	Parent string    `json:"parent"`
+	UUID   uuid.UUID `json:"uuid"`
+	Type   string    `json:"type"`  // the type's id
+	Start  Start     `json:"start"` // "": manual
+	Params []Param   `json:"params"`
+	Extra  []Field   `json:"extra,omitempty"` // fields that this package does not know, in order
+}
+
+// Field is a JSON field that is kept as it was written.
+type Field struct {
+	Name  string `json:"name"`
+	Value string `json:"value"` // JSON
+}
+
+// Request is what makes the defined device.
+func (d Definition) Request() CreateRequest {
+	return CreateRequest{Type: d.Type, Parent: d.Parent, UUID: d.UUID, Params: d.Params}
+}
+
+// Definitions returns all definitions, sorted by parent and UUID, whether their
+// parents are there or not. A file that cannot be read as one is told in the
+// error, beside which the others are returned.
+func (h *Host) Definitions(ctx context.Context) ([]Definition, error) {
+	parents, err := h.fs.ReadDir(definitionsDir)
+	if absent(err) {
+		return []Definition{}, nil
+	}
+	if err != nil {
+		return nil, explain("definitions", definitionsDir, anyFile, err)
+	}
+	definitions := []Definition{}
+	var problems []error
+	for _, parent := range parents {
+		if err := ended(ctx, "definitions", ""); err != nil {
+			return nil, err
+		}
+		if !parent.IsDir() || parent.Name() == mdevctlCallouts {
+			continue
+		}
+		found, err := h.definitionsOf(parent.Name())
+		definitions = append(definitions, found...)
+		problems = append(problems, err)
+	}
+	slices.SortFunc(definitions, func(a, b Definition) int {
+		return cmp.Or(compareNames(a.Parent, b.Parent), cmp.Compare(a.UUID.String(), b.UUID.String()))
+	})
+	return definitions, errors.Join(problems...)
+}
+
+// Define writes a definition, in place of one with the same parent and UUID,
+// whose unknown fields it keeps unless Extra has others. It makes no device.
+//
+// It fails with [ErrInvalid], and with [ErrExists] when the UUID is defined
+// under another parent. When the parent is there, its type may be given by name;
+// one that it does not offer is [ErrNotFound].
+func (h *Host) Define(ctx context.Context, def Definition) error {
+	store, err := h.storer("define", def.UUID.String())
+	if err != nil {
+		return err
+	}
+	if err := def.check(); err != nil {
+		return err
+	}
+	if def.Type, err = h.definedType(&def); err != nil {
+		return err
+	}
+	// A file of someone else's that cannot be read is no reason to refuse.
+	others, _ := h.Definitions(ctx)
+	for _, other := range others {
+		if other.UUID == def.UUID && other.Parent != def.Parent {
+			return &Error{
+				Op: "define", Object: def.UUID.String(), Meaning: "it is already defined under parent " + other.Parent,
+				Next: "use another UUID, or undefine that one", Err: ErrExists,
+			}
+		}
+	}
+	if err := ended(ctx, "define", def.UUID.String()); err != nil {
+		return err
+	}
+	name := def.file()
+	var order []string
+	if old, err := h.fs.ReadFile(name); err == nil {
+		if known, fields, err := parseDefinition(old); err == nil {
+			order = fields
+			if def.Extra == nil {
+				def.Extra = known.Extra
+			}
+		}
+	}
+	text, err := def.encode(order)
+	if err != nil {
+		return &Error{Op: "define", Object: def.UUID.String(), Meaning: err.Error(), Next: "give each extra field a JSON value", Err: ErrInvalid}
+	}
+	if err := store.WriteFile(name, text, definitionPerm); err != nil {
+		return explain("define", "/"+name, anyFile, err)
+	}
+	return nil
+}
+
+// Undefine removes a definition. The device, if it is there, stays. It fails
+// with [ErrNotFound].
+func (h *Host) Undefine(ctx context.Context, parent string, id uuid.UUID) error {
+	store, err := h.storer("undefine", id.String())
+	if err != nil {
+		return err
+	}
+	if err := ended(ctx, "undefine", id.String()); err != nil {
+		return err
+	}
+	def := Definition{Parent: parent, UUID: id}
+	if !validName(parent) {
+		return &Error{Op: "undefine", Object: fmt.Sprintf("%q", parent), Meaning: "this cannot be a parent", Next: "name one as the inventory does: 0000:41:00.4, mtty", Err: ErrInvalid}
+	}
+	err = store.RemoveFile(def.file())
+	switch {
+	case absent(err):
+		return &Error{Op: "undefine", Object: id.String(), Meaning: "parent " + parent + " has no such definition", Next: "look at the definitions", Err: ErrNotFound}
+	case err != nil:
+		return explain("undefine", "/"+def.file(), anyFile, err)
+	}
+	return nil
+}
+
+func (h *Host) storer(op, object string) (Storer, error) {
+	if store, ok := h.fs.(Storer); ok {
+		return store, nil
+	}
+	return nil, &Error{Op: op, Object: object, Meaning: "this host's files cannot hold definitions", Next: "implement mdev.Storer on its FS", Err: ErrUnsupported}
+}
+
+func (h *Host) definitionsOf(parent string) ([]Definition, error) {
+	dir := path.Join(definitionsDir, parent)
+	entries, err := h.fs.ReadDir(dir)
+	if absent(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, explain("definitions", "/"+dir, anyFile, err)
+	}
+	var found []Definition
+	var problems []error
+	for _, entry := range entries {
+		id, err := uuid.Parse(entry.Name())
+		if err != nil || len(entry.Name()) != 36 {
+			continue
+		}
+		name := path.Join(dir, entry.Name())
+		data, err := h.fs.ReadFile(name)
+		if absent(err) {
+			continue
+		}
+		if err != nil {
+			problems = append(problems, explain("definitions", "/"+name, anyFile, err))
+			continue
+		}
+		def, _, err := parseDefinition(data)
+		if err != nil {
+			problems = append(problems, &Error{
+				Op: "definitions", Object: "/" + name, Meaning: "not a definition of mdevctl's: " + err.Error(), Next: "mend or remove the file", Err: ErrInvalid,
+			})
+			continue
+		}
+		def.Parent, def.UUID = parent, id
+		found = append(found, def)
+	}
+	return found, errors.Join(problems...)
+}
+
+func (d *Definition) file() string {
+	return path.Join(definitionsDir, d.Parent, d.UUID.String())
+}
+
+func (d *Definition) check() error {
+	invalid := func(object, meaning, next string) error {
+		return &Error{Op: "define", Object: object, Meaning: meaning, Next: next, Err: ErrInvalid}
+	}
+	switch {
+	case d.UUID == noUUID:
+		return invalid(d.Type+" on "+d.Parent, "no UUID is given", "make one")
+	case !validName(d.Parent) || d.Parent == mdevctlCallouts:
+		return invalid(fmt.Sprintf("%q", d.Parent), "this cannot be a parent", "name one as the inventory does: 0000:41:00.4, mtty")
+	case !validName(d.Type):
+		return invalid(fmt.Sprintf("%q", d.Type), "this cannot be a type", "name one by its id, as the inventory shows it")
+	case d.Start != "" && d.Start != StartManual && d.Start != StartAuto:
+		return invalid(fmt.Sprintf("%q", d.Start), "unknown start", "write manual or auto")
+	}
+	for _, param := range d.Params {
+		if err := param.check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// definedType returns the id of the definition's type, as far as its parent is
+// there to ask.
+func (h *Host) definedType(def *Definition) (string, error) {
+	s := h.newScan()
+	p, err := s.namedParent(def.Parent)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return def.Type, nil
+	case err != nil:
+		return "", err
+	case p.Framework != FrameworkMdev:
+		return "", &Error{
+			Op: "define", Object: def.Parent, Meaning: "vGPUs on virtual functions of the vendor-specific VFIO framework have no definitions",
+			Cause: "mdevctl knows mediated devices only", Next: "create it again after a restart", Err: ErrUnsupported,
+		}
+	}
+	t, ok := p.typeNamed(def.Type)
+	if !ok {
+		e := s.noSuchType(&CreateRequest{Type: def.Type, Parent: def.Parent}, []Parent{p})
+		e.Op = "define"
+		return "", e
+	}
+	return t.ID, nil
+}

@@ -1,0 +1,253 @@
+package mdev
+
+import (
+	"context"
+	"path"
+	"slices"
+	"time"
+)
+
+// vfPoll is how often virtual functions of the vendor-specific framework are
+// looked at: the kernel tells nothing of a type that is written there.
+const vfPoll = 2 * time.Second
+
+// ChangeKind is what happened.
+type ChangeKind string
+
+// The kinds of changes.
+const (
+	// ChangeScanned: Inventory is the whole host. The first change is one, and
+	// one follows whenever events were lost.
+	ChangeScanned       ChangeKind = "scanned"
+	ChangeParentAdded   ChangeKind = "parent-added"
+	ChangeParentRemoved ChangeKind = "parent-removed"
+	ChangeDeviceAdded   ChangeKind = "device-added" // for a virtual function: it was given a type
+	ChangeDeviceRemoved ChangeKind = "device-removed"
+)
+
+// Change is one thing that happened on a host.
+type Change struct {
+	Kind      ChangeKind `json:"kind"`
+	Parent    string     `json:"parent,omitempty"`    // its name; of a device, its parent's
+	Device    *Device    `json:"device,omitempty"`    // as it was read then; of a removed one, as it was known
+	Inventory *Inventory `json:"inventory,omitempty"` // of ChangeScanned
+}
+
+// Watch tells what happens to parents and devices, from the kernel's events,
+// until ctx ends; then the channel is closed. The first change has the whole
+// inventory; nothing between it and the next change is missed. When events were
+// lost, because the receiver was too slow for too long, an inventory follows,
+// and after it the changes that had been missed.
+//
+// A device that is added is told once it has its type. Who has it open is in the
+// inventories only.
+//
+// It fails with [ErrUnsupported] when there is no source of events: on a root
+// other than "/" or in another network namespace than the host's.
+func (h *Host) Watch(ctx context.Context) (<-chan Change, error) {
+	source, ok := h.fs.(Watcher)
+	if !ok {
+		return nil, &Error{Op: "watch", Meaning: "this host's files have no events", Next: "implement mdev.Watcher on its FS, or read the inventory again from time to time", Err: ErrUnsupported}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	events, err := source.Uevents(ctx)
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	inventory, err := h.Inventory(ctx)
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	w := &watch{host: h, changes: make(chan Change, 16)}
+	w.parents, w.devices = inventory.index()
+	go func() {
+		defer cancel()
+		defer close(w.changes)
+		if w.tell(ctx, Change{Kind: ChangeScanned, Inventory: inventory}) {
+			w.run(ctx, events)
+		}
+	}()
+	return w.changes, nil
+}
+
+// watch is what was last told.
+type watch struct {
+	host    *Host
+	changes chan Change
+	parents map[string]Framework
+	devices map[string]Device
+}
+
+func (w *watch) run(ctx context.Context, events <-chan Uevent) {
+	poll := time.NewTicker(vfPoll)
+	defer poll.Stop()
+	for {
+		ok := true
+		select {
+		case event, open := <-events:
+			if !open {
+				return
+			}
+			ok = w.event(ctx, &event)
+		case <-poll.C:
+			for _, framework := range w.parents {
+				if framework == FrameworkVendorVFIO {
+					ok = w.rescan(ctx, false)
+					break
+				}
+			}
+		case <-ctx.Done():
+			return
+		}
+		if !ok {
+			return
+		}
+	}
+}
+
+// event answers one event; false when ctx has ended.
+func (w *watch) event(ctx context.Context, event *Uevent) bool {
+	name := path.Base(event.Path)
+	switch {
+	case event.Lost:
+		return w.rescan(ctx, true)
+	case event.Env["SUBSYSTEM"] == "mdev" && isUUID(name):
+		return w.mdevEvent(ctx, event.Action, name)
+	case event.Env["MDEV_STATE"] == "registered" && event.Action == "change":
+		return w.parentAdded(ctx, name, FrameworkMdev)
+	case event.Env["MDEV_STATE"] == "unregistered" && event.Action == "change":
+		return w.parentRemoved(ctx, name)
+	case event.Env["SUBSYSTEM"] == "pci" && w.host.mayBeGPU(event):
+		return w.rescan(ctx, false)
+	}
+	return true
+}
+
+// mayBeGPU leaves out the PCI functions that are none.
+func (h *Host) mayBeGPU(event *Uevent) bool {
+	id, class := event.Env["PCI_ID"], event.Env["PCI_CLASS"]
+	return len(id) < 4 || id[:4] == "10DE" || id[:4] == "8086" || len(class) > 0 && class[0] == '3'
+}
+
+func (w *watch) mdevEvent(ctx context.Context, action, id string) bool {
+	known, was := w.devices[id]
+	if action == "remove" {
+		if !was {
+			return true
+		}
+		delete(w.devices, id)
+		return w.tell(ctx, Change{Kind: ChangeDeviceRemoved, Parent: known.Parent, Device: &known})
+	}
+	if was {
+		return true
+	}
+	// Its type is linked after the event is sent.
+	wait := newPatience(time.Second)
+	for {
+		dev, err := w.host.newScan().find("watch", id)
+		if err != nil {
+			return true // gone again
+		}
+		if dev.State == StateReady || !wait.sleep(ctx) {
+			w.devices[id] = dev
+			return w.tell(ctx, Change{Kind: ChangeDeviceAdded, Parent: dev.Parent, Device: &dev})
+		}
+	}
+}
+
+func (w *watch) parentAdded(ctx context.Context, name string, framework Framework) bool {
+	if _, was := w.parents[name]; was {
+		return true
+	}
+	w.parents[name] = framework
+	return w.tell(ctx, Change{Kind: ChangeParentAdded, Parent: name})
+}
+
+func (w *watch) parentRemoved(ctx context.Context, name string) bool {
+	if _, was := w.parents[name]; !was {
+		return true
+	}
+	delete(w.parents, name)
+	return w.tell(ctx, Change{Kind: ChangeParentRemoved, Parent: name})
+}
+
+// rescan reads the host again and tells the differences.
+func (w *watch) rescan(ctx context.Context, lost bool) bool {
+	inventory, err := w.host.Inventory(ctx)
+	if err != nil {
+		if ctx.Err() != nil {
+			return false
+		}
+		w.host.log.WarnContext(ctx, "the host could not be read again after an event", "error", err)
+		return true
+	}
+	if lost && !w.tell(ctx, Change{Kind: ChangeScanned, Inventory: inventory}) {
+		return false
+	}
+	parents, devices := inventory.index()
+	for id, dev := range w.devices {
+		if now, still := devices[id]; still && now.Type == dev.Type && now.Parent == dev.Parent {
+			continue
+		}
+		delete(w.devices, id)
+		if !w.tell(ctx, Change{Kind: ChangeDeviceRemoved, Parent: dev.Parent, Device: &dev}) {
+			return false
+		}
+	}
+	for name := range w.parents {
+		if _, still := parents[name]; !still && !w.parentRemoved(ctx, name) {
+			return false
+		}
+	}
+	for _, name := range sortedNames(parents) {
+		if !w.parentAdded(ctx, name, parents[name]) {
+			return false
+		}
+	}
+	for _, id := range sortedNames(devices) {
+		dev := devices[id]
+		if _, was := w.devices[id]; was {
+			continue
+		}
+		w.devices[id] = dev
+		if !w.tell(ctx, Change{Kind: ChangeDeviceAdded, Parent: dev.Parent, Device: &dev}) {
+			return false
+		}
+	}
+	return true
+}
+
+func (w *watch) tell(ctx context.Context, change Change) bool {
+	select {
+	case w.changes <- change:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// index lists an inventory's parents, and its devices that are on the bus.
+func (inv *Inventory) index() (map[string]Framework, map[string]Device) {
+	parents, devices := map[string]Framework{}, map[string]Device{}
+	for i := range inv.GPUs {
+		for j := range inv.GPUs[i].Parents {
+			p := &inv.GPUs[i].Parents[j]
+			parents[p.Name] = p.Framework
+			for _, dev := range p.Devices {
+				devices[dev.ID] = dev
+			}
+		}
+	}
+	return parents, devices
+}
+
+func sortedNames[V any](m map[string]V) []string {
+	names := make([]string, 0, len(m))
+	for name := range m {
+		names = append(names, name)
+	}
+	slices.SortFunc(names, compareNames)
+	return names
+}
