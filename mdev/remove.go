@@ -127,12 +127,11 @@ func inUse(dev *Device, who holding, known bool, errno syscall.Errno) *Error {
 	return e
 }
 
-func (h *Host) ghostError(ctx context.Context, dev *Device) error {
-	e := &Error{
+func (h *Host) ghostError(ctx context.Context, dev *Device) *Error {
+	return &Error{
 		Op: "remove", Object: dev.ID, Meaning: "someone's removal of it already waits until the VM lets go; it cannot be removed again",
 		Cause: "remove was written while the device was in use", Next: "stop the VM that has it open" + holderNote(h.holderOf(ctx, dev)) + "; the kernel then finishes by itself", Err: ErrInUse,
 	}
-	return e
 }
 
 func (h *Host) removeMdev(ctx context.Context, dev *Device, guard io.Closer) error {

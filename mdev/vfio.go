@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"runtime"
 	"syscall"
 	"unsafe"
 
@@ -235,20 +234,28 @@ func (b block) ioctl(fd, request int) (int, error) {
 	return ioctlPointer(fd, request, unsafe.Pointer(&b[0]))
 }
 
+// ioctlPointer converts the pointer within the call, as package unsafe demands.
 func ioctlPointer(fd, request int, argument unsafe.Pointer) (int, error) {
-	result, err := ioctl(fd, request, uintptr(argument))
-	runtime.KeepAlive(argument)
-	return result, err
+	for {
+		result, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), uintptr(request), uintptr(argument))
+		if errno != syscall.EINTR {
+			return ioctlResult(result, errno)
+		}
+	}
 }
 
 func ioctl(fd, request int, argument uintptr) (int, error) {
 	for {
 		result, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), uintptr(request), argument)
-		if errno == 0 {
-			return int(result), nil
-		}
 		if errno != syscall.EINTR {
-			return -1, errno
+			return ioctlResult(result, errno)
 		}
 	}
+}
+
+func ioctlResult(result uintptr, errno syscall.Errno) (int, error) {
+	if errno != 0 {
+		return -1, errno
+	}
+	return int(result), nil
 }
