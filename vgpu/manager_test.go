@@ -1,0 +1,372 @@
+package vgpu
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/vgpukit/vgpukit/domain"
+	"github.com/vgpukit/vgpukit/mdev"
+	"github.com/vgpukit/vgpukit/mdev/mdevtest"
+)
+
+// rig is a simulated host with a fake hypervisor and a Manager.
+type rig struct {
+	t     *testing.T
+	sim   *mdevtest.Host
+	host  *mdev.Host
+	hyper *fakeHypervisor
+	dir   string
+	m     *Manager
+}
+
+func newRig(t *testing.T, boards ...string) *rig {
+	t.Helper()
+	var list []mdevtest.Board
+	for _, name := range boards {
+		b, err := mdevtest.NewBoard(name)
+		require.NoError(t, err)
+		list = append(list, b)
+	}
+	r := &rig{t: t, sim: mdevtest.New(list...), dir: t.TempDir()}
+	var err error
+	r.host, err = mdev.Open(mdev.Config{FS: r.sim})
+	require.NoError(t, err)
+	r.hyper = newFakeHypervisor(r.sim)
+	r.m = r.manager(Observer{})
+	return r
+}
+
+func (r *rig) manager(o Observer) *Manager {
+	m, err := New(Config{
+		Host: r.host, Hypervisor: r.hyper, StateDir: r.dir, Observer: o,
+		Timeouts: Timeouts{Lock: 2 * time.Second, Start: 2 * time.Second, Release: 2 * time.Second, Undo: 5 * time.Second},
+	})
+	require.NoError(r.t, err)
+	return m
+}
+
+const bareDomain = `<domain type='kvm'>
+  <name>%s</name>
+  <memory unit='MiB'>64</memory>
+  <os><type arch='x86_64' machine='q35'>hvm</type></os>
+  <devices>
+    <graphics type='vnc'/>
+  </devices>
+</domain>
+`
+
+func document(name string) []byte { return fmt.Appendf(nil, bareDomain, name) }
+
+func request(name, typ string, n int) ProvisionRequest {
+	req := ProvisionRequest{Domain: document(name)}
+	for range n {
+		req.VGPUs = append(req.VGPUs, Request{Type: typ})
+	}
+	return req
+}
+
+// quickStop does not wait for anybody.
+var quickStop = StopOptions{Guest: 50 * time.Millisecond, Terminate: 50 * time.Millisecond}
+
+// world is all that an operation may change, for comparison.
+func (r *rig) world() string {
+	r.t.Helper()
+	inv, err := r.host.Inventory(context.Background())
+	require.NoError(r.t, err)
+	out := ""
+	for _, gpu := range inv.GPUs {
+		for _, c := range gpu.Capacity {
+			out += fmt.Sprintln(gpu.Name, c.Type, c.Available)
+		}
+		for _, p := range gpu.Parents {
+			for _, d := range p.Devices {
+				out += fmt.Sprintln("device", d.ID, d.Type, d.Parent, d.State, d.Holder != nil)
+			}
+		}
+	}
+	infos, err := r.hyper.Domains(context.Background())
+	require.NoError(r.t, err)
+	for _, info := range infos {
+		xml, err := r.hyper.XML(context.Background(), info.Name)
+		require.NoError(r.t, err)
+		out += fmt.Sprintln("domain", info.Name, info.State, xml)
+	}
+	for _, sub := range []string{journalDir, claimsDir, damagedDir} {
+		entries, err := os.ReadDir(filepath.Join(r.dir, sub))
+		require.NoError(r.t, err)
+		for _, e := range entries {
+			out += fmt.Sprintln(sub, e.Name())
+		}
+	}
+	return out
+}
+
+// TestLifeOfAVM: a VM with one and with several vGPUs, of every framework, goes
+// from nothing to running and back to nothing.
+func TestLifeOfAVM(t *testing.T) {
+	for _, board := range []struct{ name, typ string }{
+		{"tesla-m60", "GRID M60-2Q"},
+		{"a40,vfs=8", "NVIDIA A40-4Q"},
+		{"l40s,vfs=8", "NVIDIA L40S-4Q"},
+		{"mdpy", "mdpy-xga"},
+	} {
+		for _, life := range []Lifetime{Reserved, WhileRunning} {
+			for _, n := range []int{1, 2} {
+				t.Run(fmt.Sprintf("%s %s %d", board.name, life, n), func(t *testing.T) {
+					if board.name == "tesla-m60" && n == 2 {
+						board.typ = "GRID M60-8Q" // before Ampere: only the largest profile
+					}
+					r := newRig(t, board.name)
+					ctx := t.Context()
+					before := r.world()
+
+					req := request("vm", board.typ, n)
+					req.Lifetime = life
+					vm, err := r.m.Provision(ctx, req)
+					require.NoError(t, err)
+					assert.Equal(t, StateOff, vm.State)
+					require.Len(t, vm.VGPUs, n)
+					for i, g := range vm.VGPUs {
+						assert.Equal(t, life == Reserved, g.Present, "vGPU %d", i)
+						assert.NotEmpty(t, g.Address)
+					}
+
+					again, err := r.m.Provision(ctx, req)
+					require.NoError(t, err)
+					assert.True(t, again.Existed, "asking for what is there succeeds and says so")
+
+					vm, err = r.m.Start(ctx, "vm", StartOptions{})
+					require.NoError(t, err)
+					assert.Equal(t, StateRunning, vm.State)
+					for _, g := range vm.VGPUs {
+						assert.True(t, g.Present)
+					}
+
+					vm, err = r.m.Stop(ctx, "vm", quickStop)
+					require.NoError(t, err)
+					assert.Equal(t, StateOff, vm.State)
+					for _, g := range vm.VGPUs {
+						assert.Equal(t, life == Reserved, g.Present)
+					}
+
+					require.NoError(t, r.m.Teardown(ctx, "vm", TeardownOptions{Stop: quickStop}))
+					assert.Equal(t, before, r.world(), "nothing is left")
+				})
+			}
+		}
+	}
+}
+
+// TestFailureAtEachStep: whichever step of an operation fails, everything is as
+// before, and the error names VM and step.
+func TestFailureAtEachStep(t *testing.T) {
+	type point struct {
+		call  string
+		after bool
+	}
+	for _, op := range []struct {
+		name  string
+		setup func(*rig)
+		do    func(*rig) error
+		calls []point
+	}{
+		{"provision", func(*rig) {}, func(r *rig) error {
+			_, err := r.m.Provision(context.Background(), request("vm", "NVIDIA L40S-4Q", 2))
+			return err
+		}, []point{{"define", false}, {"define", true}}},
+		{"start", func(r *rig) {
+			req := request("vm", "NVIDIA L40S-4Q", 2)
+			req.Lifetime = WhileRunning
+			_, err := r.m.Provision(context.Background(), req)
+			require.NoError(r.t, err)
+		}, func(r *rig) error {
+			_, err := r.m.Start(context.Background(), "vm", StartOptions{})
+			return err
+		}, []point{{"start", false}, {"start", true}}},
+		{"teardown", func(r *rig) {
+			_, err := r.m.Provision(context.Background(), request("vm", "NVIDIA L40S-4Q", 2))
+			require.NoError(r.t, err)
+		}, func(r *rig) error {
+			return r.m.Teardown(context.Background(), "vm", TeardownOptions{Stop: quickStop})
+		}, []point{{"undefine", false}}},
+	} {
+		for _, p := range op.calls {
+			t.Run(fmt.Sprintf("%s %s after=%v", op.name, p.call, p.after), func(t *testing.T) {
+				r := newRig(t, "l40s,vfs=8")
+				op.setup(r)
+				before := r.world()
+				broken := fmt.Errorf("injected")
+				r.hyper.fault = func(call, vm string, after bool) error {
+					if call == p.call && after == p.after {
+						return broken
+					}
+					return nil
+				}
+				err := op.do(r)
+				require.ErrorIs(t, err, broken)
+				var e *Error
+				require.ErrorAs(t, err, &e)
+				assert.Equal(t, op.name, e.Op)
+				assert.Equal(t, "vm", e.VM)
+				assert.NotEmpty(t, e.Step)
+				r.hyper.fault = nil
+				assert.Equal(t, before, r.world())
+			})
+		}
+	}
+}
+
+// TestStrangersAreSafe: what we did not make is reported and never touched.
+func TestStrangersAreSafe(t *testing.T) {
+	r := newRig(t, "mtty")
+	ctx := t.Context()
+	stranger, err := r.host.Create(ctx, mdev.CreateRequest{Type: "mtty-1"})
+	require.NoError(t, err)
+	_, err = r.hyper.Define(ctx, string(document("theirs")))
+	require.NoError(t, err)
+	before := r.world()
+
+	_, err = r.m.Provision(ctx, request("theirs", "mtty-1", 1))
+	require.ErrorIs(t, err, ErrExists)
+	_, err = r.m.Start(ctx, "theirs", StartOptions{})
+	require.ErrorIs(t, err, ErrInvalid)
+	require.ErrorIs(t, r.m.Teardown(ctx, "theirs", TeardownOptions{}), ErrInvalid)
+	_, err = r.m.Provision(ctx, ProvisionRequest{Domain: document("vm"), VGPUs: []Request{{Type: "mtty-1", UUID: uuid.MustParse(stranger.ID)}}})
+	require.ErrorIs(t, err, ErrExists)
+
+	report, err := r.m.Reconcile(ctx, ReconcileOptions{})
+	require.NoError(t, err)
+	assert.Empty(t, report.Actions)
+	require.Len(t, report.Strangers, 1)
+	assert.Equal(t, stranger.ID, report.Strangers[0].ID)
+	assert.Equal(t, before, r.world())
+}
+
+// TestHostReboot: Reserved vGPUs vanish with a reboot; Reconcile names their VMs,
+// and Start or a restoring Reconcile makes the same ones again.
+func TestHostReboot(t *testing.T) {
+	r := newRig(t, "tesla-m60", "l40s,vfs=8")
+	ctx := t.Context()
+	_, err := r.m.Provision(ctx, request("one", "GRID M60-2Q", 1))
+	require.NoError(t, err)
+	_, err = r.m.Provision(ctx, request("two", "NVIDIA L40S-4Q", 2))
+	require.NoError(t, err)
+	before := r.world()
+	r.hyper.reboot()
+
+	report, err := r.m.Reconcile(ctx, ReconcileOptions{})
+	require.NoError(t, err)
+	require.Len(t, report.Actions, 3)
+	for _, a := range report.Actions {
+		assert.Equal(t, ActionRestore, a.Kind)
+		assert.False(t, a.Done)
+		assert.NotEmpty(t, a.Next)
+	}
+	status, err := r.m.Status(ctx, "one")
+	require.NoError(t, err)
+	assert.Equal(t, StateIncomplete, status.State)
+
+	report, err = r.m.Reconcile(ctx, ReconcileOptions{Restore: true})
+	require.NoError(t, err)
+	assert.Equal(t, before, r.world())
+	report, err = r.m.Reconcile(ctx, ReconcileOptions{Restore: true})
+	require.NoError(t, err)
+	assert.Empty(t, report.Actions, "a second time there is nothing to do")
+
+	r.hyper.reboot()
+	_, err = r.m.Start(ctx, "two", StartOptions{})
+	require.NoError(t, err)
+}
+
+// TestWatchGivesBack: a VM that ends by itself gives its vGPUs back.
+func TestWatchGivesBack(t *testing.T) {
+	r := newRig(t, "tesla-m60")
+	req := request("vm", "GRID M60-2Q", 1)
+	req.Lifetime = WhileRunning
+	_, err := r.m.Provision(t.Context(), req)
+	require.NoError(t, err)
+	before := r.world()
+	ctx, cancel := context.WithCancel(t.Context())
+	gave := make(chan struct{})
+	watcher := r.manager(Observer{Ended: func(s Step) {
+		if s.Name == string(ActionGiveBack) {
+			close(gave)
+		}
+	}})
+	ended := make(chan error)
+	started := make(chan struct{})
+	go func() {
+		close(started)
+		ended <- watcher.Watch(ctx)
+	}()
+	<-started
+	_, err = r.m.Start(t.Context(), "vm", StartOptions{})
+	require.NoError(t, err)
+	r.hyper.crash("vm")
+	<-gave
+	cancel()
+	require.ErrorIs(t, <-ended, context.Canceled)
+	r.hyper.mu.Lock()
+	r.hyper.domains["vm"].info.State = domain.StateShutOff // "crashed" is how it ended, not a difference
+	r.hyper.mu.Unlock()
+	assert.Equal(t, before, r.world())
+}
+
+// TestBehindOurBack: what people do by hand is noticed and settled.
+func TestBehindOurBack(t *testing.T) {
+	ctx := context.Background()
+	for _, c := range []struct {
+		name  string
+		hands func(*rig)
+		kinds []ActionKind
+	}{
+		{"undefined", func(r *rig) {
+			require.NoError(r.t, r.hyper.Undefine(ctx, "vm", domain.UndefineOptions{}))
+		}, []ActionKind{ActionOrphan, ActionOrphan, ActionForget}},
+		{"state directory lost", func(r *rig) {
+			require.NoError(r.t, os.Remove(r.m.store.path(claimsDir, "vm")))
+		}, []ActionKind{ActionAdopt}},
+		{"renamed", func(r *rig) {
+			r.hyper.mu.Lock()
+			defer r.hyper.mu.Unlock()
+			d := r.hyper.domains["vm"]
+			delete(r.hyper.domains, "vm")
+			d.info.Name = "renamed"
+			r.hyper.domains["renamed"] = d
+		}, []ActionKind{ActionAdopt, ActionForget}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := newRig(t, "mtty")
+			_, err := r.m.Provision(ctx, request("vm", "mtty-1", 2))
+			require.NoError(t, err)
+			c.hands(r)
+			dry, err := r.m.Reconcile(ctx, ReconcileOptions{DryRun: true})
+			require.NoError(t, err)
+			report, err := r.m.Reconcile(ctx, ReconcileOptions{})
+			require.NoError(t, err)
+			var planned, done []ActionKind
+			for _, a := range dry.Actions {
+				assert.False(t, a.Done)
+				planned = append(planned, a.Kind)
+			}
+			for _, a := range report.Actions {
+				assert.True(t, a.Done)
+				done = append(done, a.Kind)
+			}
+			assert.Equal(t, c.kinds, done)
+			assert.Equal(t, planned, done, "a dry run says what a real one does")
+			again, err := r.m.Reconcile(ctx, ReconcileOptions{})
+			require.NoError(t, err)
+			assert.Empty(t, again.Actions)
+			assert.Empty(t, again.Strangers)
+		})
+	}
+}

@@ -1,0 +1,262 @@
+package vgpu
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/google/uuid"
+
+	"github.com/vgpukit/vgpukit/mdev"
+)
+
+// Plan is what Provision would do at this moment.
+type Plan struct {
+	VM       string        `json:"vm"`
+	UUID     uuid.UUID     `json:"uuid"` // the VM's
+	Lifetime Lifetime      `json:"lifetime"`
+	VGPUs    []PlannedVGPU `json:"vgpus"`
+	// Document is what libvirt would be given.
+	Document []byte `json:"-"`
+}
+
+// PlannedVGPU is one vGPU of a plan.
+type PlannedVGPU struct {
+	ID      string `json:"id"` // the mdev's UUID, or the VF's address on the host
+	Type    string `json:"type"`
+	Parent  string `json:"parent"`
+	GPU     string `json:"gpu"`
+	Address string `json:"address,omitempty"` // in the guest; empty: libvirt chooses
+	// Others are the parents that come next if the first refuses.
+	Others []string `json:"others"`
+}
+
+// Plan tells what Provision would do, and does nothing: which parents, which
+// guest addresses, or why not. It takes no lock; capacity may be gone by the time
+// that it is asked for.
+func (m *Manager) Plan(ctx context.Context, req ProvisionRequest) (Plan, error) {
+	s, err := req.check()
+	o := m.operation("plan", s.name)
+	if err != nil {
+		return Plan{}, o.wrap("check", "", err)
+	}
+	devices, candidates, err := m.place(ctx, s)
+	if err != nil {
+		return Plan{}, o.wrap("place", "", err)
+	}
+	doc, err := s.document(devices)
+	if err != nil {
+		return Plan{}, o.wrap("document", "", err)
+	}
+	v := view{doc: doc, devices: devices, life: s.lifetime}
+	plan := Plan{VM: s.name, UUID: s.uuid, Lifetime: s.lifetime, Document: doc.Bytes()}
+	for i, g := range v.vm(s.name).VGPUs {
+		p := PlannedVGPU{ID: g.ID, Type: g.Type, Parent: g.Parent, Address: g.Address, Others: []string{}}
+		for j, c := range candidates[i] {
+			if j == 0 {
+				p.GPU = c.GPU
+			} else {
+				p.Others = append(p.Others, c.Parent)
+			}
+		}
+		plan.VGPUs = append(plan.VGPUs, p)
+	}
+	return plan, nil
+}
+
+// candidate is a parent that may take a vGPU.
+type candidate struct {
+	Parent, GPU string
+	VF          bool // the parent is the device
+}
+
+// place finds parents for a VM's vGPUs on the host, best first, and names the
+// devices. It refuses a UUID that exists already: that device is not ours.
+func (m *Manager) place(ctx context.Context, s spec) ([]device, [][]candidate, error) {
+	inv, err := m.host.Inventory(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	l := newLookup(inv)
+	candidates, types, err := l.candidates(s)
+	if err != nil {
+		return nil, nil, err
+	}
+	devices := make([]device, len(s.requests))
+	for i, q := range s.requests {
+		first := candidates[i][0]
+		d := device{Type: types[i], Parent: first.Parent, Params: q.Params, Pin: q.Parent}
+		switch {
+		case first.VF && q.UUID != uuid.Nil:
+			return nil, nil, invalid("leave the UUID out", "vGPU %d has a UUID, and on %s a vGPU is a virtual function without one", i, first.Parent)
+		case first.VF:
+			d.ID = first.Parent
+		case q.UUID != uuid.Nil:
+			d.ID = q.UUID.String()
+		default:
+			d.ID = deviceUUID(s.uuid, i).String()
+		}
+		if there, ok := l.devices[d.ID]; ok && !first.VF {
+			return nil, nil, &Error{
+				Object: d.ID, Kind: ErrExists,
+				Err:  fmt.Errorf("a vGPU of this UUID exists already, of type %s on %s, and is not this VM's", there.Type, there.Parent),
+				Next: "choose another UUID, or remove that vGPU if you know whose it is",
+			}
+		}
+		devices[i] = d
+	}
+	return devices, candidates, nil
+}
+
+// placeAgain finds parents for vGPUs of a VM that do not exist at the moment. The
+// parent that one had before comes first, if it has room.
+func (m *Manager) placeAgain(ctx context.Context, devices []device, which []int, candidates [][]candidate) error {
+	inv, err := m.host.Inventory(ctx)
+	if err != nil {
+		return err
+	}
+	l := newLookup(inv)
+	s := spec{lifetime: Reserved}
+	for _, i := range which {
+		s.requests = append(s.requests, Request{Type: devices[i].Type, Parent: devices[i].Pin})
+	}
+	for i, d := range devices {
+		if !slices.Contains(which, i) {
+			s.options.Has = append(s.options.Has, Holding{GPU: l.devices[d.ID].GPU, Type: d.Type})
+		}
+	}
+	found, _, err := l.candidates(s)
+	if err != nil {
+		return err
+	}
+	for n, i := range which {
+		before := slices.IndexFunc(found[n], func(c candidate) bool { return c.Parent == devices[i].Parent })
+		if before < 0 && l.hasRoom(devices[i].Parent, devices[i].Type) && !l.wanted(found, devices[i].Parent) {
+			found[n] = append([]candidate{l.candidate(devices[i].Parent)}, found[n]...)
+		} else if before > 0 {
+			c := found[n][before]
+			found[n] = slices.Insert(slices.Delete(found[n], before, before+1), 0, c)
+		}
+		candidates[i] = found[n]
+	}
+	return nil
+}
+
+// lookup finds things in an inventory by name.
+type lookup struct {
+	inv     *mdev.Inventory
+	parents map[string]*mdev.Parent
+	devices map[string]mdev.Device
+}
+
+func newLookup(inv *mdev.Inventory) lookup {
+	l := lookup{inv: inv, parents: map[string]*mdev.Parent{}, devices: map[string]mdev.Device{}}
+	for i := range inv.GPUs {
+		for j := range inv.GPUs[i].Parents {
+			p := &inv.GPUs[i].Parents[j]
+			l.parents[p.Name] = p
+			for _, d := range p.Devices {
+				l.devices[d.ID] = d
+			}
+		}
+	}
+	return l
+}
+
+func (l lookup) candidate(parent string) candidate {
+	p := l.parents[parent]
+	return candidate{Parent: p.Name, GPU: p.GPU, VF: p.Framework == mdev.FrameworkVendorVFIO}
+}
+
+func (l lookup) typeOn(parent, idOrName string) (mdev.Type, bool) {
+	p, ok := l.parents[parent]
+	if !ok {
+		return mdev.Type{}, false
+	}
+	i := slices.IndexFunc(p.Types, func(t mdev.Type) bool { return t.ID == idOrName || t.Name == idOrName })
+	if i < 0 {
+		return mdev.Type{}, false
+	}
+	return p.Types[i], true
+}
+
+// gpu is the physical GPU that a parent belongs to.
+func (l lookup) gpu(parent string) string {
+	if p, ok := l.parents[parent]; ok {
+		return p.GPU
+	}
+	return ""
+}
+
+func (l lookup) hasRoom(parent, typeID string) bool {
+	t, ok := l.typeOn(parent, typeID)
+	return ok && t.Available > 0
+}
+
+// wanted tells whether a virtual function is another vGPU's first choice; mdev
+// parents take several.
+func (l lookup) wanted(found [][]candidate, parent string) bool {
+	for _, list := range found {
+		if list[0].Parent == parent && list[0].VF {
+			return true
+		}
+	}
+	return false
+}
+
+// candidates asks the placement, and gives with each vGPU its type's id. A VM
+// whose vGPUs live only while it runs may be provisioned on a full host.
+func (l lookup) candidates(s spec) ([][]candidate, []string, error) {
+	snapshot, err := NewSnapshot(HostInventory{Inventory: l.inv})
+	if err != nil {
+		return nil, nil, err
+	}
+	placement, err := snapshot.Place(s.requests, s.options)
+	if errors.Is(err, ErrNoCapacity) && s.lifetime == WhileRunning {
+		return l.anywhere(s)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	candidates := make([][]candidate, len(placement.VGPUs))
+	types := make([]string, len(placement.VGPUs))
+	for i, p := range placement.VGPUs {
+		types[i] = p.Type
+		candidates[i] = append(candidates[i], l.candidate(p.Parent))
+		for _, other := range p.Others {
+			candidates[i] = append(candidates[i], l.candidate(other.Parent))
+		}
+	}
+	return candidates, types, nil
+}
+
+// anywhere finds for each vGPU a parent that offers its type, room or not.
+func (l lookup) anywhere(s spec) ([][]candidate, []string, error) {
+	var (
+		candidates [][]candidate
+		types      []string
+		taken      = map[string]bool{}
+	)
+	for i, q := range s.requests {
+		found := false
+		for _, gpu := range l.inv.GPUs {
+			for _, p := range gpu.Parents {
+				c := l.candidate(p.Name)
+				t, ok := l.typeOn(p.Name, q.Type)
+				if found || !ok || q.Parent != "" && q.Parent != p.Name && q.Parent != gpu.Name || c.VF && taken[p.Name] {
+					continue
+				}
+				found, taken[p.Name] = true, true
+				candidates, types = append(candidates, []candidate{c}), append(types, t.ID)
+			}
+		}
+		if !found {
+			return nil, nil, &Error{
+				Object: q.Type, Kind: ErrNoCapacity, Err: fmt.Errorf("no parent on this host offers the type of vGPU %d", i),
+				Next: "see the inventory for what there is",
+			}
+		}
+	}
+	return candidates, types, nil
+}

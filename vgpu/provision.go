@@ -1,0 +1,314 @@
+package vgpu
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/vgpukit/vgpukit/domain"
+	"github.com/vgpukit/vgpukit/mdev"
+)
+
+// Provision makes a VM's vGPUs, puts them into its document and defines it; the
+// VM is off afterwards. All or nothing: if any vGPU cannot be had, or anything
+// else fails, what was made is removed again. Provisioning what is already there
+// as asked succeeds and says so in VM.Existed; a domain of that name that is
+// anything else is refused with ErrExists and not touched.
+//
+// With the life time WhileRunning no vGPU is made yet and no capacity is needed;
+// Start makes them.
+//
+// If ctx ends, what was done is undone, on a deadline of its own
+// (Timeouts.Undo).
+func (m *Manager) Provision(ctx context.Context, req ProvisionRequest) (VM, error) {
+	s, err := req.check()
+	o := m.operation(opProvision, s.name)
+	if err != nil {
+		return VM{}, o.wrap("check", "", err)
+	}
+	return m.withVM(ctx, o, func(v *view) (VM, error) {
+		if v.defined && v.ours {
+			inv, err := m.host.Inventory(ctx)
+			if err != nil {
+				return VM{}, o.wrap("look", "", err)
+			}
+			if s.matches(v, newLookup(inv)) {
+				vm := v.vm(s.name)
+				vm.Existed = true
+				return vm, nil
+			}
+		}
+		if err := legal(opProvision, v.state()); err != nil {
+			return VM{}, o.wrap("look", "", err)
+		}
+		return o.provision(ctx, s)
+	})
+}
+
+func (o *operation) provision(ctx context.Context, s spec) (VM, error) {
+	var (
+		rec  = record{VM: s.name, UUID: s.uuid, Operation: o.op, Since: now(), PID: os.Getpid(), Lifetime: s.lifetime}
+		all  []int
+		cand [][]candidate
+		doc  *domain.Document
+	)
+	err := o.step("place", "", func() (err error) {
+		rec.Devices, cand, err = o.m.place(ctx, s)
+		return err
+	})
+	if err != nil {
+		return VM{}, err
+	}
+	for i, d := range rec.Devices {
+		all = append(all, i)
+		if s.lifetime == Reserved {
+			rec.Makes = append(rec.Makes, d.ID)
+		}
+	}
+	// Whatever is wrong with the document shows before anything is touched.
+	err = o.step("document", "", func() (err error) {
+		doc, err = s.document(rec.Devices)
+		return err
+	})
+	if err != nil {
+		return VM{}, err
+	}
+	if err := o.step("journal", "", func() error { return o.m.store.begin(rec) }); err != nil {
+		return VM{}, err
+	}
+	if s.lifetime == Reserved {
+		moved, err := o.make(ctx, &rec, all, cand)
+		if err == nil && moved {
+			err = o.step("document", "", func() (err error) {
+				doc, err = s.document(rec.Devices)
+				return err
+			})
+		}
+		if err != nil {
+			return VM{}, o.fail(ctx, err)
+		}
+	}
+	if err := o.define(ctx, doc, rec); err != nil {
+		return VM{}, o.fail(ctx, err)
+	}
+	// From here on the VM is as asked; a failure to close the journal leaves an
+	// entry that Reconcile finds to be done.
+	if err := o.step("close", "", func() error { return o.m.store.settle(s.name) }); err != nil {
+		return VM{}, err
+	}
+	v, err := o.m.look(ctx, s.name)
+	if err != nil {
+		return VM{}, o.wrap("look", "", err)
+	}
+	return v.vm(s.name), nil
+}
+
+// define gives libvirt the document. libvirt goes on working when a caller stops
+// waiting, so that the outcome is open if ctx ends.
+func (o *operation) define(ctx context.Context, doc *domain.Document, rec record) error {
+	o.onFailure("define", rec.VM, func(ctx context.Context) error { return o.m.undefineOurs(ctx, rec) })
+	err := o.step("define", rec.VM, func() error {
+		info, err := o.m.hyper.Define(ctx, string(doc.Bytes()))
+		if err == nil && info.Name != rec.VM {
+			return fmt.Errorf("libvirt defined it as %q", info.Name)
+		}
+		return err
+	})
+	o.unsure = o.unsure || ctx.Err() != nil && err != nil
+	return err
+}
+
+// undefineOurs takes a definition away if it is the one that names these devices.
+func (m *Manager) undefineOurs(ctx context.Context, rec record) error {
+	v, err := m.look(ctx, rec.VM)
+	if err != nil {
+		return err
+	}
+	if !v.defined || !v.ours || !sameDevices(v.devices, rec.Devices) {
+		return nil
+	}
+	if err := m.hyper.Undefine(ctx, rec.VM, domain.UndefineOptions{}); err != nil && !errors.Is(err, domain.ErrNotFound) {
+		return err
+	}
+	return nil
+}
+
+func sameDevices(a, b []device) bool {
+	return slices.EqualFunc(a, b, func(x, y device) bool { return x.ID == y.ID && x.Type == y.Type })
+}
+
+// matches tells whether a VM that is there is what the request asks for.
+func (s spec) matches(v *view, l lookup) bool {
+	if len(v.devices) != len(s.requests) || v.life != s.lifetime {
+		return false
+	}
+	have := v.vm(s.name).VGPUs
+	for i, q := range s.requests {
+		g := have[i]
+		typ, _ := l.typeOn(g.Parent, q.Type) // the request may name it, the metadata has its id
+		switch {
+		case q.Type != g.Type && typ.ID != g.Type,
+			q.UUID != uuid.Nil && q.UUID.String() != g.ID,
+			q.Parent != "" && q.Parent != g.Parent && q.Parent != l.gpu(g.Parent),
+			q.Address != "" && q.Address != AddressByLibvirt && !sameAddress(q.Address, g.Address):
+			return false
+		}
+	}
+	return true
+}
+
+func sameAddress(a, b string) bool {
+	x, errX := domain.ParseAddress(a)
+	y, errY := domain.ParseAddress(b)
+	return errX == nil && errY == nil && x == y
+}
+
+// document puts the vGPUs and our metadata into the VM's document. Addresses
+// that the caller chose are taken before the planner chooses the others.
+func (s spec) document(devices []device) (*domain.Document, error) {
+	hostdevs := make([]domain.Hostdev, len(devices))
+	scratch := s.doc
+	for i, d := range devices {
+		q := s.requests[i]
+		h := domain.Hostdev{Display: q.Display, RAMFB: q.RAMFB}
+		if d.vf() {
+			h.VF = d.ID
+		} else {
+			h.UUID = uuid.MustParse(d.ID)
+		}
+		if q.Address != "" && q.Address != AddressByLibvirt {
+			a, err := domain.ParseAddress(q.Address)
+			if err != nil {
+				return nil, err
+			}
+			h.Address = &a
+			if scratch, err = scratch.Add(h); err != nil {
+				return nil, err
+			}
+		}
+		hostdevs[i] = h
+	}
+	doc := s.doc
+	for i := range hostdevs {
+		if s.requests[i].Address != "" {
+			continue
+		}
+		free, err := scratch.Free(1, domain.AddressRequest{})
+		if err != nil {
+			return nil, err
+		}
+		hostdevs[i].Address = &free[0]
+		if scratch, err = scratch.Add(hostdevs[i]); err != nil {
+			return nil, err
+		}
+	}
+	for _, h := range hostdevs {
+		var err error
+		if doc, err = doc.Add(h); err != nil {
+			return nil, err
+		}
+	}
+	return doc.WithMetadata(metadata(devices, s.lifetime))
+}
+
+// now is the time as it is stored.
+func now() time.Time { return time.Now().UTC().Truncate(time.Second) }
+
+// make creates the devices at the given places of rec, each on the first of its
+// candidates that the kernel accepts; capacity is decided by the kernel. It
+// tells whether a device is another one than rec said before.
+func (o *operation) make(ctx context.Context, rec *record, which []int, candidates [][]candidate) (moved bool, err error) {
+	for _, i := range which {
+		before := rec.Devices[i].ID
+		if err := o.makeOne(ctx, rec, i, candidates[i]); err != nil {
+			return moved, err
+		}
+		moved = moved || rec.Devices[i].ID != before
+	}
+	return moved, nil
+}
+
+func (o *operation) makeOne(ctx context.Context, rec *record, i int, candidates []candidate) error {
+	var refusals []error
+	for n, c := range candidates {
+		if n > 0 || rec.Devices[i].Parent != c.Parent {
+			if err := o.moveIntent(rec, i, c); err != nil {
+				return err
+			}
+		}
+		d := rec.Devices[i]
+		err := o.step("create", d.ID, func() error { return o.create(ctx, d, c) })
+		if err == nil {
+			return nil
+		}
+		if !tryNext(err, c) || ctx.Err() != nil {
+			return err
+		}
+		refusals = append(refusals, err)
+	}
+	return &Error{
+		Step: "create", Object: rec.Devices[i].ID, Kind: ErrNoCapacity,
+		Err: fmt.Errorf("no parent took a vGPU of type %s: %w", rec.Devices[i].Type, errors.Join(refusals...)),
+	}
+}
+
+// moveIntent says in the journal that device i will be made on another parent,
+// before it is.
+func (o *operation) moveIntent(rec *record, i int, c candidate) error {
+	old := rec.Devices[i].ID
+	rec.Devices[i].Parent = c.Parent
+	if c.VF {
+		rec.Devices[i].ID = c.Parent
+	}
+	for j, id := range rec.Makes {
+		if id == old {
+			rec.Makes[j] = rec.Devices[i].ID
+		}
+	}
+	return o.step("journal", c.Parent, func() error { return o.m.store.begin(*rec) })
+}
+
+// create makes one device under its GPU's lock.
+func (o *operation) create(ctx context.Context, d device, c candidate) error {
+	lockCtx, cancel := context.WithTimeout(ctx, o.m.timeouts.Lock)
+	defer cancel()
+	unlock, err := o.m.store.lock(lockCtx, "gpu", c.GPU, o.op+" "+o.vm)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	req := mdev.CreateRequest{Type: d.Type, Parent: c.Parent, Params: d.Params}
+	if !c.VF {
+		req.UUID = uuid.MustParse(d.ID)
+	}
+	made := true
+	o.onFailure("create", d.ID, func(ctx context.Context) error {
+		if !made {
+			return nil
+		}
+		return o.m.removeDevice(ctx, d)
+	})
+	created, err := o.m.host.Create(ctx, req)
+	switch {
+	case err == nil && created.Existed:
+		made = false
+		return &Error{
+			Kind: ErrExists, Err: fmt.Errorf("somebody else made %s on %s meanwhile", d.ID, c.Parent),
+			Next: "it is not ours and stays; choose another UUID, or remove it if you know whose it is",
+		}
+	case errors.Is(err, mdev.ErrExists):
+		made = false
+	}
+	return err
+}
+
+// tryNext tells whether another parent may take what this one refused.
+func tryNext(err error, c candidate) bool {
+	return errors.Is(err, ErrNoCapacity) || errors.Is(err, mdev.ErrRefused) || errors.Is(err, mdev.ErrNotFound) ||
+		c.VF && errors.Is(err, ErrExists)
+}

@@ -1,0 +1,146 @@
+package vgpu
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/vgpukit/vgpukit/mdev"
+)
+
+// Status observes one VM. It takes no lock and changes nothing: during an
+// operation on the VM it shows what there is at that moment.
+func (m *Manager) Status(ctx context.Context, name string) (VM, error) {
+	o := m.operation("status", name)
+	if err := checkName(name); err != nil {
+		return VM{}, o.wrap("check", "", err)
+	}
+	s, err := m.survey(ctx, name)
+	if err != nil {
+		return VM{}, o.wrap("look", "", err)
+	}
+	v, ok := s.views[name]
+	if !ok {
+		return VM{}, o.wrap("look", "", legal(opStart, StateAbsent))
+	}
+	return v.vm(name), nil
+}
+
+// List observes all VMs that have vGPUs of ours, by name.
+func (m *Manager) List(ctx context.Context) ([]VM, error) {
+	s, err := m.survey(ctx, "")
+	if err != nil {
+		return nil, m.operation("list", "").wrap("look", "", err)
+	}
+	vms := []VM{}
+	for _, name := range s.names() {
+		vms = append(vms, s.views[name].vm(name))
+	}
+	return vms, nil
+}
+
+// survey is the host, all domains and the state directory at one moment, read
+// without locks.
+type survey struct {
+	views     map[string]*view // VMs that are ours in any way
+	devices   map[string]mdev.Device
+	order     []string          // ids of devices, as the inventory has them
+	namedBy   map[string]string // device id -> the VM whose document has it, ours or not
+	unread    map[string]error  // domains whose document could not be read
+	inventory *mdev.Inventory
+}
+
+func (s *survey) names() []string {
+	return slices.SortedFunc(maps.Keys(s.views), strings.Compare)
+}
+
+// survey reads everything, or with a name what concerns one VM.
+func (m *Manager) survey(ctx context.Context, only string) (*survey, error) {
+	s := &survey{
+		views: map[string]*view{}, devices: map[string]mdev.Device{},
+		namedBy: map[string]string{}, unread: map[string]error{},
+	}
+	// The state directory is read first and the host last: what is made or
+	// removed meanwhile shows as unfinished, not as a stranger or an orphan.
+	intents, _, err := m.store.all(journalDir) // damaged entries are tidy's and look's
+	if err != nil {
+		return nil, err
+	}
+	claims, _, err := m.store.all(claimsDir)
+	if err != nil {
+		return nil, err
+	}
+	for name, r := range intents {
+		s.view(name).intent = &r
+	}
+	for name, r := range claims {
+		s.view(name).claim = &r
+	}
+	infos, err := m.hyper.Domains(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, info := range infos {
+		if only != "" && info.Name != only {
+			continue
+		}
+		v := &view{}
+		if known, ok := s.views[info.Name]; ok {
+			v = known
+		}
+		if err := v.read(ctx, m.hyper, info); err != nil {
+			if ctx.Err() != nil {
+				return nil, err
+			}
+			s.unread[info.Name] = err
+			continue
+		}
+		for _, h := range v.doc.Hostdevs() {
+			s.namedBy[h.ID()] = info.Name
+		}
+		if v.ours || only != "" {
+			s.views[info.Name] = v
+		}
+	}
+	if s.inventory, err = m.host.Inventory(ctx); err != nil {
+		return nil, err
+	}
+	for _, gpu := range s.inventory.GPUs {
+		for _, parent := range gpu.Parents {
+			for _, d := range parent.Devices {
+				s.devices[d.ID] = d
+				s.order = append(s.order, d.ID)
+			}
+		}
+	}
+	for name, v := range s.views {
+		if !v.defined {
+			if err := v.own(); err != nil {
+				return nil, err
+			}
+		}
+		_ = v.find(s.device) // s.device knows no other error than not found
+		if only != "" && name != only {
+			delete(s.views, name)
+		}
+	}
+	return s, nil
+}
+
+func (s *survey) view(name string) *view {
+	v, ok := s.views[name]
+	if !ok {
+		v = &view{}
+		s.views[name] = v
+	}
+	return v
+}
+
+func (s *survey) device(id string) (mdev.Device, error) {
+	d, ok := s.devices[id]
+	if !ok || d.State == mdev.StateGhost {
+		return mdev.Device{}, mdev.ErrNotFound
+	}
+	return d, nil
+}

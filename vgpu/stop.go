@@ -1,0 +1,237 @@
+package vgpu
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/vgpukit/vgpukit/domain"
+	"github.com/vgpukit/vgpukit/mdev"
+)
+
+// Default deadlines of a stop.
+const (
+	DefaultGuestTimeout     = time.Minute
+	DefaultTerminateTimeout = 20 * time.Second
+)
+
+// StopOptions says how a VM is brought to stop.
+type StopOptions struct {
+	// Guest is how long the guest may take to shut down once asked. Zero:
+	// DefaultGuestTimeout; negative: it is not asked.
+	Guest time.Duration `json:"guest,omitempty"`
+	// Terminate is how long QEMU may take to end on SIGTERM. Zero:
+	// DefaultTerminateTimeout.
+	Terminate time.Duration `json:"terminate,omitempty"`
+	// Force allows SIGKILL after that. While a guest's driver starts it can wedge
+	// an NVIDIA virtual function.
+	Force bool `json:"force,omitempty"`
+}
+
+// Stop asks the guest to shut down, ends QEMU by SIGTERM if the guest does not,
+// and by SIGKILL only if allowed; then it waits until the VM's vGPUs are let go
+// and gives back those that live only while it runs. Stopping a VM that is off
+// succeeds, and gives back what may be left.
+//
+// If ctx ends, the VM is left as it is at that moment; Reconcile or the next
+// operation on it finishes the stop.
+func (m *Manager) Stop(ctx context.Context, name string, opts StopOptions) (VM, error) {
+	o := m.operation(opStop, name)
+	return m.withVM(ctx, o, func(v *view) (VM, error) {
+		if err := o.admit(v); err != nil {
+			return VM{}, err
+		}
+		if v.state() == StateRunning || len(v.surplus()) > 0 {
+			if _, err := o.intend(v, func(r *record) { r.Stop = &opts }); err != nil {
+				return VM{}, err
+			}
+			if err := o.stop(ctx, v, opts); err != nil {
+				return VM{}, err
+			}
+		}
+		v, err := m.look(ctx, name)
+		if err != nil {
+			return VM{}, o.wrap("look", "", err)
+		}
+		return v.vm(name), nil
+	})
+}
+
+// surplus lists the vGPUs that exist though the VM is off and they live only
+// while it runs.
+func (v *view) surplus() []device {
+	var surplus []device
+	if v.life != WhileRunning || v.state() == StateRunning {
+		return nil
+	}
+	for _, d := range v.devices {
+		if _, ok := v.found[d.ID]; ok {
+			surplus = append(surplus, d)
+		}
+	}
+	return surplus
+}
+
+// stop is Stop after its intent was written.
+func (o *operation) stop(ctx context.Context, v *view, opts StopOptions) error {
+	if err := o.halt(ctx, v, opts); err != nil {
+		return o.giveUp(ctx, err)
+	}
+	if v.life == WhileRunning {
+		if err := o.removeAll(ctx, v.devices); err != nil {
+			return err // the entry stays: Reconcile removes what is left
+		}
+	}
+	return o.close(o.vm, false)
+}
+
+// giveUp ends a stop that did not bring the VM down. As long as the VM runs
+// nothing was changed and nothing is left to do; if ctx ended, the guest may
+// still go down and the entry stays.
+func (o *operation) giveUp(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return err
+	}
+	return errors.Join(err, o.m.store.end(o.vm))
+}
+
+// halt brings the VM down and waits until its vGPUs are let go.
+func (o *operation) halt(ctx context.Context, v *view, opts StopOptions) error {
+	if v.info.State.Active() {
+		if err := o.powerOff(ctx, opts); err != nil {
+			return err
+		}
+	}
+	return o.step("release", "", func() error {
+		ctx, cancel := context.WithTimeout(ctx, o.m.timeouts.Release)
+		defer cancel()
+		for _, d := range v.devices {
+			if err := o.m.waitFree(ctx, d); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// powerOff goes from asking to forcing, as far as allowed.
+func (o *operation) powerOff(ctx context.Context, opts StopOptions) error {
+	listen, cancel := context.WithCancel(ctx)
+	defer cancel()
+	events, err := o.m.hyper.Events(listen)
+	if err != nil {
+		return o.wrap("listen", "", err)
+	}
+	if guest := orDefault(opts.Guest, DefaultGuestTimeout); guest > 0 {
+		off := false
+		err := o.step("ask guest", o.vm, func() error {
+			if err := o.m.hyper.Shutdown(ctx, o.vm); err != nil {
+				if errors.Is(err, domain.ErrUnavailable) {
+					return err
+				}
+				o.wait("ask guest", "nothing: the guest cannot be asked: "+err.Error())
+				return nil // a guest that cannot be asked is terminated
+			}
+			o.wait("ask guest", fmt.Sprintf("the guest to shut down, %s at most", guest))
+			off, err = o.within(ctx, events, guest)
+			return err
+		})
+		if off || err != nil {
+			return err
+		}
+	}
+	patience := orDefault(opts.Terminate, DefaultTerminateTimeout)
+	off := false
+	err = o.step("terminate", o.vm, func() error {
+		err := o.m.hyper.Terminate(ctx, o.vm)
+		if errors.Is(err, domain.ErrUnavailable) || ctx.Err() != nil {
+			return err
+		}
+		// libvirt has a patience of its own and may report that QEMU has not
+		// ended yet: what counts is whether it does.
+		o.wait("terminate", fmt.Sprintf("QEMU to end, %s at most", patience))
+		off, err = o.within(ctx, events, patience)
+		return err
+	})
+	if off || err != nil {
+		return err
+	}
+	if !opts.Force {
+		return o.wrap("terminate", o.vm, &Error{
+			Kind: ErrState, Err: errors.New("neither did the guest shut down nor did QEMU end on SIGTERM; the VM is still there"),
+			Next: "give it more time, or allow force; a SIGKILL while a guest's driver starts can wedge an NVIDIA virtual function",
+		})
+	}
+	return o.step("kill", o.vm, func() error {
+		if err := o.m.hyper.Kill(ctx, o.vm); err != nil && !errors.Is(err, domain.ErrState) && !errors.Is(err, domain.ErrNotFound) {
+			return err
+		}
+		ctx, cancel := context.WithTimeout(ctx, patience)
+		defer cancel()
+		return o.m.waitOff(ctx, events, o.vm)
+	})
+}
+
+func orDefault(d, standard time.Duration) time.Duration {
+	if d == 0 {
+		return standard
+	}
+	return d
+}
+
+// within waits for the VM to be off, for a while.
+func (o *operation) within(ctx context.Context, events <-chan domain.Event, patience time.Duration) (off bool, err error) {
+	limited, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	err = o.m.waitOff(limited, events, o.vm)
+	if err != nil && limited.Err() != nil && ctx.Err() == nil {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// waitOff waits until the VM has no QEMU process. A transient domain is gone by then.
+func (m *Manager) waitOff(ctx context.Context, events <-chan domain.Event, name string) error {
+	return poll(ctx, events, func() (bool, error) {
+		info, err := m.hyper.Info(ctx, name)
+		if errors.Is(err, domain.ErrNotFound) {
+			return true, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		return !info.State.Active(), nil
+	})
+}
+
+// waitFree waits until nobody holds the device.
+func (m *Manager) waitFree(ctx context.Context, d device) error {
+	var last mdev.Device
+	err := poll(ctx, nil, func() (bool, error) {
+		found, err := m.host.Device(ctx, d.ID)
+		if errors.Is(err, mdev.ErrNotFound) {
+			return true, nil
+		}
+		last = found
+		return err == nil && found.Holder == nil, err
+	})
+	if err != nil && ctx.Err() != nil && last.Holder != nil {
+		return &Error{
+			Object: d.ID, Kind: ErrInUse,
+			Err:  fmt.Errorf("still held by process %d (%s): %w", last.Holder.PID, last.Holder.Command, err),
+			Next: "see what that process is; the vGPU is given back when it ends and Reconcile runs",
+		}
+	}
+	return err
+}
+
+// removeAll removes devices, one step each. It goes on after a failure, so that
+// as little as possible is left.
+func (o *operation) removeAll(ctx context.Context, devices []device) error {
+	var failures []error
+	for _, d := range devices {
+		failures = append(failures, o.step("remove", d.ID, func() error { return o.m.removeDevice(ctx, d) }))
+	}
+	return errors.Join(failures...)
+}

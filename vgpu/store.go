@@ -1,0 +1,288 @@
+package vgpu
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/vgpukit/vgpukit/internal/atomicfile"
+	"github.com/vgpukit/vgpukit/mdev"
+)
+
+// The state directory, 0700 and its files 0600:
+//
+//	journal/<vm>.json   an operation that is not finished: written before its first effect, gone after its last
+//	vms/<vm>.json       a claim: which vGPUs we made for the VM; an undefined VM's leftovers are found by it
+//	damaged/            entries that could not be read, set aside
+//	locks/              lock files, one for each VM and each physical GPU
+const (
+	journalDir = "journal"
+	claimsDir  = "vms"
+	damagedDir = "damaged"
+	locksDir   = "locks"
+)
+
+// storeVersion is the version of the files' format. Readers refuse a newer one.
+const storeVersion = 1
+
+// record is what is stored of one VM, as intent or as claim.
+type record struct {
+	VM        string    `json:"vm"`
+	UUID      uuid.UUID `json:"uuid"` // the VM's, zero if the document had none
+	Operation string    `json:"operation"`
+	Since     time.Time `json:"since"`
+	PID       int       `json:"pid"`
+	Lifetime  Lifetime  `json:"lifetime"`
+	Devices   []device  `json:"devices"`
+	// Makes has the ids of the devices that the operation makes, and so may
+	// remove when it is undone.
+	Makes []string `json:"makes,omitempty"`
+	// Before is the VM's document before the operation changed it.
+	Before string `json:"before,omitempty"`
+	// Stop and Teardown are the caller's wishes, so that an interrupted operation
+	// can be finished as it was meant.
+	Stop     *StopOptions     `json:"stop,omitempty"`
+	Teardown *TeardownOptions `json:"teardown,omitempty"`
+}
+
+// device is one vGPU of a VM, as stored and as in the document's metadata.
+type device struct {
+	ID     string       `json:"id"` // UUID or VF address
+	Type   string       `json:"type"`
+	Parent string       `json:"parent"`
+	Params []mdev.Param `json:"params,omitempty"`
+	// Pin is the parent or GPU that the caller asked for; empty: any will do.
+	Pin string `json:"pin,omitempty"`
+}
+
+// vf tells that the device is a virtual function under the vendor-specific
+// framework: its id is an address, not a UUID.
+func (d device) vf() bool {
+	_, err := uuid.Parse(d.ID)
+	return err != nil
+}
+
+// envelope guards a record against bits that changed: a wrong UUID must never
+// be taken for ours.
+type envelope struct {
+	Version  int             `json:"vgpukit"`
+	Checksum string          `json:"sha256"`
+	Record   json.RawMessage `json:"record"`
+}
+
+// store keeps the records. It is safe for concurrent use as long as the VM's
+// lock is held for whatever is written.
+type store struct {
+	dir string
+}
+
+func openStore(dir string) (store, error) {
+	s := store{dir: dir}
+	for _, sub := range []string{journalDir, claimsDir, damagedDir, locksDir} {
+		if err := os.MkdirAll(filepath.Join(dir, sub), 0o700); err != nil {
+			return store{}, err
+		}
+	}
+	return s, nil
+}
+
+func (s store) path(sub, vm string) string {
+	return filepath.Join(s.dir, sub, fileName(vm)+".json")
+}
+
+// fileName turns a name into one that is safe as a file's: escaped, and cut with
+// a checksum when long.
+func fileName(name string) string {
+	safe := strings.ReplaceAll(url.PathEscape(name), ".", "%2E")
+	if len(safe) > 150 {
+		sum := sha256.Sum256([]byte(name))
+		safe = safe[:100] + "-" + hex.EncodeToString(sum[:16])
+	}
+	return safe
+}
+
+// encode gives the bytes of a record's file.
+func (r record) encode() ([]byte, error) {
+	inner, err := json.Marshal(r)
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256(inner)
+	out, err := json.MarshalIndent(envelope{Version: storeVersion, Checksum: hex.EncodeToString(sum[:]), Record: inner}, "", "  ")
+	if err != nil {
+		return nil, err
+	}
+	return append(out, '\n'), nil
+}
+
+// decode reads a record's file, and refuses one that is cut off, changed, or of
+// a version that we do not know.
+func decode(data []byte) (record, error) {
+	var e envelope
+	if err := json.Unmarshal(data, &e); err != nil {
+		return record{}, fmt.Errorf("not an entry of ours: %w", err)
+	}
+	if e.Version != storeVersion {
+		return record{}, fmt.Errorf("written in version %d of the format, this program knows %d", e.Version, storeVersion)
+	}
+	var inner bytes.Buffer
+	if err := json.Compact(&inner, e.Record); err != nil {
+		return record{}, fmt.Errorf("not an entry of ours: %w", err)
+	}
+	if sum := sha256.Sum256(inner.Bytes()); hex.EncodeToString(sum[:]) != e.Checksum {
+		return record{}, errors.New("its checksum does not match: it was changed or damaged")
+	}
+	var r record
+	if err := json.Unmarshal(inner.Bytes(), &r); err != nil {
+		return record{}, fmt.Errorf("not an entry of ours: %w", err)
+	}
+	return r, nil
+}
+
+// begin writes the intent, before the first effect of an operation and each
+// time that the intent changes.
+func (s store) begin(r record) error {
+	data, err := r.encode()
+	if err != nil {
+		return err
+	}
+	return s.explain(atomicfile.Write(s.path(journalDir, r.VM), data, 0o600))
+}
+
+// settle makes the intent the VM's claim, in one rename: the devices it names
+// are there to stay.
+func (s store) settle(vm string) error {
+	from, to := s.path(journalDir, vm), s.path(claimsDir, vm)
+	if err := os.Rename(from, to); err != nil {
+		return s.explain(err)
+	}
+	return s.explain(errors.Join(atomicfile.SyncDir(filepath.Dir(to)), atomicfile.SyncDir(filepath.Dir(from))))
+}
+
+// end takes the intent away, after the last effect was seen. It needs no space.
+func (s store) end(vm string) error { return s.remove(journalDir, vm) }
+
+// forget takes the claim away.
+func (s store) forget(vm string) error { return s.remove(claimsDir, vm) }
+
+func (s store) remove(sub, vm string) error {
+	path := s.path(sub, vm)
+	if err := os.Remove(path); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return s.explain(err)
+	}
+	return s.explain(atomicfile.SyncDir(filepath.Dir(path)))
+}
+
+// intent reads a VM's unfinished operation, if there is one.
+func (s store) intent(vm string) (record, bool, error) { return s.read(journalDir, vm) }
+
+// claim reads which vGPUs a VM has by our knowledge, if any.
+func (s store) claim(vm string) (record, bool, error) { return s.read(claimsDir, vm) }
+
+func (s store) read(sub, vm string) (record, bool, error) {
+	data, err := os.ReadFile(s.path(sub, vm))
+	if errors.Is(err, fs.ErrNotExist) {
+		return record{}, false, nil
+	}
+	if err != nil {
+		return record{}, false, s.explain(err)
+	}
+	r, err := decode(data)
+	if err == nil && r.VM != vm {
+		err = fmt.Errorf("it is of VM %q: it was renamed or copied", r.VM)
+	}
+	if err != nil {
+		return record{}, false, &damagedError{path: s.path(sub, vm), err: err}
+	}
+	return r, true, nil
+}
+
+// damagedError is an entry that cannot be read. It is set aside under the VM's lock.
+type damagedError struct {
+	path string
+	err  error
+}
+
+func (e *damagedError) Error() string { return e.path + ": " + e.err.Error() }
+func (e *damagedError) Unwrap() error { return e.err }
+
+// setAside moves a damaged entry away, so that it is in nobody's way and can be
+// looked at.
+func (s store) setAside(e *damagedError) (string, error) {
+	sub := filepath.Base(filepath.Dir(e.path))
+	to := filepath.Join(s.dir, damagedDir, fmt.Sprintf("%s-%s-%d", sub, filepath.Base(e.path), time.Now().UnixNano()))
+	if err := os.Rename(e.path, to); err != nil {
+		return "", s.explain(err)
+	}
+	return to, errors.Join(atomicfile.SyncDir(filepath.Dir(e.path)), atomicfile.SyncDir(filepath.Dir(to)))
+}
+
+// all reads every record of one kind, by VM. What cannot be read comes back by
+// path; temporary files that a killed writer left are removed.
+func (s store) all(sub string) (map[string]record, []*damagedError, error) {
+	entries, err := os.ReadDir(filepath.Join(s.dir, sub))
+	if err != nil {
+		return nil, nil, s.explain(err)
+	}
+	records := make(map[string]record, len(entries))
+	var damaged []*damagedError
+	for _, entry := range entries {
+		path := filepath.Join(s.dir, sub, entry.Name())
+		if !strings.HasSuffix(entry.Name(), ".json") {
+			if atomicfile.IsTemp(entry.Name()) {
+				continue // a writer may be at work on it; swept by sweep
+			}
+			damaged = append(damaged, &damagedError{path: path, err: errors.New("not an entry of ours")})
+			continue
+		}
+		data, err := os.ReadFile(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // finished meanwhile
+		}
+		var r record
+		if err == nil {
+			r, err = decode(data)
+		}
+		if err == nil && fileName(r.VM)+".json" != entry.Name() {
+			err = fmt.Errorf("it is of VM %q: it was renamed or copied", r.VM)
+		}
+		if err != nil {
+			damaged = append(damaged, &damagedError{path: path, err: err})
+			continue
+		}
+		records[r.VM] = r
+	}
+	return records, damaged, nil
+}
+
+// explain adds to an error of the state directory what to do about it.
+func (s store) explain(err error) error {
+	if err == nil {
+		return nil
+	}
+	next := "see that the state directory " + s.dir + " can be written by this user"
+	switch {
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		next = "make room on the file system of the state directory " + s.dir
+	case errors.Is(err, syscall.EROFS):
+		next = "the state directory " + s.dir + " is on a read-only file system: choose another, or mount it writable"
+	case errors.Is(err, fs.ErrPermission):
+		next = "run as the user who owns the state directory " + s.dir + ", or choose another"
+	}
+	return &Error{Op: "state directory", Object: s.dir, Kind: ErrUnavailable, Err: err, Next: next}
+}

@@ -1,0 +1,69 @@
+package vgpu
+
+import (
+	"context"
+	"errors"
+
+	"github.com/vgpukit/vgpukit/domain"
+)
+
+// TeardownOptions says how a VM is brought down and what goes with it.
+type TeardownOptions struct {
+	Stop     StopOptions            `json:"stop"`
+	Undefine domain.UndefineOptions `json:"undefine"`
+}
+
+// Teardown stops the VM, undefines it, removes its vGPUs, sees that they are
+// gone and forgets the VM. libvirt refuses to undefine a VM that has a managed
+// save, NVRAM or snapshots unless opts.Undefine says what to do with them; the
+// VM is then off and otherwise as it was. A VM that somebody undefined by hand
+// has its vGPUs removed.
+//
+// If ctx ends, Reconcile or the next operation on the VM finishes the teardown.
+func (m *Manager) Teardown(ctx context.Context, name string, opts TeardownOptions) error {
+	o := m.operation(opTeardown, name)
+	_, err := m.withVM(ctx, o, func(v *view) (VM, error) {
+		if v.defined || v.claim == nil {
+			if err := o.admit(v); err != nil {
+				return VM{}, err
+			}
+		}
+		if _, err := o.intend(v, func(r *record) { r.Teardown = &opts }); err != nil {
+			return VM{}, err
+		}
+		return VM{}, o.teardown(ctx, v, opts)
+	})
+	return err
+}
+
+// teardown is Teardown after its intent was written.
+func (o *operation) teardown(ctx context.Context, v *view, opts TeardownOptions) error {
+	if v.defined {
+		if err := o.halt(ctx, v, opts.Stop); err != nil {
+			return o.giveUp(ctx, err)
+		}
+		err := o.step("undefine", o.vm, func() error {
+			err := o.m.hyper.Undefine(ctx, o.vm, opts.Undefine)
+			if errors.Is(err, domain.ErrNotFound) {
+				return nil
+			}
+			return err
+		})
+		if err != nil {
+			return o.giveUp(ctx, err)
+		}
+	}
+	if err := o.removeAll(ctx, v.everyDevice()); err != nil {
+		return err // the entry stays: Reconcile removes what is left
+	}
+	return o.step("forget", "", func() error {
+		if err := o.m.store.forget(o.vm); err != nil {
+			return err
+		}
+		if err := o.m.store.end(o.vm); err != nil {
+			return err
+		}
+		o.m.store.dropLock(o.vm)
+		return nil
+	})
+}
