@@ -189,6 +189,16 @@ func (l lookup) gpu(parent string) string {
 	return ""
 }
 
+// sameType tells whether some parent gives the name to the type of that id.
+func (l lookup) sameType(name, id string) bool {
+	for parent := range l.parents {
+		if t, ok := l.typeOn(parent, name); ok {
+			return t.ID == id
+		}
+	}
+	return false
+}
+
 func (l lookup) hasRoom(parent, typeID string) bool {
 	t, ok := l.typeOn(parent, typeID)
 	return ok && t.Available > 0

@@ -150,9 +150,8 @@ func (s spec) matches(v *view, l lookup) bool {
 	have := v.vm(s.name).VGPUs
 	for i, q := range s.requests {
 		g := have[i]
-		typ, _ := l.typeOn(g.Parent, q.Type) // the request may name it, the metadata has its id
 		switch {
-		case q.Type != g.Type && typ.ID != g.Type,
+		case q.Type != g.Type && q.Type != g.TypeName && !l.sameType(q.Type, g.Type),
 			q.UUID != uuid.Nil && q.UUID.String() != g.ID,
 			q.Parent != "" && q.Parent != g.Parent && q.Parent != l.gpu(g.Parent),
 			q.Address != "" && q.Address != AddressByLibvirt && !sameAddress(q.Address, g.Address):
