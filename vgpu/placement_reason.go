@@ -1,0 +1,266 @@
+package vgpu
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// ReasonCode says in one word why a parent cannot take a vGPU.
+type ReasonCode string
+
+// The reasons.
+const (
+	ReasonNoSuchType  ReasonCode = "no-such-type"     // the GPU has no such type
+	ReasonNoRoom      ReasonCode = "no-room"          // its instances are taken
+	ReasonOtherSize   ReasonCode = "other-size"       // it runs vGPUs of another framebuffer size
+	ReasonOtherType   ReasonCode = "other-type"       // it runs another type, under an older driver
+	ReasonMIGOff      ReasonCode = "mig-off"          // the type needs MIG mode
+	ReasonMIGOn       ReasonCode = "mig-on"           // the type cannot be had in MIG mode
+	ReasonNUMANode    ReasonCode = "other-numa-node"  // it is far from the VM's memory
+	ReasonApart       ReasonCode = "anti-affinity"    // the VM's group is on it already
+	ReasonPinned      ReasonCode = "pinned-elsewhere" // the request names another parent
+	ReasonProblem     ReasonCode = "problem"          // the inventory found a problem with it
+	ReasonParentInUse ReasonCode = "parent-in-use"    // the virtual function has a vGPU
+	ReasonNoParent    ReasonCode = "no-parent"        // the GPU has none: SR-IOV is not enabled
+	ReasonSeveral     ReasonCode = "not-in-company"   // the type must be the VM's only vGPU
+	ReasonTogether    ReasonCode = "not-together"     // it has room for this one, but not with all others
+)
+
+// Reason says why some parents of one GPU cannot take a vGPU.
+type Reason struct {
+	// Request is the index of the vGPU among the requests; of several that ask
+	// for the same type and parent, the first.
+	Request int    `json:"request"`
+	Host    string `json:"host,omitempty"`
+	GPU     string `json:"gpu"`
+	// Parents are those of the GPU that it applies to, never nil.
+	Parents []string   `json:"parents"`
+	Code    ReasonCode `json:"code"`
+	Text    string     `json:"text"` // a sentence about the GPU or parent
+}
+
+// Reasons says for each parent of the hosts considered why it cannot take each
+// vGPU, by vGPU, host and GPU. A parent that could take the vGPU alone has
+// [ReasonTogether]. The result is the caller's.
+func (r *Refusal) Reasons() []Reason {
+	reasons := []Reason{}
+	r.each(true, func(reason Reason) { reasons = append(reasons, reason) })
+	return reasons
+}
+
+// Explain says for each parent that could not take a vGPU, considered alone,
+// why not; a parent that is left out could. It fails as [Snapshot.Place] does
+// when the requests break a rule.
+func (s *Snapshot) Explain(requests []Request, options PlacementOptions) ([]Reason, error) {
+	d := decisions.Get().(*decision)
+	err := d.prepare(s, requests, &options)
+	d.release()
+	if err != nil {
+		return nil, err
+	}
+	all := (&Refusal{snapshot: s, requests: requests, options: options}).Reasons()
+	return slices.DeleteFunc(all, func(r Reason) bool { return r.Code == ReasonTogether }), nil
+}
+
+// each calls yield for each reason. The texts are made only if asked for.
+func (r *Refusal) each(texts bool, yield func(Reason)) {
+	d := decisions.Get().(*decision)
+	defer d.release()
+	if d.prepare(r.snapshot, r.requests, &r.options) != nil {
+		return
+	}
+	type ask struct{ typeName, parent string }
+	asked := map[ask]bool{}
+	for i, request := range r.requests {
+		if key := (ask{request.Type, request.Parent}); asked[key] {
+			continue
+		} else {
+			asked[key] = true
+		}
+		for g := d.gpus.from; g < d.gpus.to; g++ {
+			d.reasons(i, g, texts, yield)
+		}
+	}
+}
+
+// reasons says why the parents of one GPU cannot take the i-th vGPU.
+func (d *decision) reasons(i int, g int32, texts bool, yield func(Reason)) {
+	gpu := &d.fleet.gpus[g]
+	reason := Reason{Request: i, Host: d.fleet.hosts[gpu.host].name, GPU: gpu.name}
+	say := func(code ReasonCode, parents []string, parentNote string) {
+		reason.Code, reason.Parents = code, parents
+		if texts {
+			reason.Text = d.sentence(code, i, g, parents, parentNote)
+		}
+		yield(reason)
+	}
+	if code := d.why(i, g); code != "" {
+		parents := slices.Clone(gpu.free)
+		for _, closed := range gpu.closed {
+			if code == ReasonNoRoom && closed.code != ReasonNoRoom {
+				say(closed.code, []string{closed.name}, closed.note)
+				continue
+			}
+			parents = append(parents, closed.name)
+		}
+		slices.Sort(parents)
+		say(code, append([]string{}, parents...), "")
+		return
+	}
+	var free, taken, elsewhere []string
+	for j, name := range gpu.free {
+		switch {
+		case d.snapshot.taken(g).has(j):
+			taken = append(taken, name)
+		case !d.pinAllows(i, g, int32(j)):
+			elsewhere = append(elsewhere, name)
+		default:
+			free = append(free, name)
+		}
+	}
+	for _, closed := range gpu.closed {
+		say(closed.code, []string{closed.name}, closed.note)
+	}
+	for _, group := range []struct {
+		code    ReasonCode
+		parents []string
+	}{{ReasonParentInUse, taken}, {ReasonPinned, elsewhere}, {ReasonTogether, free}} {
+		if len(group.parents) > 0 {
+			say(group.code, group.parents, "")
+		}
+	}
+}
+
+func (d *decision) pinAllows(i int, g, parent int32) bool {
+	w := &d.wants[i]
+	at, ok := w.at(g)
+	return !w.pinned || (ok && (at.parent == anyParent || at.parent == parent))
+}
+
+// why is the reason why a whole GPU cannot take the i-th vGPU; "": it can.
+func (d *decision) why(i int, g int32) ReasonCode {
+	gpu, w := &d.fleet.gpus[g], &d.wants[i]
+	class := d.classes[d.snapshot.class(g)]
+	if w.pinned {
+		at, ok := w.at(g)
+		switch {
+		case !ok:
+			return ReasonPinned
+		case at.parent == closedSpot || !d.open(at):
+			return ReasonNoRoom
+		}
+	}
+	if len(gpu.free)+len(gpu.closed) == 0 {
+		return ReasonNoParent
+	}
+	wanted, _ := d.wantedKind(w.sought)
+	slot := d.slot(class.model, w.sought)
+	switch {
+	case slot < 0 && (wanted == nil || wanted.board == "" || class.runs == noKind || d.fleet.kinds[class.runs].board != wanted.board):
+		return ReasonNoSuchType
+	case d.policy == NUMA && d.options.Strict && !d.near(g):
+		return ReasonNUMANode
+	case d.forbidden(g):
+		return ReasonApart
+	case slot >= 0 && d.several && breaksWhole(d.fleet, class.model, slot):
+		return ReasonSeveral
+	case wanted.slice != "" && gpu.noMIG:
+		return ReasonMIGOff
+	case wanted.slice == "" && wanted.size > 0 && gpu.mig:
+		return ReasonMIGOn
+	case slot >= 0 && class.left(slot) > 0:
+		return ""
+	case class.runs != noKind && wanted.slice == "" && d.fleet.kinds[class.runs].size != wanted.size:
+		return ReasonOtherSize
+	case slot < 0:
+		return ReasonNoRoom // the driver lists only what it can make now
+	case class.model.sameType && class.runs != noKind && class.runs != class.model.slots[slot].kind:
+		return ReasonOtherType
+	}
+	return ReasonNoRoom
+}
+
+// wantedKind is one of the kinds that a sought type's name stands for.
+func (d *decision) wantedKind(sought int) (*kind, bool) {
+	kinds := d.fleet.kindsByName[d.names[sought]]
+	if len(kinds) == 0 {
+		return nil, false
+	}
+	return &d.fleet.kinds[kinds[0]], true
+}
+
+// sentence says a reason in words.
+func (d *decision) sentence(code ReasonCode, i int, g int32, parents []string, note string) string {
+	gpu, class := &d.fleet.gpus[g], d.classes[d.snapshot.class(g)]
+	typeName := d.names[d.wants[i].sought]
+	wanted, _ := d.wantedKind(d.wants[i].sought)
+	if wanted != nil {
+		typeName = wanted.name
+	}
+	runs := "vGPUs"
+	if class.runs != noKind {
+		runs = d.fleet.kinds[class.runs].name
+	}
+	switch code {
+	case ReasonNoSuchType:
+		return fmt.Sprintf("%s has no type %s", gpu.name, typeName)
+	case ReasonNoRoom:
+		switch {
+		case class.used == 0:
+			return fmt.Sprintf("%s is empty, and its driver offers no %s", gpu.name, typeName)
+		case class.parents == 0 && len(parents) == 1:
+			return fmt.Sprintf("%s is taken, and GPU %s has no other", parents[0], gpu.name)
+		case class.parents == 0:
+			return fmt.Sprintf("no virtual function or GPU instance of %s is left", gpu.name)
+		}
+		return fmt.Sprintf("%s has no room for another %s beside its %d vGPUs", gpu.name, typeName, class.used)
+	case ReasonOtherSize:
+		return fmt.Sprintf("%s runs %s, whose framebuffer is %s; %s has %s", gpu.name, runs, inWords(d.fleet.kinds[class.runs].size), typeName, inWords(wanted.size))
+	case ReasonOtherType:
+		return fmt.Sprintf("%s runs %s, and its driver has one type at a time", gpu.name, runs)
+	case ReasonMIGOff:
+		return fmt.Sprintf("%s is MIG-backed, and MIG mode of %s is off", typeName, gpu.name)
+	case ReasonMIGOn:
+		return fmt.Sprintf("%s is not MIG-backed, and MIG mode of %s is on", typeName, gpu.name)
+	case ReasonNUMANode:
+		if gpu.node < 0 {
+			return fmt.Sprintf("the kernel does not say which NUMA node %s is on; node %d is required", gpu.name, *d.options.NUMANode)
+		}
+		return fmt.Sprintf("%s is on NUMA node %d; node %d is required", gpu.name, gpu.node, *d.options.NUMANode)
+	case ReasonApart:
+		return fmt.Sprintf("%s has or serves a vGPU that this one must be apart from", gpu.name)
+	case ReasonPinned:
+		return fmt.Sprintf("vGPU %d is pinned to another parent than %s", i, strings.Join(few(parents, gpu.name), ", "))
+	case ReasonProblem:
+		return fmt.Sprintf("%s has a problem: %s", parents[0], note)
+	case ReasonParentInUse:
+		if note != "" && note != parents[0] {
+			return fmt.Sprintf("%s has vGPU %s", parents[0], note)
+		}
+		return fmt.Sprintf("%s: in use by a vGPU", strings.Join(few(parents, gpu.name), ", "))
+	case ReasonNoParent:
+		return fmt.Sprintf("%s has no parent that makes vGPUs; its virtual functions are not enabled", gpu.name)
+	case ReasonSeveral:
+		return fmt.Sprintf("%s on %s cannot be one of several vGPUs in a VM", typeName, gpu.name)
+	}
+	return fmt.Sprintf("%s has room for vGPU %d, but not together with the others", gpu.name, i)
+}
+
+// few are the names, or something shorter if they are many.
+func few(names []string, gpu string) []string {
+	if len(names) <= 2 {
+		return names
+	}
+	return []string{fmt.Sprintf("%d virtual functions of %s", len(names), gpu)}
+}
+
+func inWords(size uint64) string {
+	switch {
+	case size == 0:
+		return "unknown"
+	case size%(1<<30) == 0:
+		return fmt.Sprintf("%d GiB", size>>30)
+	}
+	return fmt.Sprintf("%d MiB", size>>20)
+}

@@ -1,0 +1,224 @@
+package vgpu
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Refusal is why a VM's vGPUs have no place. The reasons are worked out when
+// they are asked for. It is immutable and safe for concurrent use.
+type Refusal struct {
+	// Request is the index of the first vGPU that has no place even alone;
+	// -1: each would have one, but not all of them together.
+	Request int
+	// DidYouMean are names near to a type or parent that does not exist.
+	DidYouMean []string
+	// GaveUp says that the search became too long to be sure.
+	GaveUp bool
+
+	snapshot *Snapshot
+	requests []Request
+	options  PlacementOptions
+	noType   bool // the type exists nowhere
+	noParent bool // the parent exists nowhere
+}
+
+// Error is one line: what has no place, and why not, summed up over the GPUs.
+func (r *Refusal) Error() string {
+	var b strings.Builder
+	switch {
+	case r.noType:
+		fmt.Fprintf(&b, "no GPU has a type %q", r.requests[r.Request].Type)
+		r.suggest(&b)
+		return b.String()
+	case r.noParent:
+		fmt.Fprintf(&b, "there is no parent or GPU %q", r.requests[r.Request].Parent)
+		r.suggest(&b)
+		return b.String()
+	case r.Request >= 0:
+		fmt.Fprintf(&b, "no GPU can take vGPU %d (%s)", r.Request, r.requests[r.Request].Type)
+	case r.GaveUp:
+		fmt.Fprintf(&b, "found no place for all %d vGPUs on one host before the search became too long", len(r.requests))
+	default:
+		fmt.Fprintf(&b, "no host can take all %d vGPUs", len(r.requests))
+	}
+	counts, order := map[ReasonCode]int{}, []ReasonCode{}
+	r.each(false, func(reason Reason) {
+		if r.Request >= 0 && reason.Request != r.Request {
+			return
+		}
+		if counts[reason.Code] == 0 {
+			order = append(order, reason.Code)
+		}
+		counts[reason.Code]++
+	})
+	if len(order) == 1 && counts[order[0]] == 1 {
+		r.each(true, func(reason Reason) {
+			if r.Request < 0 || reason.Request == r.Request {
+				fmt.Fprintf(&b, ": %s", reason.Text)
+			}
+		})
+		return b.String()
+	}
+	slices.SortStableFunc(order, func(a, b ReasonCode) int { return counts[b] - counts[a] })
+	for i, code := range order {
+		separator := ": "
+		if i > 0 {
+			separator = ", "
+		}
+		fmt.Fprintf(&b, "%s%d %s", separator, counts[code], code)
+	}
+	return b.String()
+}
+
+func (r *Refusal) suggest(b *strings.Builder) {
+	if len(r.DidYouMean) > 0 {
+		fmt.Fprintf(b, "; did you mean %s?", strings.Join(r.DidYouMean, " or "))
+	}
+}
+
+// Hint is the next step.
+func (r *Refusal) Hint() string {
+	if r.noType || r.noParent {
+		return "look at the inventory for what there is"
+	}
+	counts := map[ReasonCode]int{}
+	r.each(false, func(reason Reason) {
+		if r.Request < 0 || reason.Request == r.Request {
+			counts[reason.Code]++
+		}
+	})
+	for _, code := range []ReasonCode{
+		ReasonTogether, ReasonPinned, ReasonNUMANode, ReasonApart, ReasonProblem, ReasonMIGOff, ReasonMIGOn,
+		ReasonNoParent, ReasonSeveral, ReasonOtherSize, ReasonOtherType, ReasonNoRoom, ReasonParentInUse,
+	} {
+		if counts[code] > 0 {
+			return hints[code]
+		}
+	}
+	return "look at the inventory for what there is"
+}
+
+var hints = map[ReasonCode]string{
+	ReasonTogether:    "ask for fewer or smaller vGPUs, or free a GPU",
+	ReasonPinned:      "name another parent, or none",
+	ReasonNUMANode:    "allow GPUs of other NUMA nodes, or free one that is near",
+	ReasonApart:       "free another GPU, or leave anti-affinity out",
+	ReasonProblem:     "see the problems in the inventory",
+	ReasonMIGOff:      "enable MIG mode and make GPU instances, or ask for a type that is not MIG-backed",
+	ReasonMIGOn:       "ask for a MIG-backed type, or disable MIG mode",
+	ReasonNoParent:    "enable the GPU's virtual functions: /usr/lib/nvidia/sriov-manage -e ALL",
+	ReasonSeveral:     "give the VM one vGPU, or several of the largest Q or C profile",
+	ReasonOtherSize:   "ask for the size that a GPU with room runs, or wait until one is empty",
+	ReasonOtherType:   "ask for the type that a GPU with room runs, or wait until one is empty",
+	ReasonNoRoom:      "remove a vGPU that is not needed, or ask for a smaller type",
+	ReasonParentInUse: "remove a vGPU that is not needed",
+}
+
+// refuse makes the error for a VM that has no place.
+func (d *decision) refuse(requests []Request, options PlacementOptions, gaveUp bool) error {
+	r := &Refusal{Request: -1, GaveUp: gaveUp, snapshot: d.snapshot, requests: slices.Clone(requests), options: options}
+	object, kind := "", ErrNotFound
+	for i := range d.wants {
+		w := &d.wants[i]
+		possible, offered := false, false
+		for g := d.gpus.from; g < d.gpus.to && !possible; g++ {
+			code := d.why(i, g)
+			possible = code == ""
+			offered = offered || code != ReasonNoSuchType
+		}
+		if possible {
+			continue
+		}
+		r.Request = i
+		object = fmt.Sprintf("vGPU %d", i)
+		if _, known := d.wantedKind(w.sought); !known {
+			r.noType = true
+			r.DidYouMean = nearest(requests[i].Type, d.typeNames())
+		} else if w.pinned && !slices.ContainsFunc(w.spots, func(at spot) bool { return d.gpus.has(at.gpu) }) {
+			r.noParent = true
+			r.DidYouMean = nearest(requests[i].Parent, d.parentNames())
+		} else if offered {
+			kind = ErrNoCapacity
+		}
+		break
+	}
+	if r.Request < 0 {
+		kind = ErrNoCapacity
+	}
+	return &Error{Op: opPlace, Object: object, Kind: kind, Err: r}
+}
+
+func (d *decision) typeNames() []string {
+	var names []string
+	for i := range d.fleet.kinds {
+		names = append(names, d.fleet.kinds[i].id, d.fleet.kinds[i].name)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// parentNames are those of the hosts considered, unless they are too many to
+// guess among.
+func (d *decision) parentNames() []string {
+	var names []string
+	for g := d.gpus.from; g < d.gpus.to && len(names) < 10_000; g++ {
+		gpu := &d.fleet.gpus[g]
+		names = append(append(names, gpu.name), gpu.free...)
+		for _, closed := range gpu.closed {
+			names = append(names, closed.name)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// nearest returns up to three of the sorted names that name was probably meant
+// to be, the nearest first.
+func nearest(name string, names []string) []string {
+	type guess struct {
+		name     string
+		distance int
+	}
+	most := max(2, len(name)/4)
+	var guesses []guess
+	for _, other := range names {
+		a, b := strings.ToLower(name), strings.ToLower(other)
+		n := edits(a, b)
+		if len(a) > 2 && strings.Contains(b, a) {
+			n = min(n, 1) // "M60-8Q" for "GRID M60-8Q"
+		}
+		if n <= most {
+			guesses = append(guesses, guess{other, n})
+		}
+	}
+	slices.SortStableFunc(guesses, func(a, b guess) int { return a.distance - b.distance })
+	var found []string
+	for _, g := range guesses[:min(3, len(guesses))] {
+		found = append(found, g.name)
+	}
+	return found
+}
+
+// edits is how many letters must be changed, added or taken away to make b
+// out of a.
+func edits(a, b string) int {
+	line := make([]int, len(b)+1)
+	for j := range line {
+		line[j] = j
+	}
+	for i := range len(a) {
+		corner := line[0]
+		line[0] = i + 1
+		for j := range len(b) {
+			change := corner
+			if a[i] != b[j] {
+				change++
+			}
+			corner = line[j+1]
+			line[j+1] = min(change, corner+1, line[j]+1)
+		}
+	}
+	return line[len(b)]
+}
