@@ -1,0 +1,56 @@
+package lab
+
+import (
+	"os"
+	"regexp"
+	"strings"
+)
+
+// causes are what a console says of a boot that failed, and what to make of it, the most
+// telling first.
+var causes = []struct {
+	pattern *regexp.Regexp
+	cause   string
+}{
+	{regexp.MustCompile(`(?i)could not access kvm|failed to initialize kvm|kvm.*permission denied`), "KVM can't be used; remove the file kvm-* in the lab's cache and try again"},
+	{regexp.MustCompile(`cannot set up guest memory|Cannot allocate memory`), "this host has too little free memory: ask for a smaller machine, or stop others"},
+	{regexp.MustCompile(`No space left on device`), "a disk is full: the temporary directory's, if the message is QEMU's"},
+	{regexp.MustCompile(`mount: mounting /dev/vda|EXT4-fs error|VFS: Unable to mount root`), "the machine's disk is damaged or a module is missing: remove the images with `lab clean`"},
+	{regexp.MustCompile(`Out of memory: Killed|oom-kill`), "the machine has too little memory: give it more"},
+	{regexp.MustCompile(`(?m)^\s*\[.*\] (Oops|BUG|general protection fault|int3|kernel BUG)|Oops: `), "the kernel crashed; under software emulation that happens now and then, and another boot mostly helps"},
+	{regexp.MustCompile(`Kernel panic`), "the kernel panicked; the lines above say over what"},
+	{regexp.MustCompile(`emergency mode|rescue mode`), "systemd could not start the machine: a unit that it needs failed"},
+	{regexp.MustCompile(`Failed to start`), "a service did not start; the lines above name it"},
+}
+
+// causeOf finds the likely cause of a failed boot in what the console and QEMU said.
+func causeOf(console string) string {
+	for _, c := range causes {
+		if c.pattern.MatchString(console) {
+			return c.cause
+		}
+	}
+	switch {
+	case strings.Contains(console, kernelUp):
+		return "the kernel came up, the system did not: this host may be too busy"
+	default:
+		return "the kernel did not come up: this host may be too busy"
+	}
+}
+
+var terminalCodes = regexp.MustCompile(`\x1b(\[[0-9;?!]*[A-Za-z]|c|\][^\x07]*\x07)`)
+
+// consoleTail is the end of what a console has said, without what moves a cursor.
+func consoleTail(file string, lines int) string {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return ""
+	}
+	text := terminalCodes.ReplaceAllString(string(data), "")
+	text = strings.ReplaceAll(text, "\r", "")
+	all := strings.Split(strings.TrimSpace(text), "\n")
+	if extra := len(all) - lines; extra > 0 {
+		all = all[extra:]
+	}
+	return strings.Join(all, "\n")
+}
