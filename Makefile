@@ -1,0 +1,57 @@
+# Two targets are for everybody: `make demo` shows the main job, `make test` runs
+# all tests. Both install what a Debian or Ubuntu machine lacks.
+
+.PHONY: demo test lint unit arrows integration lab-shell bench fuzz clean
+
+export GO := $(shell ./integration/setup.sh)
+ifeq ($(GO),)
+$(error no usable Go; see the line above)
+endif
+
+# The libvirt binding loads libvirt at run time: no headers are needed.
+TAGS    := libvirt_dlopen
+MODULES := . integration $(patsubst %/go.mod,%,$(wildcard examples/*/go.mod))
+LAB     := $(GO) -C integration run ./cmd/lab
+
+GOFUMPT     := $(GO) run mvdan.cc/gofumpt@v0.12.0
+STATICCHECK := $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+demo: bin/demo
+	$(LAB) run --push $(CURDIR)/bin/demo --pull /lab/demo.png:$(CURDIR)/demo.png -- ./demo --picture /lab/demo.png
+	@echo "The picture of the VM's display is demo.png."
+
+test: lint arrows unit integration
+
+lint:
+	@unformatted=$$($(GOFUMPT) -l .); [ -z "$$unformatted" ] || { echo "not formatted by gofumpt:"; echo "$$unformatted"; exit 1; }
+	@for m in $(MODULES); do echo "lint $$m"; (cd $$m && $(GO) vet -tags '$(TAGS) integration' ./... && $(STATICCHECK) -tags '$(TAGS) integration' ./...) || exit 1; done
+
+# Everything but domain/virt is pure Go, and arrows point down only.
+arrows:
+	CGO_ENABLED=0 $(GO) build ./mdev/... ./domain ./vgpu
+	$(GO) test -run TestArrows .
+
+unit:
+	@for m in $(MODULES); do echo "test $$m"; (cd $$m && $(GO) test -race -tags '$(TAGS)' ./...) || exit 1; done
+
+# On a real kernel, libvirtd and QEMU, in the lab.
+integration: bin/integration.test
+	$(LAB) run --timeout 15m --push $(CURDIR)/bin/integration.test -- ./integration.test -test.v -test.timeout 14m
+
+lab-shell:
+	$(LAB) shell
+
+bench:
+	$(GO) test -tags '$(TAGS)' -run '^$$' -bench . -benchmem ./...
+
+bin/integration.test: FORCE
+	$(GO) -C integration test -c -race -tags '$(TAGS) integration' -o $(CURDIR)/$@ .
+
+bin/%: FORCE
+	$(GO) build -tags '$(TAGS)' -o $@ ./examples/$*
+
+FORCE:
+
+clean:
+	rm -rf bin demo.png
+	$(LAB) clean

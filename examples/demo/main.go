@@ -1,0 +1,237 @@
+// Command demo shows the main job on a real kernel, libvirtd and QEMU: what the
+// host offers, a bare vGPU, two VMs that share a parent, one of them with two
+// vGPUs, the guest's view of them, a picture of a display, and that nothing is
+// left in the end.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/vgpukit/vgpukit/domain/virt"
+	"github.com/vgpukit/vgpukit/mdev"
+	"github.com/vgpukit/vgpukit/vgpu"
+)
+
+const machine = `<domain type='qemu'>
+  <name>%s</name>
+  <memory unit='MiB'>64</memory>
+  <os><type arch='x86_64' machine='q35'>hvm</type></os>
+  <devices>
+    <graphics type='vnc' listen='127.0.0.1' autoport='yes'/>
+    <video><model type='none'/></video>
+  </devices>
+</domain>`
+
+func main() {
+	typ := flag.String("type", "mdpy-xga", "vGPU type, by id or name")
+	picture := flag.String("picture", "demo.png", "where to save the picture of the VM's display")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	d := &demo{typ: *typ, begin: time.Now()}
+	if err := d.run(ctx, *picture); err != nil {
+		fmt.Fprintln(os.Stderr, "demo:", err)
+		var hint interface{ Hint() string }
+		if errors.As(err, &hint) {
+			fmt.Fprintln(os.Stderr, "what to do:", hint.Hint())
+		}
+		os.Exit(1)
+	}
+}
+
+type demo struct {
+	typ     string
+	begin   time.Time
+	host    *mdev.Host
+	conn    *virt.Conn
+	manager *vgpu.Manager
+}
+
+func (d *demo) say(format string, args ...any) {
+	fmt.Printf("\n[%5.1f s] %s\n", time.Since(d.begin).Seconds(), fmt.Sprintf(format, args...))
+}
+
+func (d *demo) run(ctx context.Context, picture string) (err error) {
+	if d.host, err = mdev.Open(mdev.Config{}); err != nil {
+		return err
+	}
+	if d.conn, err = virt.Open(ctx, virt.Config{}); err != nil {
+		return err
+	}
+	defer d.conn.Close()
+	if d.manager, err = vgpu.New(vgpu.Config{Host: d.host, Hypervisor: d.conn}); err != nil {
+		return err
+	}
+	before, err := d.inventory(ctx)
+	if err != nil {
+		return err
+	}
+	d.say("What this host offers:")
+	show(before)
+
+	made, err := d.host.Create(ctx, mdev.CreateRequest{Type: d.typ})
+	if err != nil {
+		return err
+	}
+	d.say("A bare vGPU of type %s: %s on %s, IOMMU group %s, node %s; removed again.", d.typ, made.ID, made.Parent, made.IOMMUGroup, made.VFIONode)
+	if err := d.host.Remove(ctx, made.ID); err != nil {
+		return err
+	}
+
+	if err := d.machines(ctx, picture); err != nil {
+		return err
+	}
+	return d.nothingLeft(ctx, before)
+}
+
+// machines lets two VMs live, the second with two vGPUs.
+func (d *demo) machines(ctx context.Context, picture string) (err error) {
+	display := vgpu.Request{Type: d.typ, Address: "0000:00:08.0", Display: "on", RAMFB: "on"}
+	plain := vgpu.Request{Type: d.typ, Address: "0000:00:09.0"}
+	for _, vm := range []struct {
+		name  string
+		vgpus []vgpu.Request
+	}{{"demo-one", []vgpu.Request{display}}, {"demo-two", []vgpu.Request{display, plain}}} {
+		made, err := d.manager.Provision(ctx, vgpu.ProvisionRequest{Domain: fmt.Appendf(nil, machine, vm.name), VGPUs: vm.vgpus})
+		if err != nil {
+			return err
+		}
+		defer func() {
+			down := vgpu.TeardownOptions{Stop: vgpu.StopOptions{Guest: -1}}
+			err = errors.Join(err, d.manager.Teardown(context.WithoutCancel(ctx), vm.name, down))
+		}()
+		if made, err = d.manager.Start(ctx, vm.name, vgpu.StartOptions{}); err != nil {
+			return err
+		}
+		d.say("%s is %s:", made.Name, made.State)
+		for _, v := range made.VGPUs {
+			fmt.Printf("  vGPU %s, %s of %s, guest address %s\n", v.ID, v.Type, v.Parent, v.Address)
+		}
+		if err := d.guestView(ctx, made); err != nil {
+			return err
+		}
+	}
+	inv, err := d.inventory(ctx)
+	if err != nil {
+		return err
+	}
+	d.say("Both VMs run; the same parent serves them:")
+	show(inv)
+	if err := d.host.Remove(ctx, firstDevice(inv)); !errors.Is(err, mdev.ErrInUse) {
+		return fmt.Errorf("a vGPU in use was not refused: %v", err)
+	} else {
+		d.say("A vGPU in use is refused at once: %v", err)
+	}
+	image, mime, err := d.conn.Screenshot(ctx, "demo-one", 0)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(picture, image, 0o644); err != nil {
+		return err
+	}
+	d.say("The display of demo-one is saved as %s (%s, %d bytes).", picture, mime, len(image))
+	for _, name := range []string{"demo-one", "demo-two"} {
+		vm, err := d.manager.Stop(ctx, name, vgpu.StopOptions{Guest: -1})
+		if err != nil {
+			return err
+		}
+		fmt.Printf("  %s is %s\n", name, vm.State)
+	}
+	return nil
+}
+
+// guestView shows the lines of the guest's PCI bus that are about its vGPUs.
+func (d *demo) guestView(ctx context.Context, vm vgpu.VM) error {
+	text, err := d.conn.Monitor(ctx, vm.Name, "info pci")
+	if err != nil {
+		return err
+	}
+	for _, v := range vm.VGPUs {
+		var bus, slot, function int
+		if _, err := fmt.Sscanf(v.Address, "0000:%x:%x.%x", &bus, &slot, &function); err != nil {
+			return fmt.Errorf("guest address %q: %w", v.Address, err)
+		}
+		_, after, found := strings.Cut(text, fmt.Sprintf("Bus %2d, device %3d, function %d:", bus, slot, function))
+		if !found {
+			return fmt.Errorf("the guest does not see a device at %s:\n%s", v.Address, text)
+		}
+		about, _, _ := strings.Cut(after, "  Bus")
+		fmt.Printf("  the guest sees at %s:%s\n", v.Address, strings.TrimRight(about, "\r\n "))
+	}
+	return nil
+}
+
+// nothingLeft compares the host with what it was.
+func (d *demo) nothingLeft(ctx context.Context, before *mdev.Inventory) error {
+	after, err := d.inventory(ctx)
+	if err != nil {
+		return err
+	}
+	domains, err := d.conn.Domains(ctx)
+	if err != nil {
+		return err
+	}
+	d.say("After the teardown:")
+	show(after)
+	for _, dom := range domains {
+		if strings.HasPrefix(dom.Name, "demo-") {
+			return fmt.Errorf("the domain %s is left", dom.Name)
+		}
+	}
+	if was, is := summary(before), summary(after); was != is {
+		return fmt.Errorf("the host is not as before:\n%s\n%s", was, is)
+	}
+	fmt.Println("  no domain, no vGPU, every instance back.")
+	return nil
+}
+
+func (d *demo) inventory(ctx context.Context) (*mdev.Inventory, error) {
+	inv, err := d.host.Inventory(ctx)
+	if err == nil && len(inv.GPUs) == 0 {
+		err = errors.New("this host offers no vGPUs")
+	}
+	return inv, err
+}
+
+func show(inv *mdev.Inventory) { fmt.Print(summary(inv)) }
+
+func summary(inv *mdev.Inventory) string {
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "  PARENT\tTYPE\tNAME\tLEFT")
+	for _, gpu := range inv.GPUs {
+		for _, p := range gpu.Parents {
+			for _, t := range p.Types {
+				fmt.Fprintf(w, "  %s\t%s\t%s\t%d\n", p.Name, t.ID, t.Name, t.Available)
+			}
+			for _, v := range p.Devices {
+				held := ""
+				if v.Holder != nil {
+					held = "held by VM " + v.Holder.VM
+				}
+				fmt.Fprintf(w, "    vGPU %s\t%s\t%s\t\n", v.ID, v.Type, held)
+			}
+		}
+	}
+	w.Flush()
+	return b.String()
+}
+
+func firstDevice(inv *mdev.Inventory) string {
+	for _, gpu := range inv.GPUs {
+		for _, p := range gpu.Parents {
+			if len(p.Devices) > 0 {
+				return p.Devices[0].ID
+			}
+		}
+	}
+	return ""
+}

@@ -1,0 +1,92 @@
+// Command quickstart gives a VM a vGPU, starts it, takes a picture of its display
+// and takes everything away again. Run it as root on a KVM host with a vGPU
+// driver:
+//
+//	go run ./examples/quickstart --type "GRID M60-8Q"
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"time"
+
+	"github.com/vgpukit/vgpukit/domain/virt"
+	"github.com/vgpukit/vgpukit/mdev"
+	"github.com/vgpukit/vgpukit/vgpu"
+)
+
+// machine is a small q35 VM. A real one has disks, networks and whatever else
+// libvirt knows: none of it is changed.
+const machine = `<domain type='%s'>
+  <name>quickstart</name>
+  <memory unit='MiB'>64</memory>
+  <os><type arch='x86_64' machine='q35'>hvm</type></os>
+  <devices>
+    <graphics type='vnc' listen='127.0.0.1' autoport='yes'/>
+    <video><model type='none'/></video>
+  </devices>
+</domain>`
+
+func main() {
+	connect := flag.String("connect", "", "libvirt URI (default: LIBVIRT_DEFAULT_URI, then qemu:///system)")
+	typ := flag.String("type", "mdpy-xga", "vGPU type, by id or name")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, *connect, *typ); err != nil {
+		fmt.Fprintln(os.Stderr, "quickstart:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, connect, typ string) (err error) {
+	host, err := mdev.Open(mdev.Config{})
+	if err != nil {
+		return err
+	}
+	conn, err := virt.Open(ctx, virt.Config{URI: connect})
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	manager, err := vgpu.New(vgpu.Config{Host: host, Hypervisor: conn})
+	if err != nil {
+		return err
+	}
+
+	vm, err := manager.Provision(ctx, vgpu.ProvisionRequest{
+		Domain: fmt.Appendf(nil, machine, virtualization()),
+		VGPUs:  []vgpu.Request{{Type: typ, Address: "0000:00:08.0", Display: "on", RAMFB: "on"}},
+	})
+	if err != nil {
+		return err
+	}
+	fmt.Printf("%s has the %s vGPU %s of %s\n", vm.Name, typ, vm.VGPUs[0].ID, vm.VGPUs[0].Parent)
+	defer func() { // whatever happens, nothing is left
+		down := vgpu.TeardownOptions{Stop: vgpu.StopOptions{Guest: -1}}
+		err = errors.Join(err, manager.Teardown(context.WithoutCancel(ctx), vm.Name, down))
+	}()
+
+	if _, err = manager.Start(ctx, vm.Name, vgpu.StartOptions{}); err != nil {
+		return err
+	}
+	time.Sleep(2 * time.Second) // the firmware needs a moment to draw
+	picture, mime, err := conn.Screenshot(ctx, vm.Name, 0)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("its display is in quickstart.png (%s)\n", mime)
+	return os.WriteFile("quickstart.png", picture, 0o644)
+}
+
+// virtualization is kvm where there is one, else QEMU's own emulation.
+func virtualization() string {
+	if _, err := os.Stat("/dev/kvm"); err == nil {
+		return "kvm"
+	}
+	return "qemu"
+}
