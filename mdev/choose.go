@@ -17,30 +17,31 @@ type candidate struct {
 // choose finds the parents that can be asked for the type: the one named, or
 // all that have room, in order of their names.
 func (s *scan) choose(req *CreateRequest) ([]candidate, error) {
-	var parents []Parent
+	var places []place
 	if req.Parent != "" {
-		p, err := s.namedParent(req.Parent)
+		at, err := s.namedPlace("create", req.Parent)
 		if err != nil {
 			return nil, err
 		}
-		parents = []Parent{p}
+		places = []place{at}
 	} else {
-		all, err := s.offers(req.UUID != noUUID)
+		all, err := s.places(req.UUID != noUUID)
 		if err != nil {
 			return nil, err
 		}
-		parents = all
+		places = all
 	}
 	var found []candidate
 	known := false
-	for i := range parents {
-		t, ok := parents[i].typeNamed(req.Type)
+	for _, at := range places {
+		p := s.parent(at)
+		t, ok := s.typeOf(&p, req.Type)
 		if !ok {
 			continue
 		}
 		known = true
-		if req.Parent != "" || t.Available > 0 {
-			found = append(found, candidate{parents[i], t})
+		if req.Parent != "" || t.Available > 0 && len(p.Devices) == 0 {
+			found = append(found, candidate{p, t})
 		}
 	}
 	switch {
@@ -52,45 +53,45 @@ func (s *scan) choose(req *CreateRequest) ([]candidate, error) {
 			Next: "remove a device, or choose a type whose capacity in the inventory is not 0", Err: ErrNoCapacity,
 		}
 	}
-	return nil, s.noSuchType(req, parents)
+	parents := make([]Parent, 0, len(places))
+	for _, at := range places {
+		parents = append(parents, s.withTypes(at))
+	}
+	return nil, s.noSuchType("create", req.Type, req.Parent, parents)
 }
 
-// namedParent reads one parent and its types.
-func (s *scan) namedParent(name string) (Parent, error) {
+// namedPlace finds one parent.
+func (s *scan) namedPlace(op, name string) (place, error) {
 	where, err := s.follow(mdevClassDir, name)
 	if err == nil {
-		p := s.parent(place{name, where, FrameworkMdev})
-		s.types(&p)
-		return p, nil
+		return place{name, where, FrameworkMdev}, nil
 	}
 	if !absent(err) {
-		return Parent{}, explain("create", name, anyFile, err)
+		return place{}, explain(op, name, anyFile, err)
 	}
 	where, err = s.follow(pciDevicesDir, name)
 	if err == nil {
 		if _, err = s.fs.Stat(where + "/" + creatableFile); err == nil {
-			p := s.parent(place{name, where, FrameworkVendorVFIO})
-			s.vf(&p)
-			return p, nil
+			return place{name, where, FrameworkVendorVFIO}, nil
 		}
 	}
-	if err != nil && !absent(err) {
-		return Parent{}, explain("create", name, anyFile, err)
+	if !absent(err) {
+		return place{}, explain(op, name, anyFile, err)
 	}
-	return Parent{}, s.noSuchParent(name)
+	return place{}, s.noSuchParent(op, name)
 }
 
-// offers reads all parents with their types.
-func (s *scan) offers(mdevOnly bool) ([]Parent, error) {
+// places finds all parents, in order of their names.
+func (s *scan) places(mdevOnly bool) ([]place, error) {
 	places, err := s.mdevParents()
 	if err != nil {
 		return nil, explain("create", mdevClassDir, anyFile, err)
 	}
-	known := map[string]bool{}
-	for _, at := range places {
-		known[at.name] = true
-	}
 	if !mdevOnly {
+		known := map[string]bool{}
+		for _, at := range places {
+			known[at.name] = true
+		}
 		vfs, _, err := s.pciParents(known)
 		if err != nil {
 			return nil, explain("create", pciDevicesDir, anyFile, err)
@@ -98,17 +99,46 @@ func (s *scan) offers(mdevOnly bool) ([]Parent, error) {
 		places = append(places, vfs...)
 	}
 	slices.SortFunc(places, func(a, b place) int { return compareNames(a.name, b.name) })
-	parents := make([]Parent, 0, len(places))
-	for _, at := range places {
-		p := s.parent(at)
-		if at.framework == FrameworkMdev {
-			s.types(&p)
-		} else {
-			s.vf(&p)
-		}
-		parents = append(parents, p)
+	return places, nil
+}
+
+// withTypes reads a parent and what it offers.
+func (s *scan) withTypes(at place) Parent {
+	p := s.parent(at)
+	if at.framework == FrameworkMdev {
+		s.types(&p)
+	} else {
+		s.vf(&p)
 	}
-	return parents, nil
+	return p
+}
+
+// typeOf reads the one type of a parent that has this id, or else this name.
+func (s *scan) typeOf(p *Parent, name string) (Type, bool) {
+	if p.Framework == FrameworkVendorVFIO {
+		s.vf(p)
+		return p.typeNamed(name)
+	}
+	d, err := openDir(s.fs, p.Path+"/mdev_supported_types", s.buf)
+	if err != nil {
+		return Type{}, false
+	}
+	defer d.close()
+	ids, err := d.names()
+	if err != nil {
+		return Type{}, false
+	}
+	id := name
+	if !slices.Contains(ids, name) {
+		at := slices.IndexFunc(ids, func(id string) bool { return s.mdevType(d, p, id).Name == name })
+		if at < 0 {
+			return Type{}, false
+		}
+		id = ids[at]
+	}
+	t := s.mdevType(d, p, id)
+	t.Available, _ = d.number(id + "/available_instances") // unreadable: it has none to give
+	return t, true
 }
 
 // typeNamed finds a type by id, else by name.
@@ -130,8 +160,8 @@ func (p *Parent) typeNamed(name string) (Type, bool) {
 	return Type{}, false
 }
 
-func (s *scan) noSuchParent(name string) *Error {
-	e := &Error{Op: "create", Object: name, Meaning: "there is no such parent", Next: "choose one from the inventory", Err: ErrNotFound}
+func (s *scan) noSuchParent(op, name string) *Error {
+	e := &Error{Op: op, Object: name, Meaning: "there is no such parent", Next: "choose one from the inventory", Err: ErrNotFound}
 	places, _ := s.mdevParents()
 	vfs, pfs, _ := s.pciParents(map[string]bool{})
 	var names []string
@@ -154,10 +184,10 @@ func (s *scan) noSuchParent(name string) *Error {
 	return e
 }
 
-func (s *scan) noSuchType(req *CreateRequest, parents []Parent) *Error {
-	e := &Error{Op: "create", Object: req.Type, Meaning: "no parent offers such a type", Next: "choose one from the inventory", Err: ErrNotFound}
-	if req.Parent != "" {
-		e.Meaning = "parent " + req.Parent + " offers no such type"
+func (s *scan) noSuchType(op, typ, parent string, parents []Parent) *Error {
+	e := &Error{Op: op, Object: typ, Meaning: "no parent offers such a type", Next: "choose one from the inventory", Err: ErrNotFound}
+	if parent != "" {
+		e.Meaning = "parent " + parent + " offers no such type"
 	}
 	var names []string
 	vendor := false
@@ -168,12 +198,12 @@ func (s *scan) noSuchType(req *CreateRequest, parents []Parent) *Error {
 		}
 	}
 	slices.Sort(names)
-	near := nearest(req.Type, slices.Compact(names))
+	near := nearest(typ, slices.Compact(names))
 	switch {
 	case len(parents) == 0:
 		e.Cause = "this host has no parent: no GPU driver with vGPU support is loaded, or virtual functions are not enabled"
 		e.Next = "load the driver, or enable the GPU's virtual functions"
-	case vendor && s.knownVendorType(req.Type, parents):
+	case vendor && s.knownVendorType(typ, parents):
 		// The list of a virtual function has only what fits at the moment.
 		e.Meaning, e.Err = "it cannot be made at the moment", ErrNoCapacity
 		e.Cause = "the GPU is full or runs vGPUs of another framebuffer size"
@@ -265,7 +295,7 @@ func (s *scan) siblingParents(p *Parent) []Parent {
 	return siblings
 }
 
-// parentGone tells whether an errno means that this parent is lost for the
+// parentLost tells whether an errno means that this parent is lost for the
 // request while another may do.
 func parentLost(err error) bool {
 	return errors.Is(err, ErrNoCapacity) || errors.Is(err, ErrRefused) || errors.Is(err, ErrNotFound) ||

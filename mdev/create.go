@@ -224,11 +224,8 @@ func (h *Host) explainRefusal(e *Error, on *candidate) {
 			e.Cause += fmt.Sprintf(", and this type needs %d MiB in the same sizes", size>>20)
 		}
 	}
-	now, err := s.namedParent(on.parent.Name)
-	if err != nil {
-		return
-	}
-	if t, ok := now.typeNamed(on.typ.ID); !ok || t.Available == 0 {
+	now := Parent{Name: on.parent.Name, Path: on.parent.Path, PF: on.parent.PF, Framework: on.parent.Framework}
+	if t, ok := s.typeOf(&now, on.typ.ID); !ok || t.Available == 0 {
 		e.Err = ErrNoCapacity
 		e.Next = "remove a device, or choose a type whose capacity in the inventory is not 0"
 	}

@@ -228,23 +228,22 @@ func (d *Definition) check() error {
 // there to ask.
 func (h *Host) definedType(def *Definition) (string, error) {
 	s := h.newScan()
-	p, err := s.namedParent(def.Parent)
+	at, err := s.namedPlace("define", def.Parent)
 	switch {
 	case errors.Is(err, ErrNotFound):
 		return def.Type, nil
 	case err != nil:
 		return "", err
-	case p.Framework != FrameworkMdev:
+	case at.framework != FrameworkMdev:
 		return "", &Error{
 			Op: "define", Object: def.Parent, Meaning: "vGPUs on virtual functions of the vendor-specific VFIO framework have no definitions",
 			Cause: "mdevctl knows mediated devices only", Next: "create it again after a restart", Err: ErrUnsupported,
 		}
 	}
+	p := s.withTypes(at)
 	t, ok := p.typeNamed(def.Type)
 	if !ok {
-		e := s.noSuchType(&CreateRequest{Type: def.Type, Parent: def.Parent}, []Parent{p})
-		e.Op = "define"
-		return "", e
+		return "", s.noSuchType("define", def.Type, def.Parent, []Parent{p})
 	}
 	return t.ID, nil
 }
