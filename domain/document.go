@@ -17,8 +17,8 @@ type Document struct {
 // byte order mark and XML declaration, whose root is <domain> in no namespace.
 // It may hold anything else that XML allows, except a DOCTYPE.
 //
-// A document of more than 4 MiB, or nested more than 256 deep, is refused, as
-// libvirt would. All errors match [ErrInvalid], are *[Error]s and name line and
+// A document of more than 4 MiB, or with an element inside of more than 256, is
+// refused, as libvirt would. All errors match [ErrInvalid], are *[Error]s and name line and
 // column. doc is copied.
 func Parse(doc []byte) (*Document, error) {
 	if err := checkSize(len(doc)); err != nil {

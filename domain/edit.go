@@ -87,11 +87,8 @@ func (d *Document) edited(src string) (*Document, error) {
 // precedes the element. That is why cut can undo it.
 func (d *Document) insert(parent, after *node, text string) string {
 	if after != nil {
-		at := d.behindComment(after.end)
+		at := d.behindComments(after.end)
 		return d.src[:at] + d.layout(after).fit(text) + d.src[at:]
-	}
-	if len(parent.children) > 0 {
-		return d.src[:parent.startEnd] + d.layout(parent.children[0]).fit(text) + d.src[parent.startEnd:]
 	}
 	outer := d.layout(parent)
 	inner := outer
@@ -102,8 +99,11 @@ func (d *Document) insert(parent, after *node, text string) string {
 			"</" + parent.name() + ">" + d.src[parent.end:]
 	case parent.startEnd == parent.endStart:
 		return d.src[:parent.startEnd] + markFilled + inner.fit(text) + outer.lead() + d.src[parent.endStart:]
+	case len(parent.children) > 0:
+		inner = d.layout(parent.children[0])
 	}
-	return d.src[:parent.startEnd] + inner.fit(text) + d.src[parent.startEnd:]
+	at := d.behindComments(parent.startEnd)
+	return d.src[:at] + inner.fit(text) + d.src[at:]
 }
 
 // cut returns the document without the element and the white space before it,
@@ -148,18 +148,20 @@ func leadingMark(space string) string {
 	return ""
 }
 
-// behindComment skips a comment on the same line, which belongs to what is
-// before it.
-func (d *Document) behindComment(at int) int {
-	rest := strings.TrimLeft(d.src[at:], " \t")
-	if !strings.HasPrefix(rest, "<!--") {
-		return at
+// behindComments skips comments on the same line, which belong to what is
+// before them.
+func (d *Document) behindComments(at int) int {
+	for {
+		rest := strings.TrimLeft(d.src[at:], " \t")
+		if !strings.HasPrefix(rest, "<!--") {
+			return at
+		}
+		end := strings.Index(rest, "-->") + len("-->")
+		if strings.ContainsAny(rest[:end], "\r\n") {
+			return at
+		}
+		at = len(d.src) - len(rest) + end
 	}
-	end := strings.Index(rest, "-->") + len("-->")
-	if strings.ContainsAny(rest[:end], "\r\n") {
-		return at
-	}
-	return len(d.src) - len(rest) + end
 }
 
 // layout is how an element is set: on a line of its own, or inline.
@@ -171,8 +173,8 @@ type layout struct {
 	quote  byte
 }
 
-// layout finds out how an element is set. It is inline if its line is also
-// that of its parent's start tag.
+// layout finds out how an element is set: on a line of its own, or on that of
+// the elements before it.
 func (d *Document) layout(n *node) layout {
 	l := layout{eol: "\n", unit: "  ", quote: d.quote()}
 	if n.parent == nil {
@@ -181,21 +183,30 @@ func (d *Document) layout(n *node) layout {
 		}
 		return l
 	}
-	between := d.src[n.parent.startEnd:n.start]
-	i := strings.LastIndexAny(between, "\r\n")
-	if i < 0 {
-		l.inline = true
-		return l
+	siblings, end := n.parent.children, n.start
+	for i := slices.Index(siblings, n); i >= 0; i-- {
+		start := n.parent.startEnd
+		if i > 0 {
+			start = siblings[i-1].end
+		}
+		gap := d.src[start:end]
+		if at := strings.LastIndexAny(gap, "\r\n"); at >= 0 {
+			if at > 0 && gap[at-1] == '\r' {
+				at--
+			}
+			l.eol = lineEnd(gap[at:])
+			line := gap[at+len(l.eol):]
+			l.indent = line[:len(line)-len(strings.TrimLeft(line, " \t"))]
+			if unit, ok := strings.CutPrefix(l.indent, d.layout(n.parent).indent); ok && unit != "" {
+				l.unit = unit
+			}
+			return l
+		}
+		if i > 0 {
+			end = siblings[i-1].start
+		}
 	}
-	if i > 0 && between[i-1] == '\r' {
-		i--
-	}
-	l.eol = lineEnd(between[i:])
-	line := between[i+len(l.eol):]
-	l.indent = line[:len(line)-len(strings.TrimLeft(line, " \t"))]
-	if unit, ok := strings.CutPrefix(l.indent, d.layout(n.parent).indent); ok && unit != "" {
-		l.unit = unit
-	}
+	l.inline = true
 	return l
 }
 

@@ -151,6 +151,11 @@ func (s *scanner) startTag(parent *frame) (*node, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(s.open) > maxDepth {
+		e := s.errorf(start, "<%s> is inside of more than %d elements", local, maxDepth)
+		e.Next = "libvirt's XML parser goes no deeper either"
+		return nil, e
+	}
 	s.tagAttrs = s.tagAttrs[:0]
 	undo := len(s.undo)
 	empty := false
@@ -191,11 +196,6 @@ func (s *scanner) startTag(parent *frame) (*node, error) {
 	if empty {
 		s.unbind(undo)
 		return n, nil
-	}
-	if len(s.open) == maxDepth {
-		e := s.errorf(start, "elements are nested more than %d deep", maxDepth)
-		e.Next = "libvirt's XML parser goes no deeper either"
-		return nil, e
 	}
 	s.open = append(s.open, frame{node: n, siblings: len(s.siblings), undo: undo})
 	return n, nil

@@ -1,0 +1,144 @@
+package domain
+
+import (
+	"encoding/xml"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+	"unicode/utf8"
+)
+
+// sample has something of all that a document may hold.
+const sample = `<?xml version='1.0' encoding='UTF-8'?>
+<!-- written by hand -->
+<domain type='kvm' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>
+  <name>sample &amp; more</name>
+  <uuid>c7a5fdbd-edaf-9455-926a-d65c16db1809</uuid>
+  <metadata>
+    <app:devices xmlns:app="urn:app"><app:hostdev>1</app:hostdev><hostdev xmlns="" type='mdev'/></app:devices>
+  </metadata>
+  <os>
+    <type arch='x86_64' machine='q35'>hvm</type>
+  </os>
+  <devices>
+    <emulator><![CDATA[/usr/bin/qemu-system-x86_64]]></emulator>
+    <!-- <hostdev mode='subsystem' type='mdev'/> -->
+    <graphics type='vnc'/>
+    <video>
+      <model type='none'/>
+    </video>
+    <hostdev mode='subsystem' type='pci' managed='yes'>
+      <source>
+        <address domain='0x0000' bus='0x06' slot='0x12' function='0x5'/>
+      </source>
+    </hostdev> <!-- the network card -->
+    <memballoon model='none'/>
+  </devices>
+  <qemu:commandline>
+    <qemu:arg value='-device'/>
+  </qemu:commandline>
+</domain>
+`
+
+// agreesWithDecoder compares the tree with what encoding/xml reads, and its
+// offsets with the text.
+func agreesWithDecoder(t *testing.T, d *Document) {
+	t.Helper()
+	checkOffsets(t, d, d.root)
+	dec := xml.NewDecoder(strings.NewReader(strings.TrimPrefix(d.src, "\ufeff")))
+	var open []*node
+	next := map[*node]int{}
+	text := map[*node]*strings.Builder{}
+	for {
+		tok, err := dec.Token()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			if otherName(d.root) {
+				return // encoding/xml knows the names of XML's fourth edition only
+			}
+			t.Fatalf("taken, but encoding/xml says %v: %q", err, d.src)
+		}
+		switch tok := tok.(type) {
+		case xml.StartElement:
+			n := d.root
+			if len(open) > 0 {
+				parent := open[len(open)-1]
+				if next[parent] >= len(parent.children) {
+					t.Fatalf("<%s> is missing in <%s>: %q", tok.Name.Local, parent.local, d.src)
+				}
+				n = parent.children[next[parent]]
+				next[parent]++
+			}
+			if n.local != tok.Name.Local || blank(n.space) != blank(tok.Name.Space) || len(n.attrs) != len(tok.Attr) {
+				t.Fatalf("<%s> in %q with %d attributes, want %v: %q", n.local, n.space, len(n.attrs), tok, d.src)
+			}
+			for i, a := range tok.Attr {
+				ours := n.attrs[i]
+				if a.Name.Space == "xmlns" || a.Name.Space == "" && a.Name.Local == "xmlns" {
+					a.Name.Space = xmlnsSpace
+				}
+				if ours.local != a.Name.Local || blank(ours.space) != blank(a.Name.Space) || blank(ours.value) != blank(a.Value) {
+					t.Fatalf("attribute %v, want %v: %q", ours, a, d.src)
+				}
+			}
+			open = append(open, n)
+			text[n] = &strings.Builder{}
+		case xml.EndElement:
+			n := open[len(open)-1]
+			open = open[:len(open)-1]
+			if next[n] != len(n.children) {
+				t.Fatalf("<%s> has %d children, want %d: %q", n.local, len(n.children), next[n], d.src)
+			}
+			if want := text[n].String(); len(n.children) == 0 && n.text != want {
+				t.Fatalf("text %q, want %q: %q", n.text, want, d.src)
+			}
+		case xml.CharData:
+			if len(open) > 0 {
+				text[open[len(open)-1]].Write(tok)
+			}
+		}
+	}
+}
+
+// blank makes white space in attributes alike, which encoding/xml keeps.
+func blank(s string) string { return strings.NewReplacer("\n", " ", "\t", " ", "\r", " ").Replace(s) }
+
+func checkOffsets(t *testing.T, d *Document, n *node) {
+	t.Helper()
+	ok := strings.HasPrefix(d.src[n.start:], "<"+n.name()) && d.src[n.startEnd-1] == '>' && n.startEnd <= n.endStart
+	if n.empty() {
+		ok = ok && d.src[n.startEnd-2] == '/' && n.endStart == n.end && len(n.children) == 0
+	} else {
+		ok = ok && strings.HasPrefix(d.src[n.endStart:], "</"+n.name()) && d.src[n.end-1] == '>'
+	}
+	at := n.startEnd
+	for _, c := range n.children {
+		ok = ok && c.parent == n && c.start >= at && c.end <= n.endStart
+		at = c.end
+		checkOffsets(t, d, c)
+	}
+	if !ok {
+		t.Fatalf("offsets of <%s>: %d %d %d %d in %q", n.local, n.start, n.startEnd, n.endStart, n.end, d.src)
+	}
+}
+
+func otherName(n *node) bool {
+	other := func(s string) bool { return strings.ContainsFunc(s, func(r rune) bool { return r >= utf8.RuneSelf }) }
+	if other(n.name()) {
+		return true
+	}
+	for _, a := range n.attrs {
+		if other(a.local) || other(a.prefix) {
+			return true
+		}
+	}
+	for _, c := range n.children {
+		if otherName(c) {
+			return true
+		}
+	}
+	return false
+}
