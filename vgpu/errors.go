@@ -38,19 +38,19 @@ type Error struct {
 	Next   string // what to do about it; empty: ask the error beneath
 }
 
-// Error is one line: operation, VM, step, object and reason.
+// Error is one line: operation and VM, step and object, reason.
 func (e *Error) Error() string {
-	words := []string{e.Op}
-	for _, word := range []string{e.VM, e.Step, e.Object} {
-		if word != "" {
-			words = append(words, word)
+	var parts []string
+	for _, words := range [][2]string{{e.Op, e.VM}, {e.Step, e.Object}} {
+		if part := strings.TrimSpace(words[0] + " " + words[1]); part != "" {
+			parts = append(parts, part)
 		}
 	}
 	reason := e.Err
 	if reason == nil {
 		reason = e.Kind
 	}
-	return fmt.Sprintf("%s: %v", strings.Join(words, " "), reason)
+	return fmt.Sprintf("%s: %v", strings.Join(parts, ": "), reason)
 }
 
 // Unwrap gives the kind and the error beneath to [errors.Is] and [errors.As].

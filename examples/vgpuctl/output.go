@@ -1,0 +1,40 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+)
+
+// json writes a value for scripts.
+func (g *globals) json(v any) error {
+	enc := json.NewEncoder(g.stdout)
+	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
+}
+
+// table writes rows for people, aligned; the first one is the heading.
+func (g *globals) table(rows [][]string) error {
+	w := tabwriter.NewWriter(g.stdout, 0, 0, 2, ' ', 0)
+	for _, row := range rows {
+		cells := make([]string, len(row))
+		for i, cell := range row {
+			if cells[i] = cell; cell == "" {
+				cells[i] = "-"
+			}
+		}
+		fmt.Fprintln(w, strings.TrimRight(strings.Join(cells, "\t"), " \t"))
+	}
+	return w.Flush()
+}
+
+// say writes a value as JSON, or a line of text for people.
+func (g *globals) say(v any, format string, args ...any) error {
+	if g.Output == "json" {
+		return g.json(v)
+	}
+	_, err := fmt.Fprintf(g.stdout, format+"\n", args...)
+	return err
+}

@@ -1,0 +1,36 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/term"
+
+	"github.com/vgpukit/vgpukit/vgpu"
+)
+
+// slow is from when on a step is worth a line to a person.
+const slow = 200 * time.Millisecond
+
+// progress tells a person at a terminal what takes its time; scripts are told
+// nothing.
+func (g *globals) progress() vgpu.Observer {
+	f, ok := g.stderr.(*os.File)
+	if !ok || g.Output == "json" || !term.IsTerminal(int(f.Fd())) {
+		return vgpu.Observer{}
+	}
+	return vgpu.Observer{
+		Ended: func(s vgpu.Step) {
+			if s.Took >= slow {
+				fmt.Fprintf(f, "%s %s: %s %s: %s\n", s.Op, s.VM, s.Name, s.Object, s.Took.Round(time.Millisecond))
+			}
+		},
+		Waits: func(s vgpu.Step, what string) { fmt.Fprintf(f, "%s %s: waiting for %s\n", s.Op, s.VM, what) },
+		Undone: func(s vgpu.Step, err error) {
+			if err == nil {
+				fmt.Fprintf(f, "%s %s: undone: %s %s\n", s.Op, s.VM, s.Name, s.Object)
+			}
+		},
+	}
+}

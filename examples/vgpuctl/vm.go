@@ -1,0 +1,338 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/vgpukit/vgpukit/domain"
+	"github.com/vgpukit/vgpukit/domain/virt"
+	"github.com/vgpukit/vgpukit/mdev"
+	"github.com/vgpukit/vgpukit/vgpu"
+)
+
+// manage opens host, libvirt and state directory, and hands over a Manager.
+func (g *globals) manage(do func(*vgpu.Manager) error) error {
+	host, err := g.host()
+	if err != nil {
+		return err
+	}
+	conn, err := virt.Open(g.ctx, virt.Config{URI: g.Connect})
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	m, err := vgpu.New(vgpu.Config{Host: host, Hypervisor: conn, StateDir: g.State, Observer: g.progress()})
+	if err != nil {
+		return err
+	}
+	return do(m)
+}
+
+// param is NAME=VALUE on the command line.
+type param mdev.Param
+
+func (p *param) UnmarshalText(text []byte) error {
+	name, value, ok := strings.Cut(string(text), "=")
+	if !ok || name == "" {
+		return fmt.Errorf("%q is not NAME=VALUE", text)
+	}
+	p.Name, p.Value = name, value
+	return nil
+}
+
+func params(list []param) []mdev.Param {
+	var out []mdev.Param
+	for _, p := range list {
+		out = append(out, mdev.Param(p))
+	}
+	return out
+}
+
+// request is one --vgpu flag: type=T[,parent=P][,address=A][,uuid=U][,display=on][,ramfb=on][,NAME=VALUE of vgpu_params after params=].
+type request vgpu.Request
+
+func (r *request) UnmarshalText(text []byte) error {
+	rest := string(text)
+	for rest != "" {
+		var field string
+		// What follows params= is the parameters' own syntax, commas included.
+		if value, ok := strings.CutPrefix(rest, "params="); ok {
+			field, rest = "params="+value, ""
+		} else {
+			field, rest, _ = strings.Cut(rest, ",")
+		}
+		if err := r.set(field); err != nil {
+			return err
+		}
+	}
+	if r.Type == "" {
+		return fmt.Errorf("%q names no type: begin with type=T", text)
+	}
+	return nil
+}
+
+func (r *request) set(field string) error {
+	key, value, ok := strings.Cut(field, "=")
+	if !ok || value == "" {
+		return fmt.Errorf("%q is not key=value", field)
+	}
+	switch key {
+	case "type":
+		r.Type = value
+	case "parent":
+		r.Parent = value
+	case "address":
+		r.Address = value
+	case "uuid":
+		id, err := uuid.Parse(value)
+		if err != nil {
+			return fmt.Errorf("uuid=%s: %w", value, err)
+		}
+		r.UUID = id
+	case "display", "ramfb":
+		if value != "on" && value != "off" {
+			return fmt.Errorf("%s=%s: use on or off", key, value)
+		}
+		if key == "display" {
+			r.Display = domain.Switch(value)
+		} else {
+			r.RAMFB = domain.Switch(value)
+		}
+	case "params":
+		r.Params = append(r.Params, mdev.Param{Name: "vgpu_params", Value: value})
+	default:
+		return fmt.Errorf("%q is not known: use type, parent, address, uuid, display, ramfb or params", key)
+	}
+	return nil
+}
+
+// machine is what plan and provision are given.
+type machine struct {
+	Domain   string    `required:"" help:"The domain's document, without the vGPUs; - is stdin." placeholder:"FILE"`
+	VGPU     []request `name:"vgpu" required:"" sep:"none" help:"A vGPU; repeatable." placeholder:"type=T[,parent=P][,address=A][,display=on][,ramfb=on][,params=…]"`
+	Lifetime string    `enum:"reserved,while-running" default:"reserved" help:"reserved, or while-running."`
+	Policy   string    `enum:"pack,spread" default:"pack" help:"pack or spread."`
+}
+
+func (c *machine) request(g *globals) (vgpu.ProvisionRequest, error) {
+	req := vgpu.ProvisionRequest{Lifetime: vgpu.Lifetime(c.Lifetime), Placement: vgpu.PlacementOptions{Policy: vgpu.Policy(c.Policy)}}
+	for _, r := range c.VGPU {
+		req.VGPUs = append(req.VGPUs, vgpu.Request(r))
+	}
+	if c.Domain == "-" {
+		doc, err := g.document()
+		if err != nil {
+			return req, err
+		}
+		req.Domain = doc.Bytes()
+		return req, nil
+	}
+	text, err := os.ReadFile(c.Domain)
+	if err != nil {
+		return req, &usageError{what: err.Error(), next: "name a file with a libvirt domain document in --domain"}
+	}
+	req.Domain = text
+	return req, nil
+}
+
+type planCmd struct{ machine }
+
+func (c *planCmd) Run(g *globals) error {
+	req, err := c.request(g)
+	if err != nil {
+		return err
+	}
+	return g.manage(func(m *vgpu.Manager) error {
+		plan, err := m.Plan(g.ctx, req)
+		if err != nil {
+			return err
+		}
+		if g.Output == "json" {
+			return g.json(plan)
+		}
+		rows := [][]string{{"VGPU", "TYPE", "PARENT", "GPU", "GUEST ADDRESS"}}
+		for _, v := range plan.VGPUs {
+			rows = append(rows, []string{v.ID, v.Type, v.Parent, v.GPU, v.Address})
+		}
+		return g.table(rows)
+	})
+}
+
+type provisionCmd struct {
+	machine
+	Start bool `help:"Start the VM too; if that fails, it is torn down again."`
+}
+
+func (c *provisionCmd) Run(g *globals) error {
+	req, err := c.request(g)
+	if err != nil {
+		return err
+	}
+	return g.manage(func(m *vgpu.Manager) error {
+		vm, err := m.Provision(g.ctx, req)
+		if err != nil {
+			return err
+		}
+		if c.Start {
+			made := vm
+			if vm, err = m.Start(g.ctx, made.Name, vgpu.StartOptions{}); err != nil {
+				if !made.Existed {
+					err = errors.Join(err, m.Teardown(context.WithoutCancel(g.ctx), made.Name, vgpu.TeardownOptions{Stop: vgpu.StopOptions{Guest: -1}}))
+				}
+				return err
+			}
+		}
+		return g.vms(vm)
+	})
+}
+
+// vms shows VMs with their vGPUs; one VM alone is not a list in JSON.
+func (g *globals) vms(list ...vgpu.VM) error {
+	if g.Output == "json" {
+		if len(list) == 1 {
+			return g.json(list[0])
+		}
+		return g.json(list)
+	}
+	rows := [][]string{{"VM", "STATE", "VGPU", "TYPE", "PARENT", "GUEST ADDRESS", "PROBLEM"}}
+	for _, vm := range list {
+		for i, v := range vm.VGPUs {
+			name, state := vm.Name, string(vm.State)
+			if i > 0 {
+				name, state = " ", " "
+			}
+			rows = append(rows, []string{name, state, v.ID, v.Type, v.Parent, v.Address, v.Problem})
+		}
+	}
+	return g.table(rows)
+}
+
+type startCmd struct {
+	VM string `arg:"" help:"The VM's name."`
+}
+
+func (c *startCmd) Run(g *globals) error {
+	return g.manage(func(m *vgpu.Manager) error {
+		vm, err := m.Start(g.ctx, c.VM, vgpu.StartOptions{})
+		if err != nil {
+			return err
+		}
+		return g.vms(vm)
+	})
+}
+
+// halt is how a VM is stopped.
+type halt struct {
+	Timeout time.Duration `default:"60s" help:"How long the guest may take to shut down; 0: it is not asked."`
+	Force   bool          `help:"Allow SIGKILL if nothing else helps."`
+}
+
+func (h halt) options() vgpu.StopOptions {
+	opts := vgpu.StopOptions{Guest: h.Timeout, Force: h.Force}
+	if h.Timeout == 0 {
+		opts.Guest = -1
+	}
+	return opts
+}
+
+type stopCmd struct {
+	VM string `arg:"" help:"The VM's name."`
+	halt
+}
+
+func (c *stopCmd) Run(g *globals) error {
+	return g.manage(func(m *vgpu.Manager) error {
+		vm, err := m.Stop(g.ctx, c.VM, c.options())
+		if err != nil {
+			return err
+		}
+		return g.vms(vm)
+	})
+}
+
+type teardownCmd struct {
+	VM string `arg:"" help:"The VM's name."`
+	halt
+	ManagedSave bool `help:"Drop a managed save too."`
+	NVRAM       bool `name:"nvram" help:"Remove the NVRAM file too."`
+	Snapshots   bool `help:"Forget the snapshots' metadata too."`
+}
+
+func (c *teardownCmd) Run(g *globals) error {
+	return g.manage(func(m *vgpu.Manager) error {
+		err := m.Teardown(g.ctx, c.VM, vgpu.TeardownOptions{
+			Stop:     c.options(),
+			Undefine: domain.UndefineOptions{ManagedSave: c.ManagedSave, NVRAM: c.NVRAM, SnapshotsMetadata: c.Snapshots},
+		})
+		if err != nil {
+			return err
+		}
+		return g.say(map[string]string{"removed": c.VM}, "%s and its vGPUs are gone.", c.VM)
+	})
+}
+
+type statusCmd struct {
+	VM string `arg:"" optional:"" help:"The VM's name; left out: all VMs that have vGPUs of ours."`
+}
+
+func (c *statusCmd) Run(g *globals) error {
+	return g.manage(func(m *vgpu.Manager) error {
+		if c.VM != "" {
+			vm, err := m.Status(g.ctx, c.VM)
+			if err != nil {
+				return err
+			}
+			return g.vms(vm)
+		}
+		list, err := m.List(g.ctx)
+		if err != nil {
+			return err
+		}
+		if g.Output == "json" {
+			return g.json(list)
+		}
+		return g.vms(list...)
+	})
+}
+
+type reconcileCmd struct {
+	DryRun  bool `help:"Say what would be done and do nothing."`
+	Restore bool `help:"Make reserved vGPUs again that vanished with a reboot of the host."`
+}
+
+func (c *reconcileCmd) Run(g *globals) error {
+	return g.manage(func(m *vgpu.Manager) error {
+		rep, err := m.Reconcile(g.ctx, vgpu.ReconcileOptions{DryRun: c.DryRun, Restore: c.Restore})
+		if g.Output == "json" {
+			if failed := g.json(rep); failed != nil {
+				return failed
+			}
+			return err
+		}
+		rows := [][]string{{"WHAT", "VM", "OBJECT", "DONE", "WHY"}}
+		for _, a := range rep.Actions {
+			done := "no"
+			if a.Done {
+				done = "yes"
+			}
+			rows = append(rows, []string{string(a.Kind), a.VM, a.Object, done, a.Reason})
+		}
+		for _, d := range rep.Strangers {
+			rows = append(rows, []string{"stranger", "", d.ID, "no", "a " + d.Type + " on " + d.Parent + " that is not ours; it is left alone"})
+		}
+		if len(rows) == 1 && err == nil {
+			fmt.Fprintln(g.stdout, "Everything is as it should be.")
+			return nil
+		}
+		if failed := g.table(rows); failed != nil {
+			return failed
+		}
+		return err
+	})
+}
