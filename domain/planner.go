@@ -98,7 +98,10 @@ func (t *topology) check(a Address) error {
 	b := t.buses[a.Bus]
 	switch {
 	case !b.endpoint:
-		return invalid(choose, "bus %d is a %s, which takes controllers and no devices", a.Bus, cmp.Or(b.model, "controller without model"))
+		if b.model == "" {
+			return invalid("correct the controller's model", "the controller with index %d is none that libvirt takes there", a.Bus)
+		}
+		return invalid(choose, "bus %d is a %s, which takes controllers and no devices", a.Bus, b.model)
 	case t.holder(a) != nil:
 		return inUse(a, t.holder(a))
 	case a.Slot < b.minSlot:

@@ -248,6 +248,8 @@ func TestCheckAddress(t *testing.T) {
 		{"pseries, slot 0", "ppc64/pseries", nil, "00:00.0", "no address", ErrInvalid},
 		{"second host bridge", "ppc64/pseries", []string{pciController(1, "pci-root", "")}, "01:01.0", ok, nil},
 		{"no second host bridge", "ppc64/pseries", nil, "01:01.0", "does not exist", ErrInvalid},
+		{"wrong root", "q35", []string{pciController(0, "pci-root", "")}, "00:08.0", "index 0 is none", ErrInvalid}, // qemuDomainDefAddDefaultDevices
+		{"a second root", "q35", []string{pciController(1, "pcie-root", "")}, "01:08.0", "index 1 is none", ErrInvalid},
 		{"s390 by zPCI", "s390x/s390-ccw-virtio", nil, "00:01.0", ok, nil},
 		{"microvm", "microvm", nil, "00:01.0", "has no PCI bus", ErrInvalid},
 		{"isapc", "isapc", nil, "00:01.0", "has no PCI bus", ErrInvalid},

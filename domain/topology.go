@@ -151,7 +151,7 @@ func (t *topology) addControllers(devices *node) {
 	}
 	for i := len(t.buses); i <= highest; i++ {
 		if c := byIndex[i]; c != nil {
-			t.buses = append(t.buses, newBus(modelOf(c), c))
+			t.buses = append(t.buses, newBus(t.modelAt(i, c), c))
 		} else {
 			t.buses = append(t.buses, newBus(t.addedModel(), nil))
 		}
@@ -161,6 +161,22 @@ func (t *topology) addControllers(devices *node) {
 			b.upstream = int(a.Bus)
 		}
 	}
+}
+
+// modelAt returns the model of a written controller; "" if libvirt refuses it
+// at that index, so that nothing can be put there.
+func (t *topology) modelAt(index int, c *node) string {
+	model := modelOf(c)
+	root := model == modelPCIRoot || model == modelPCIeRoot
+	switch {
+	case index == 0 && t.machine.root() != "" && model != t.machine.root():
+		return ""
+	case index == 0 && !root:
+		return ""
+	case index > 0 && root && (model == modelPCIeRoot || t.machine.kind != machinePSeries):
+		return ""
+	}
+	return model
 }
 
 // addedModel is the model of the controllers that libvirt adds by itself.
