@@ -1,0 +1,19 @@
+module github.com/vgpukit/vgpukit/examples/vgpuctl
+
+go 1.26.0
+
+replace github.com/vgpukit/vgpukit => ../..
+
+require (
+	github.com/alecthomas/kong v1.17.0
+	github.com/google/uuid v1.6.0
+	github.com/hanwen/go-fuse/v2 v2.12.1
+	github.com/vgpukit/vgpukit v0.0.0
+	golang.org/x/term v0.47.0
+)
+
+require (
+	golang.org/x/sys v0.49.0 // indirect
+	libvirt.org/go/libvirt v1.12001.0 // indirect
+	libvirt.org/go/libvirtxml v1.12001.0 // indirect
+)

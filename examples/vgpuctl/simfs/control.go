@@ -1,0 +1,160 @@
+package simfs
+
+import (
+	"context"
+	"io/fs"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+
+	gofs "github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"github.com/vgpukit/vgpukit/mdev/mdevtest"
+)
+
+// sriovManage is a stand-in for NVIDIA's program, which finds the control file
+// from its own place.
+const sriovManage = `#!/bin/sh
+control=${0%/*}/../../../sim/control
+echo "sriov-manage $*" >"$control" && cat "$control"
+`
+
+// rootNode is the top of the mount: the host's tree, and what is the mount's
+// own.
+type rootNode struct {
+	node
+	etc     gofs.InodeEmbedder
+	control *control
+}
+
+var _ gofs.NodeOnAdder = (*rootNode)(nil)
+
+// OnAdd implements [gofs.NodeOnAdder].
+func (r *rootNode) OnAdd(ctx context.Context) {
+	r.AddChild("etc", r.NewPersistentInode(ctx, r.etc, gofs.StableAttr{Mode: syscall.S_IFDIR, Ino: inode("etc")}), true)
+	dir := r.NewPersistentInode(ctx, &gofs.Inode{}, gofs.StableAttr{Mode: syscall.S_IFDIR, Ino: inode("sim")})
+	dir.AddChild("control", dir.NewPersistentInode(ctx, r.control, gofs.StableAttr{Mode: syscall.S_IFREG, Ino: inode("sim/control")}), true)
+	r.AddChild("sim", dir, true)
+	usr := r.NewPersistentInode(ctx, &gofs.Inode{}, gofs.StableAttr{Mode: syscall.S_IFDIR, Ino: inode("usr")})
+	lib := r.NewPersistentInode(ctx, &gofs.Inode{}, gofs.StableAttr{Mode: syscall.S_IFDIR, Ino: inode("usr/lib")})
+	nvidia := r.NewPersistentInode(ctx, &gofs.Inode{}, gofs.StableAttr{Mode: syscall.S_IFDIR, Ino: inode("usr/lib/nvidia")})
+	program := &gofs.MemRegularFile{Data: []byte(sriovManage), Attr: fuse.Attr{Mode: 0o555}}
+	r.AddChild("usr", usr, true)
+	usr.AddChild("lib", lib, true)
+	lib.AddChild("nvidia", nvidia, true)
+	nvidia.AddChild("sriov-manage", r.NewPersistentInode(ctx, program, gofs.StableAttr{Mode: syscall.S_IFREG}), true)
+}
+
+// Lookup implements [gofs.NodeLookuper].
+func (r *rootNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
+	if own := r.own(name); own != nil {
+		out.Mode = syscall.S_IFDIR | 0o755
+		return own, 0
+	}
+	return r.node.Lookup(ctx, name, out)
+}
+
+func (r *rootNode) own(name string) *gofs.Inode {
+	switch name {
+	case "etc", "sim", "usr":
+		return r.GetChild(name)
+	}
+	return nil
+}
+
+// Readdir implements [gofs.NodeReaddirer].
+func (r *rootNode) Readdir(context.Context) (gofs.DirStream, syscall.Errno) {
+	var list []fuse.DirEntry
+	for _, name := range []string{"dev", "etc", "proc", "sim", "sys", "usr"} {
+		list = append(list, fuse.DirEntry{Name: name, Mode: syscall.S_IFDIR, Ino: inode(name)})
+	}
+	return gofs.NewListDirStream(list), 0
+}
+
+// control is the file sim/control.
+type control struct {
+	gofs.Inode
+	host *mdevtest.Host
+
+	mu       sync.Mutex
+	releases map[string]func()
+	output   []byte
+}
+
+var (
+	_ gofs.NodeGetattrer = (*control)(nil)
+	_ gofs.NodeSetattrer = (*control)(nil)
+	_ gofs.NodeOpener    = (*control)(nil)
+	_ gofs.NodeReader    = (*control)(nil)
+	_ gofs.NodeWriter    = (*control)(nil)
+)
+
+// Getattr implements [gofs.NodeGetattrer].
+func (c *control) Getattr(_ context.Context, _ gofs.FileHandle, out *fuse.AttrOut) syscall.Errno {
+	attributes(fs.FileMode(0o600), 4096, &out.Attr)
+	return 0
+}
+
+// Setattr implements [gofs.NodeSetattrer].
+func (c *control) Setattr(ctx context.Context, f gofs.FileHandle, _ *fuse.SetAttrIn, out *fuse.AttrOut) syscall.Errno {
+	return c.Getattr(ctx, f, out)
+}
+
+// Open implements [gofs.NodeOpener].
+func (c *control) Open(context.Context, uint32) (gofs.FileHandle, uint32, syscall.Errno) {
+	return nil, fuse.FOPEN_DIRECT_IO, 0
+}
+
+// Read implements [gofs.NodeReader].
+func (c *control) Read(_ context.Context, _ gofs.FileHandle, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return read(c.output, dest, off), 0
+}
+
+// Write implements [gofs.NodeWriter].
+func (c *control) Write(ctx context.Context, _ gofs.FileHandle, data []byte, _ int64) (uint32, syscall.Errno) {
+	output, err := c.run(ctx, strings.Fields(string(data)))
+	if err != nil {
+		return 0, errno(err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.output = output
+	return uint32(len(data)), 0
+}
+
+func (c *control) run(ctx context.Context, words []string) ([]byte, error) {
+	switch {
+	case len(words) == 4 && words[0] == "use":
+		pid, err := strconv.Atoi(words[3])
+		if err != nil || pid < 1 {
+			return nil, syscall.EINVAL
+		}
+		release, err := c.host.Use(words[1], words[2], pid)
+		if err == nil {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.releases[strings.ToLower(words[1])] = release
+		}
+		return nil, err
+	case len(words) == 2 && words[0] == "release":
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		release := c.releases[strings.ToLower(words[1])]
+		if release == nil {
+			return nil, syscall.ENOENT
+		}
+		delete(c.releases, strings.ToLower(words[1]))
+		release()
+		return nil, nil
+	case len(words) == 3 && words[0] == "sriov-manage":
+		return c.host.Run(ctx, "usr/lib/nvidia/sriov-manage", words[1:]...)
+	case len(words) == 1 && words[0] == "reboot":
+		c.host.Reboot()
+		return nil, nil
+	}
+	return nil, syscall.EINVAL
+}

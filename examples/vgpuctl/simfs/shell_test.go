@@ -1,0 +1,248 @@
+package simfs_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/vgpukit/vgpukit/examples/vgpuctl/simfs"
+	"github.com/vgpukit/vgpukit/mdev/mdevtest"
+)
+
+const (
+	uuid1 = "11111111-1111-4111-8111-111111111111"
+	uuid2 = "22222222-2222-4222-8222-222222222222"
+)
+
+// mount mounts a host with these boards for the time of a test.
+func mount(t *testing.T, specs ...string) (dir string, host *mdevtest.Host, server *simfs.Server) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("mounting needs root")
+	}
+	host = mdevtest.New()
+	for _, spec := range specs {
+		b, err := mdevtest.NewBoard(spec)
+		if err == nil {
+			err = host.Plug(b)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	dir = t.TempDir()
+	server, err := simfs.Mount(dir, host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := server.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir, host, server
+}
+
+// shell runs a script in the mount and returns what it printed, on both
+// outputs. Its echo is the program, which names errnos in any shell. The shell
+// itself goes there: a chdir between fork and exec of a process that serves the
+// mount could wait for itself.
+func shell(t *testing.T, dir, script string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "sh", "-c", `cd "$0"; echo() { env echo "$@"; }`+"\n"+script, dir)
+	cmd.Env = append(os.Environ(), "LC_ALL=C")
+	out, _ := cmd.CombinedOutput()
+	return string(out)
+}
+
+// Plain shell commands on a mounted M60 show what NVIDIA documents.
+func TestShellOnM60(t *testing.T) {
+	dir, _, _ := mount(t, "tesla-m60")
+	const types = "sys/class/mdev_bus/0000:05:00.0/mdev_supported_types"
+	for _, c := range []struct{ script, want string }{
+		{"ls", "dev\netc\nproc\nsim\nsys\nusr\n"},
+		{"ls sys/class/mdev_bus", "0000:05:00.0\n0000:06:00.0\n"},
+		{"cat " + types + "/nvidia-22/description", "num_heads=4, frl_config=60, framebuffer=8192M, max_resolution=5120x2880, max_instance=1\n"},
+		{"cat " + types + "/nvidia-22/name", "GRID M60-8Q\n"},
+		{"stat -c '%A %s' " + types + "/nvidia-22/create", "--w------- 4096\n"},
+		{"cat " + types + "/nvidia-22/create", "Permission denied\n"},
+		{"echo nonsense > " + types + "/nvidia-22/create", "write error: Invalid argument\n"},
+		{"echo x > " + types + "/nvidia-22/name", "Permission denied\n"},
+		{"echo x > " + types + "/nvidia-22/new", "Permission denied\n"},
+		{"mkdir " + types + "/new", "Operation not"},
+		{"echo " + uuid1 + " > " + types + "/nvidia-18/create", ""},
+		{"echo " + uuid1 + " > " + types + "/nvidia-18/create", "write error: File exists\n"},
+		{"echo " + uuid2 + " > " + types + "/nvidia-22/create", "write error: Input/output error\n"}, // another size
+		{"grep -l . " + types + "/*/available_instances | wc -l", "14\n"},
+		{"grep -vl '^0$' " + types + "/*/available_instances | cut -d/ -f6 | xargs", "nvidia-16 nvidia-17 nvidia-18 nvidia-210\n"},
+		{"cat " + types + "/nvidia-18/available_instances", "3\n"},
+		{"ls -l sys/bus/mdev/devices | grep -o '[^ ]* -> .*'", uuid1 + " -> ../../../devices/pci0000:05/0000:05:00.0/" + uuid1 + "\n"},
+		{"readlink sys/bus/mdev/devices/" + uuid1 + "/mdev_type", "../mdev_supported_types/nvidia-18\n"},
+		{"ls " + types + "/nvidia-18/devices/" + uuid1 + "/nvidia", "vgpu_params\nvm_name\n"},
+		{"cd sys/bus/mdev/devices/" + uuid1 + " && pwd -P | grep -o 'sys/.*'", "sys/devices/pci0000:05/0000:05:00.0/" + uuid1 + "\n"},
+		{"printf 'disable_vnc=1\\n' > sys/bus/mdev/devices/" + uuid1 + "/nvidia/vgpu_params; cat sys/bus/mdev/devices/" + uuid1 + "/nvidia/vgpu_params", "disable_vnc=1\n"},
+		{"echo nothing > sys/bus/mdev/devices/" + uuid1 + "/remove", "write error: Invalid argument\n"},
+		{"echo 1 > sys/bus/mdev/devices/" + uuid1 + "/remove", ""},
+		{"ls sys/bus/mdev/devices", ""},
+		{"echo " + uuid2 + " > " + types + "/nvidia-22/create && cat " + types + "/*/available_instances | sort -u", "0\n"},
+	} {
+		if got := shell(t, dir, c.script); c.want == "" && got != "" || !strings.HasSuffix(got, c.want) && !strings.Contains(got, c.want) {
+			t.Errorf("$ %s\n%swant %s", c.script, got, c.want)
+		}
+	}
+}
+
+// Removing a device in use blocks until the VM lets go; its group is busy
+// meanwhile, and a ghost remains.
+func TestShellRemoveInUse(t *testing.T) {
+	dir, _, _ := mount(t, "mtty")
+	script := "echo " + uuid1 + " > sys/class/mdev_bus/mtty/mdev_supported_types/mtty-2/create\n" +
+		"echo use " + uuid1 + " desk1 4242 > sim/control\n" +
+		"cat dev/vfio/0\n" +
+		"tr '\\0' ' ' < proc/4242/cmdline | cut -d' ' -f3; echo\n" +
+		"echo 1 > sys/bus/mdev/devices/" + uuid1 + "/remove &\n" +
+		"while [ -e sys/bus/mdev/devices/" + uuid1 + " ]; do sleep 0.01; done\n" +
+		"ls sys/class/mdev_bus/mtty/" + uuid1 + "\n" +
+		"echo release " + uuid1 + " > sim/control\n" +
+		"wait\n" +
+		"ls sys/class/mdev_bus/mtty/\n"
+	want := "cat: dev/vfio/0: Device or resource busy\nguest=desk1,debug-threads=on\n\niommu_group\nmdev_supported_types\npower\nsubsystem\nuevent\n"
+	if got := shell(t, dir, script); got != want {
+		t.Errorf("got %s\nwant %s", got, want)
+	}
+}
+
+// NVIDIA's vendor-specific VFIO framework, and its sriov-manage.
+func TestShellOnL40S(t *testing.T) {
+	dir, _, _ := mount(t, "l40s,vfs=0")
+	const vf = "sys/bus/pci/devices/0000:41:00.4/nvidia/"
+	for _, c := range []struct{ script, want string }{
+		{"echo 4 > sys/bus/pci/devices/0000:41:00.0/sriov_numvfs", "No such file or directory\n"},
+		{"usr/lib/nvidia/sriov-manage -e ALL", "Enabling VFs on 0000:41:00.0\n"},
+		{"head -3 " + vf + "creatable_vgpu_types", "ID    : vGPU Name\n1145  : NVIDIA L40S-1B\n1146  : NVIDIA L40S-2B\n"},
+		{"cat " + vf + "placement_id", "No such device or address\n"},
+		{"echo 0 > " + vf + "current_vgpu_type", "Operation not permitted\n"},
+		{"echo 99999999999 > " + vf + "current_vgpu_type", "Numerical result out of range\n"},
+		{"echo 1148 > " + vf + "current_vgpu_type; cat " + vf + "current_vgpu_type", "1148\n"},
+		{"head -c 2000 /dev/zero > " + vf + "vgpu_params", "Argument list too long\n"},
+		{"echo use 0000:41:00.5 desk 1 > sim/control", "No such device\n"},
+		{"echo reboot > sim/control; ls sys/bus/pci/devices", "0000:41:00.0\n"},
+		{"echo dance > sim/control", "Invalid argument\n"},
+	} {
+		if got := shell(t, dir, c.script); !strings.HasSuffix(got, c.want) {
+			t.Errorf("$ %s\n%swant %s", c.script, got, c.want)
+		}
+	}
+}
+
+// Files in etc/ are files: made, renamed, removed.
+func TestEtc(t *testing.T) {
+	dir, _, _ := mount(t)
+	got := shell(t, dir, "mkdir -p etc/mdevctl.d/p && echo 1 > etc/mdevctl.d/p/.new && mv etc/mdevctl.d/p/.new etc/mdevctl.d/p/x && cat etc/mdevctl.d/p/x && rm -r etc/mdevctl.d && ls etc")
+	if got != "1\n" {
+		t.Error(got)
+	}
+}
+
+// An attribute that goes away while it is open: ENODEV, as with sysfs. One that
+// is opened anew: ENOENT.
+func TestStaleHandle(t *testing.T) {
+	dir, host, _ := mount(t, "mtty")
+	if err := host.WriteAttr("sys/class/mdev_bus/mtty/mdev_supported_types/mtty-2/create", []byte(uuid1)); err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join(dir, "sys/bus/mdev/devices", uuid1, "remove")
+	f, err := os.OpenFile(name, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := os.WriteFile(name, []byte("1"), 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteString("1"); !strings.Contains(fmt.Sprint(err), syscall.ENODEV.Error()) {
+		t.Error(err)
+	}
+	if _, err := os.OpenFile(name, os.O_WRONLY, 0); !os.IsNotExist(err) {
+		t.Error(err)
+	}
+}
+
+// Many programs use the mount at once; what they see stays true.
+func TestConcurrentClients(t *testing.T) {
+	dir, _, _ := mount(t, "tesla-m60")
+	create := filepath.Join(dir, "sys/class/mdev_bus/0000:05:00.0/mdev_supported_types/nvidia-18/create")
+	var wg sync.WaitGroup
+	for worker := range 16 {
+		wg.Go(func() {
+			for i := range 50 {
+				id := fmt.Sprintf("%08x-0000-4000-8000-%012x", worker, i)
+				err := os.WriteFile(create, []byte(id), 0)
+				if err != nil {
+					if !strings.Contains(err.Error(), syscall.EIO.Error()) {
+						t.Error(err)
+					}
+					continue
+				}
+				if entries, err := os.ReadDir(filepath.Join(dir, "sys/bus/mdev/devices")); err != nil || len(entries) > 4 {
+					t.Error(len(entries), err)
+				}
+				if err := os.WriteFile(filepath.Join(dir, "sys/bus/mdev/devices", id, "remove"), []byte("1"), 0); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if entries, err := os.ReadDir(filepath.Join(dir, "sys/bus/mdev/devices")); err != nil || len(entries) > 0 {
+		t.Error(entries, err)
+	}
+}
+
+// Close unmounts although a removal blocks and someone stands in a directory.
+func TestCloseWhileInUse(t *testing.T) {
+	dir, host, server := mount(t, "mtty")
+	if err := host.WriteAttr("sys/class/mdev_bus/mtty/mdev_supported_types/mtty-2/create", []byte(uuid1)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := host.Use(uuid1, "desk1", 1); err != nil {
+		t.Fatal(err)
+	}
+	standing, err := os.Open(filepath.Join(dir, "sys/bus"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer standing.Close()
+	blocked := make(chan error, 1)
+	go func() {
+		blocked <- os.WriteFile(filepath.Join(dir, "sys/bus/mdev/devices", uuid1, "remove"), []byte("1"), 0)
+	}()
+	for {
+		if _, err := os.Lstat(filepath.Join(dir, "sys/bus/mdev/devices", uuid1)); err != nil {
+			break
+		}
+	}
+	if err := server.Close(); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-blocked:
+		if err == nil {
+			t.Error("the removal succeeded")
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("the removal still blocks")
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
+		t.Error("still mounted", entries, err)
+	}
+}

@@ -1,0 +1,57 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/vgpukit/vgpukit/examples/vgpuctl/simfs"
+	"github.com/vgpukit/vgpukit/mdev/mdevtest"
+)
+
+// simulateCmd mounts a simulated host until it is interrupted.
+type simulateCmd struct {
+	Mount string   `required:"" help:"Directory to mount on; made when it is missing." placeholder:"DIR"`
+	Board []string `required:"" sep:"none" help:"A board, repeatable: NAME[@PCI-ADDRESS][,numa=N][,vfs=N][,vendor-vfio][,old-driver][,mixed][,mig][,instance=PROFILE][,clean-up=TIME]." placeholder:"BOARD"`
+}
+
+// Help tells what there is and how to try it.
+func (c *simulateCmd) Help() string {
+	return "Boards: " + strings.Join(mdevtest.Boards(), ", ") + `.
+
+vgpuctl --root DIR then works on the mounted host, and so do a shell and other programs.
+Lines written to DIR/sim/control play the rest: "use ID VM PID", "release ID",
+"sriov-manage -e ALL", "reboot".`
+}
+
+// Run mounts, waits, and unmounts.
+func (c *simulateCmd) Run(g *globals) error {
+	host := mdevtest.New()
+	for _, spec := range c.Board {
+		board, err := mdevtest.NewBoard(spec)
+		if err == nil {
+			err = host.Plug(board)
+		}
+		if err != nil {
+			return &usageError{err.Error(), "choose boards as vgpuctl simulate --help shows them"}
+		}
+	}
+	if err := os.MkdirAll(c.Mount, 0o755); err != nil {
+		return err
+	}
+	server, err := simfs.Mount(c.Mount, host)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(g.stdout, "%s: %s; ctrl-C unmounts\n", c.Mount, strings.Join(host.GPUs(), ", "))
+	gone := make(chan struct{})
+	go func() {
+		server.Wait()
+		close(gone)
+	}()
+	select {
+	case <-g.ctx.Done():
+	case <-gone:
+	}
+	return server.Close()
+}
