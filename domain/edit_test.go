@@ -327,6 +327,13 @@ func TestCorpusAddThenRemoveIsTheIdentity(t *testing.T) {
 		for i := range devices {
 			devices[i].Display, devices[i].RAMFB = SwitchUnset, SwitchUnset // newer than some schemas
 		}
+		if free, err := d.Free(len(devices), AddressRequest{}); err == nil {
+			for i := range devices {
+				if devices[i].Model != ModelCCW {
+					devices[i].Address = &free[i]
+				}
+			}
+		}
 		all := addAll(t, d, devices)
 		originals, edited = append(originals, string(text)), append(edited, all.src)
 		require.Len(t, all.Hostdevs(), len(d.Hostdevs())+len(devices), name)
