@@ -176,7 +176,7 @@ const (
 
 // order is a candidate's key: the lowest is taken. rank is not never.
 func (d *decision) order(g int32, c *class, rank uint32, sought int, opened int32) uint64 {
-	host := d.fleet.gpus[g].host
+	host := d.fleet.hostOf[g]
 	used := uint64(min(d.snapshot.used[host], 1<<rankBits-1))
 	order := uint64(rank) << rankBits
 	switch d.policy {
@@ -198,12 +198,15 @@ func (d *decision) order(g int32, c *class, rank uint32, sought int, opened int3
 
 // near tells whether a GPU is on the VM's NUMA node.
 func (d *decision) near(g int32) bool {
-	gpu := &d.fleet.gpus[g]
-	return int(gpu.node) == *d.options.NUMANode || !d.fleet.hosts[gpu.host].nodeKnown
+	node := d.fleet.near[g]
+	return node == anyNode || int(node) == *d.options.NUMANode
 }
 
 // forbidden tells whether the options keep vGPUs off a GPU, whatever its state.
 func (d *decision) forbidden(g int32) bool {
+	if !d.narrowed {
+		return false
+	}
 	if len(d.avoid) > 0 && d.avoid[g>>6]>>(g&63)&1 != 0 {
 		return true
 	}
@@ -213,26 +216,36 @@ func (d *decision) forbidden(g int32) bool {
 // best is the best GPU of all for the only request; -1: none.
 func (d *decision) best() int32 {
 	best, least := int32(-1), noOrder
-	try := func(g int32) {
-		class := d.snapshot.class(g)
-		rank := d.standings[0][class].rank
-		if rank == never || (least&(farBit|keptBit) == 0 && uint64(rank) > least>>rankBits) {
+	table := d.standings[0]
+	most := uint32(never - 1) // no rank above it can be the best
+	try := func(g, class int32) {
+		order := d.order(g, d.classes[class], table[class].rank, 0, 0)
+		if order >= least || d.forbidden(g) {
 			return
 		}
-		if order := d.order(g, d.classes[class], rank, 0, 0); order < least && !d.forbidden(g) {
-			best, least = g, order
+		best, least = g, order
+		if order&(farBit|keptBit) == 0 {
+			most = uint32(order >> rankBits)
 		}
 	}
 	if spots := d.wants[0].spots; d.wants[0].pinned {
 		for _, spot := range spots {
 			if d.open(spot) {
-				try(spot.gpu)
+				if class := d.snapshot.class(spot.gpu); table[class].rank <= most {
+					try(spot.gpu, class)
+				}
 			}
 		}
 		return best
 	}
-	for g := d.gpus.from; g < d.gpus.to; g++ {
-		try(g)
+	for rest := d.gpus; rest.from < rest.to; {
+		segment := d.snapshot.segment(rest)
+		for i, class := range segment {
+			if table[class].rank <= most {
+				try(rest.from+int32(i), class)
+			}
+		}
+		rest.from += int32(len(segment))
 	}
 	return best
 }
@@ -262,7 +275,7 @@ func (d *decision) placement(picks []int32) Placement {
 			parents[i] = d.freeParent(g, picks, parents)
 		}
 	}
-	p := Placement{Host: f.hosts[f.gpus[picks[0]].host].name, VGPUs: make([]Placed, len(picks))}
+	p := Placement{Host: f.hosts[f.hostOf[picks[0]]].name, VGPUs: make([]Placed, len(picks))}
 	for i, g := range picks {
 		m := d.classes[d.snapshot.class(g)].model
 		k := &f.kinds[m.slots[d.slot(m, d.wants[i].sought)].kind]
@@ -336,7 +349,7 @@ func (d *decision) others(i int, picks, parents []int32) []Spot {
 			consider(picks[i])
 		}
 	} else {
-		gpus := d.fleet.hosts[d.fleet.gpus[picks[i]].host].gpus
+		gpus := d.fleet.hosts[d.fleet.hostOf[picks[i]]].gpus
 		for g := gpus.from; g < gpus.to; g++ {
 			consider(g)
 		}

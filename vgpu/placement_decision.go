@@ -3,7 +3,6 @@ package vgpu
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 )
 
@@ -26,6 +25,7 @@ type decision struct {
 	slots     []int16      // by type sought and model
 	standings [][]standing // by type sought and class
 	avoid     []uint64     // a bit for each GPU; empty: none is avoided
+	narrowed  bool         // there is something to look up in forbidden
 	empty     []int32      // empty GPUs by host; empty slice: not needed
 
 	// The search, on one host after the other.
@@ -56,8 +56,9 @@ type want struct {
 
 // standing is what a class is worth for a type.
 type standing struct {
-	rank uint32
-	left int32
+	rank  uint32
+	left  int16 // at most MaxVGPUs
+	empty bool
 }
 
 // touched is the state of a GPU that the search has placed a vGPU on.
@@ -103,6 +104,7 @@ func (d *decision) prepare(s *Snapshot, requests []Request, options *PlacementOp
 		return err
 	}
 	d.avoidGPUs()
+	d.narrowed = len(d.avoid) > 0 || (d.policy == NUMA && options.Strict)
 	d.classes = *d.fleet.classes.Load()
 	d.tabulate()
 	return nil
@@ -141,11 +143,11 @@ func (d *decision) narrow() error {
 		name, named = has.Host, true
 	}
 	if named {
-		at, ok := slices.BinarySearchFunc(f.hosts, name, func(h host, name string) int { return strings.Compare(h.name, name) })
+		at, ok := f.hostByName(name)
 		if !ok {
 			return &Error{Op: opPlace, Object: name, Kind: ErrNotFound, Err: fmt.Errorf("the snapshot has no host %q", name), Next: "name a host of the snapshot"}
 		}
-		d.hosts = span{int32(at), int32(at) + 1}
+		d.hosts = span{at, at + 1}
 	}
 	d.gpus = span{}
 	if d.hosts.from < d.hosts.to {
@@ -248,18 +250,16 @@ func (d *decision) avoidGPUs() {
 	clear(d.avoid)
 	mark := func(g int32) { d.avoid[g>>6] |= 1 << (g & 63) }
 	markGPU := func(h Holding) {
-		for _, at := range d.fleet.spotsNamed(h.GPU) {
-			if d.fleet.hosts[d.fleet.gpus[at.gpu].host].name == h.Host {
-				mark(at.gpu)
+		if at, ok := d.fleet.hostByName(h.Host); ok {
+			if g, ok := d.fleet.gpuOf(d.fleet.hosts[at].gpus, h.GPU); ok {
+				mark(g)
 			}
 		}
 	}
 	for _, h := range d.options.Avoid {
 		if h.GPU != "" {
 			markGPU(h)
-			continue
-		}
-		if at, ok := slices.BinarySearchFunc(d.fleet.hosts, h.Host, func(h host, name string) int { return strings.Compare(h.name, name) }); ok {
+		} else if at, ok := d.fleet.hostByName(h.Host); ok {
 			for g := d.fleet.hosts[at].gpus.from; g < d.fleet.hosts[at].gpus.to; g++ {
 				mark(g)
 			}
@@ -282,7 +282,7 @@ func (d *decision) tabulate() {
 		for i, c := range d.classes {
 			table[i] = standing{rank: never}
 			if rank := d.rank(c, t); rank != never {
-				table[i] = standing{rank, c.left(d.slot(c.model, t))}
+				table[i] = standing{rank, int16(min(c.left(d.slot(c.model, t)), MaxVGPUs)), c.used == 0}
 			}
 		}
 		d.standings[t] = table
@@ -293,7 +293,7 @@ func (d *decision) tabulate() {
 		clear(d.empty)
 		for g := d.gpus.from; g < d.gpus.to; g++ {
 			if d.classes[d.snapshot.class(g)].used == 0 {
-				d.empty[d.fleet.gpus[g].host]++
+				d.empty[d.fleet.hostOf[g]]++
 			}
 		}
 	}

@@ -87,7 +87,7 @@ func (r *Refusal) each(texts bool, yield func(Reason)) {
 // reasons says why the parents of one GPU cannot take the i-th vGPU.
 func (d *decision) reasons(i int, g int32, texts bool, yield func(Reason)) {
 	gpu := &d.fleet.gpus[g]
-	reason := Reason{Request: i, Host: d.fleet.hosts[gpu.host].name, GPU: gpu.name}
+	reason := Reason{Request: i, Host: d.fleet.hosts[d.fleet.hostOf[g]].name, GPU: gpu.name}
 	say := func(code ReasonCode, parents []string, parentNote string) {
 		reason.Code, reason.Parents = code, parents
 		if texts {

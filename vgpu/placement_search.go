@@ -87,26 +87,29 @@ func (d *decision) consider(h int32) (hostCandidate, bool) {
 	for t := range d.need {
 		table := d.standings[t]
 		var total, occupied, near, emptyMost, gpus int32
-		for g := span.from; g < span.to; g++ {
-			id := d.snapshot.class(g)
-			left := table[id].left
-			if left == 0 || d.forbidden(g) {
-				continue
+		for rest := span; rest.from < rest.to; {
+			segment := d.snapshot.segment(rest)
+			for i, class := range segment {
+				at := table[class]
+				if at.left == 0 || d.forbidden(rest.from+int32(i)) {
+					continue
+				}
+				left := int32(at.left)
+				if d.options.Apart {
+					left = 1
+				}
+				gpus++
+				total += left
+				if d.policy == NUMA && d.near(rest.from+int32(i)) {
+					near += left
+				}
+				if at.empty {
+					emptyMost = max(emptyMost, left)
+				} else {
+					occupied += left
+				}
 			}
-			if d.options.Apart {
-				left = 1
-			}
-			gpus++
-			left = min(left, MaxVGPUs)
-			total += left
-			if d.policy == NUMA && d.near(g) {
-				near += left
-			}
-			if d.classes[id].used > 0 {
-				occupied += left
-			} else {
-				emptyMost = max(emptyMost, left)
-			}
+			rest.from += int32(len(segment))
 		}
 		need := d.need[t]
 		if total < need {
@@ -221,8 +224,8 @@ func (d *decision) current(g int32) (id int32, own bool) {
 // can be exchanged for one another, the first only.
 func (d *decision) collect(i int) {
 	w := &d.wants[i]
-	if size := 2 * len(d.classes); len(d.stamps) < size {
-		d.stamps = slices.Grow(d.stamps[:0], size)[:size]
+	if size := 2 * len(d.classes); len(d.stamps) < size || d.stamp == math.MaxUint32 {
+		d.stamps = slices.Grow(d.stamps[:0], size)[:max(size, len(d.stamps))]
 		clear(d.stamps)
 		d.stamp = 0
 	}

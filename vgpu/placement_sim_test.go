@@ -26,7 +26,6 @@ type simBoard struct {
 	before  bool           // Ampere
 	mig     map[string]int // GPU instances; nil: MIG mode is off
 	oldOnly bool           // older driver: one type at a time
-	mixed   bool
 }
 
 // simGPU is a GPU that refuses what a driver refuses. It shares no code with

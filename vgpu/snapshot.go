@@ -3,6 +3,7 @@ package vgpu
 import (
 	"fmt"
 	"slices"
+	"sort"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -63,6 +64,10 @@ type fleet struct {
 	hosts []host
 	gpus  []gpu // those of one host side by side, in order of host and name
 
+	// What decisions look at for each GPU, side by side in memory.
+	hostOf []int32
+	near   []int32 // NUMA node; -1: unknown; anyNode
+
 	kinds       []kind
 	kindIDs     map[kindKey]int32
 	kindsByName map[string][]int32 // by id and by name
@@ -84,9 +89,8 @@ type kindKey struct {
 }
 
 type host struct {
-	name      string
-	gpus      span
-	nodeKnown bool // some GPU's NUMA node is known
+	name string
+	gpus span
 }
 
 // span is a range of indices.
@@ -96,7 +100,6 @@ func (s span) has(i int32) bool { return i >= s.from && i < s.to }
 
 type gpu struct {
 	name      string
-	host      int32
 	node      int32 // -1: unknown
 	framework mdev.Framework
 	mig       bool     // MIG mode is known to be on
@@ -117,6 +120,9 @@ type spot struct {
 	gpu    int32
 	parent int32 // index in gpu.free; anyParent; closedSpot
 }
+
+// anyNode is the NUMA node of GPUs on hosts whose kernel knows of none.
+const anyNode = int32(-2)
 
 const (
 	anyParent  = int32(-1)
@@ -161,14 +167,14 @@ func NewSnapshot(hosts ...HostInventory) (*Snapshot, error) {
 // this snapshot does not have.
 func (s *Snapshot) After(p Placement) (*Snapshot, error) {
 	f := s.fleet
-	hostIndex, ok := slices.BinarySearchFunc(f.hosts, p.Host, func(h host, name string) int { return strings.Compare(h.name, name) })
+	hostIndex, ok := f.hostByName(p.Host)
 	if !ok {
 		return nil, &Error{Op: opPlace, Object: p.Host, Kind: ErrNotFound, Err: fmt.Errorf("the snapshot has no host %q", p.Host)}
 	}
 	after := &Snapshot{fleet: f, pages: slices.Clone(s.pages), used: slices.Clone(s.used)}
 	after.used[hostIndex] += int32(len(p.VGPUs))
 	for _, v := range p.VGPUs {
-		g, ok := f.gpuByName(f.hosts[hostIndex], v.GPU)
+		g, ok := f.gpuByName(f.hosts[hostIndex].gpus, v.GPU)
 		if !ok {
 			return nil, &Error{Op: opPlace, Object: v.GPU, Kind: ErrNotFound, Err: fmt.Errorf("the snapshot has no GPU %q on host %q", v.GPU, p.Host)}
 		}
@@ -206,13 +212,38 @@ func (s *Snapshot) take(g, parent int32, typeName string) bool {
 	return true
 }
 
+// segment is the classes of the first GPUs of a span, as many as lie side by
+// side.
+func (s *Snapshot) segment(gpus span) []int32 {
+	from := gpus.from & (pageSize - 1)
+	return s.pages[gpus.from>>pageShift].class[from:min(pageSize, from+gpus.to-gpus.from)]
+}
+
 func (s *Snapshot) class(g int32) int32 { return s.pages[g>>pageShift].class[g&(pageSize-1)] }
 
 func (s *Snapshot) taken(g int32) *bits { return s.pages[g>>pageShift].taken[g&(pageSize-1)] }
 
-func (f *fleet) gpuByName(h host, name string) (int32, bool) {
-	at, ok := slices.BinarySearchFunc(f.gpus[h.gpus.from:h.gpus.to], name, func(g gpu, name string) int { return strings.Compare(g.name, name) })
-	return h.gpus.from + int32(at), ok
+func (f *fleet) hostByName(name string) (int32, bool) {
+	at, ok := sort.Find(len(f.hosts), func(i int) int { return strings.Compare(name, f.hosts[i].name) })
+	return int32(at), ok
+}
+
+func (f *fleet) gpuByName(gpus span, name string) (int32, bool) {
+	at, ok := sort.Find(int(gpus.to-gpus.from), func(i int) int { return strings.Compare(name, f.gpus[gpus.from+int32(i)].name) })
+	return gpus.from + int32(at), ok
+}
+
+// gpuOf finds a GPU by its own name or by that of one of its parents.
+func (f *fleet) gpuOf(gpus span, name string) (int32, bool) {
+	if g, ok := f.gpuByName(gpus, name); ok {
+		return g, true
+	}
+	for g := gpus.from; g < gpus.to; g++ {
+		if slices.Contains(f.gpus[g].free, name) || slices.ContainsFunc(f.gpus[g].closed, func(c closedParent) bool { return c.name == name }) {
+			return g, true
+		}
+	}
+	return 0, false
 }
 
 // spotsNamed returns where a parent or GPU of that name is, on all hosts, in

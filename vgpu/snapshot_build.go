@@ -27,20 +27,25 @@ func (b *builder) host(h HostInventory) (used int32) {
 		gpus[i] = &h.Inventory.GPUs[i]
 	}
 	slices.SortStableFunc(gpus, func(a, b *mdev.GPU) int { return strings.Compare(a.Name, b.Name) })
-	nodeKnown := false
+	nodeKnown := slices.ContainsFunc(gpus, func(g *mdev.GPU) bool { return g.NUMANode != nil })
 	sameType := slices.ContainsFunc(gpus, oneTypeOnly)
 	for _, g := range gpus {
 		used += b.gpu(g, sameType)
-		nodeKnown = nodeKnown || f.gpus[len(f.gpus)-1].node >= 0
+		near := anyNode
+		if nodeKnown {
+			near = f.gpus[len(f.gpus)-1].node
+		}
+		f.near = append(f.near, near)
+		f.hostOf = append(f.hostOf, int32(len(f.hosts)))
 	}
-	f.hosts = append(f.hosts, host{strings.Clone(h.Host), span{first, int32(len(f.gpus))}, nodeKnown})
+	f.hosts = append(f.hosts, host{h.Host, span{first, int32(len(f.gpus))}})
 	return used
 }
 
 func (b *builder) gpu(g *mdev.GPU, sameType bool) (used int32) {
 	f := b.fleet
 	entry := gpu{
-		name: g.Name, host: int32(len(f.hosts)), node: -1,
+		name: g.Name, node: -1,
 		mig: g.MIG != nil && g.MIG.Enabled, noMIG: g.MIG != nil && !g.MIG.Enabled,
 	}
 	if g.NUMANode != nil {
@@ -99,7 +104,7 @@ func (b *builder) collect(g *mdev.GPU, entry *gpu, single bool) {
 			entry.closed = append(entry.closed, closedParent{p.Name, ReasonProblem, p.Problems[0].Text})
 		case single && len(p.Devices) > 0:
 			entry.closed = append(entry.closed, closedParent{p.Name, ReasonParentInUse, p.Devices[0].ID})
-		case single && !slices.ContainsFunc(p.Types, func(t mdev.Type) bool { return t.Available > 0 }):
+		case single && !offersAny(p):
 			entry.closed = append(entry.closed, closedParent{p.Name, ReasonNoRoom, ""})
 		default:
 			entry.free = append(entry.free, p.Name)
@@ -123,6 +128,15 @@ func (b *builder) collect(g *mdev.GPU, entry *gpu, single bool) {
 			o.available = 0
 		}
 	}
+}
+
+func offersAny(p *mdev.Parent) bool {
+	for j := range p.Types {
+		if p.Types[j].Available > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // types adds one parent's types. Virtual functions of a GPU offer the same
@@ -189,30 +203,22 @@ func (b *builder) running(g *mdev.GPU) (runs int32, sizes map[uint64]bool) {
 // which a GPU runs one type at a time: it has room for the type that it runs
 // and none for another of the same size.
 func oneTypeOnly(g *mdev.GPU) bool {
-	running := map[string]int{}
-	for i := range g.Parents {
-		if g.Parents[i].PF != "" {
-			return false
-		}
-		for j := range g.Parents[i].Devices {
-			running[g.Parents[i].Devices[j].Type]++
-		}
-	}
-	if len(running) != 1 || len(g.Parents) != 1 {
+	if len(g.Parents) != 1 || g.Parents[0].PF != "" || len(g.Parents[0].Devices) == 0 {
 		return false
 	}
-	types := g.Parents[0].Types
-	for id, n := range running {
-		at := slices.IndexFunc(types, func(t mdev.Type) bool { return t.ID == id })
-		if at < 0 || types[at].Available == 0 || types[at].Description.Framebuffer == 0 {
-			return false
-		}
-		return slices.ContainsFunc(types, func(t mdev.Type) bool {
-			return t.ID != id && t.Description.Framebuffer == types[at].Description.Framebuffer &&
-				t.Available == 0 && t.Description.MaxInstances > n
-		})
+	types, devices := g.Parents[0].Types, g.Parents[0].Devices
+	id := devices[0].Type
+	if slices.ContainsFunc(devices, func(d mdev.Device) bool { return d.Type != id }) {
+		return false
 	}
-	return false
+	at := slices.IndexFunc(types, func(t mdev.Type) bool { return t.ID == id })
+	if at < 0 || types[at].Available == 0 || types[at].Description.Framebuffer == 0 {
+		return false
+	}
+	return slices.ContainsFunc(types, func(t mdev.Type) bool {
+		return t.ID != id && t.Description.Framebuffer == types[at].Description.Framebuffer &&
+			t.Available == 0 && t.Description.MaxInstances > len(devices)
+	})
 }
 
 func clamp(n int) int32 { return int32(min(max(n, 0), math.MaxInt32)) }
