@@ -104,6 +104,9 @@ func debootstrap(ctx context.Context, tmp string, options []string, root string)
 	args := append([]string{"--mode=root", "--format=directory"}, fetching...)
 	args = append(append(args, options...), suite, root)
 	if _, err := confined(ctx, []string{"TMPDIR=" + tmp}, "mmdebstrap", args...); err != nil {
+		if ctx.Err() != nil {
+			return err
+		}
 		return fmt.Errorf("%w\nlikely: no way to a Debian mirror, a full disk, or no right to use namespaces here", err)
 	}
 	return os.Chmod(root, 0o755)

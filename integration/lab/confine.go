@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -22,7 +23,20 @@ func confined(ctx context.Context, env []string, name string, args ...string) ([
 	}
 	cmd := exec.CommandContext(ctx, "unshare", append(append(wrap, "--", name), args...)...)
 	cmd.Env = append(os.Environ(), append([]string{"LC_ALL=C", "DEBIAN_FRONTEND=noninteractive", "PATH=/usr/sbin:/usr/bin:/sbin:/bin"}, env...)...)
+	cmd.Cancel = func() error { return killInside(cmd.Process) }
 	return output(ctx, cmd)
+}
+
+// killInside kills the first process of unshare's namespace, with which all in it end, and
+// leaves it to unshare to see that through.
+func killInside(unshare *os.Process) error {
+	pid := strconv.Itoa(unshare.Pid)
+	children, err := os.ReadFile("/proc/" + pid + "/task/" + pid + "/children")
+	child, e := strconv.Atoi(strings.TrimSpace(string(children)))
+	if err != nil || e != nil {
+		return unshare.Kill()
+	}
+	return syscall.Kill(child, syscall.SIGKILL)
 }
 
 // inRoot runs a program in the file tree root, with the host's directory work, unless

@@ -296,8 +296,11 @@ func TestProgressLines(t *testing.T) {
 // What a host lacks is named by package, each once.
 func TestMissing(t *testing.T) {
 	got := missing([]need{
-		{program: "sh", pkg: "dash"}, {program: "no-such-program-1", pkg: "one"}, {file: "/no/such/file", pkg: "one"},
-		{program: "no-such-program-2", pkg: "two", unless: true}, {file: "/", pkg: "base"},
+		{program: "sh", pkg: "dash"},
+		{program: "no-such-program-1", pkg: "one"},
+		{file: "/no/such/file", pkg: "one"},
+		{program: "no-such-program-2", pkg: "two", unless: true},
+		{file: "/", pkg: "base"},
 	})
 	if !slices.Equal(got, []string{"one"}) {
 		t.Errorf("got %q", got)
