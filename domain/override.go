@@ -73,6 +73,9 @@ func overrideValue(kind, text string) (any, error) {
 	case "unsigned":
 		return strconv.ParseUint(text, 10, 64)
 	case "bool":
+		if text != "true" && text != "false" {
+			return nil, ErrInvalid
+		}
 		return text == "true", nil
 	case "remove":
 		return nil, nil
