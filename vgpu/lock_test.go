@@ -1,0 +1,93 @@
+package vgpu
+
+import (
+	"bufio"
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// TestMain lets the test program play a second process, which takes a lock, says
+// so, and then waits to be killed.
+func TestMain(m *testing.M) {
+	if dir := os.Getenv("VGPU_TEST_HOLD_LOCK"); dir != "" {
+		s, err := openStore(dir)
+		if err == nil {
+			_, err = s.lock(context.Background(), "vm", "vm", "start vm")
+		}
+		if err != nil {
+			panic(err)
+		}
+		os.Stdout.WriteString("locked\n")
+		select {}
+	}
+	os.Exit(m.Run())
+}
+
+// TestDeadOwnerBlocksNobody: a lock is refused with its owner's name at the
+// deadline, and free as soon as its owner was killed.
+func TestDeadOwnerBlocksNobody(t *testing.T) {
+	dir := t.TempDir()
+	s, err := openStore(dir)
+	require.NoError(t, err)
+	other := exec.Command(os.Args[0])
+	other.Env = append(os.Environ(), "VGPU_TEST_HOLD_LOCK="+dir)
+	out, err := other.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, other.Start())
+	_, err = bufio.NewReader(out).ReadString('\n')
+	require.NoError(t, err)
+
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	_, err = s.lock(ctx, "vm", "vm", "stop vm")
+	require.ErrorIs(t, err, ErrBusy)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	assert.ErrorContains(t, err, "process "+strconv.Itoa(other.Process.Pid)+" has been at \"start vm\"")
+
+	require.NoError(t, other.Process.Kill())
+	_ = other.Wait() // it was killed
+	unlock, err := s.lock(t.Context(), "vm", "vm", "stop vm")
+	require.NoError(t, err)
+	unlock()
+}
+
+// TestLockExcludes: one at a time has a lock, also while others remove its file.
+func TestLockExcludes(t *testing.T) {
+	s, err := openStore(t.TempDir())
+	require.NoError(t, err)
+	var inside, most atomic.Int32
+	var group sync.WaitGroup
+	for range 8 {
+		group.Go(func() {
+			for i := range 50 {
+				unlock, err := s.lock(t.Context(), "vm", "vm", "test")
+				if !assert.NoError(t, err) {
+					return
+				}
+				if n := inside.Add(1); n > most.Load() {
+					most.Store(n)
+				}
+				if i%5 == 0 {
+					s.dropLock("vm")
+				}
+				inside.Add(-1)
+				unlock()
+			}
+		})
+	}
+	group.Wait()
+	assert.Equal(t, int32(1), most.Load())
+	left, err := filepath.Glob(filepath.Join(s.dir, locksDir, "*"))
+	require.NoError(t, err)
+	assert.LessOrEqual(t, len(left), 1)
+}
