@@ -156,7 +156,7 @@ func (d *Document) behindComments(at int) int {
 		if !strings.HasPrefix(rest, "<!--") {
 			return at
 		}
-		end := strings.Index(rest, "-->") + len("-->")
+		end := len("<!--") + strings.Index(rest[len("<!--"):], "-->") + len("-->")
 		if strings.ContainsAny(rest[:end], "\r\n") {
 			return at
 		}

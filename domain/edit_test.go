@@ -202,7 +202,7 @@ func randomDocument(r *rand.Rand) string {
 		}
 	}
 	other := func() {
-		b.WriteString(pick("<!-- <hostdev/> -->", "<!---->", "<?x y?>", "<![CDATA[<hostdev/> ]]>", "x", "&#32;", "<a:b xmlns:a='u'/>", "", "", "", ""))
+		b.WriteString(pick("<!-- <hostdev/> -->", "<!---->", "<!-->-->", "<?x y?>", "<![CDATA[<hostdev/> ]]>", "x", "&#32;", "<a:b xmlns:a='u'/>", "", "", "", ""))
 	}
 	b.WriteString(pick("", "\ufeff", "<?xml version='1.0'?>"+eol, "<!-- x -->"))
 	if r.IntN(30) == 0 {
