@@ -19,8 +19,7 @@ const (
 	firstVF  = "0000:41:00.4"
 )
 
-func first() Hostdev  { return Hostdev{UUID: uuid.MustParse(firstID)} }
-func second() Hostdev { return Hostdev{UUID: uuid.MustParse(secondID)} }
+func first() Hostdev { return Hostdev{UUID: uuid.MustParse(firstID)} }
 
 func mustParse(t testing.TB, text string) *Document {
 	t.Helper()
