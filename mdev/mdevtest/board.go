@@ -39,9 +39,9 @@ type Board struct {
 	GPUInstances []string
 
 	// CleanUp is how long the driver still works after a VM has closed a
-	// vGPU: a VF's type cannot be reset meanwhile (EBUSY); an mdev's removal
-	// fails with EBUSY on kernels before 5.14, and on newer ones its instance
-	// comes back only afterwards (chosen).
+	// vGPU. Meanwhile no VM can open it, and a VF's type cannot be reset
+	// (EBUSY). An mdev's removal fails with EBUSY on kernels before 5.14, and
+	// blocks on newer ones (chosen).
 	CleanUp time.Duration
 }
 

@@ -22,7 +22,6 @@ type Host struct {
 	groups   map[int]*vfioDevice  // by IOMMU group
 	vfioNums map[int]bool         // numbers of vfio-dev/vfioN
 	procs    map[int]*process
-	lastIno  uint64
 
 	major, minor int // of the kernel
 	readOnly     bool

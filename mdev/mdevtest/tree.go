@@ -17,7 +17,6 @@ const maxLinks = 40
 type node struct {
 	name   string
 	parent *node
-	ino    uint64
 	mode   fs.FileMode
 
 	kids   map[string]*node // directories
@@ -39,8 +38,7 @@ type effect struct {
 func failed(err error) effect { return effect{err: err} }
 
 func (h *Host) newNode(parent *node, name string, mode fs.FileMode) *node {
-	h.lastIno++
-	n := &node{name: name, parent: parent, ino: h.lastIno, mode: mode}
+	n := &node{name: name, parent: parent, mode: mode}
 	if parent != nil {
 		kids := parent.entries()
 		kids[name] = n
@@ -212,11 +210,10 @@ type fileInfo struct {
 	name string
 	mode fs.FileMode
 	size int64
-	ino  uint64
 }
 
 func (n *node) info() *fileInfo {
-	i := &fileInfo{name: n.name, mode: n.mode, ino: n.ino}
+	i := &fileInfo{name: n.name, mode: n.mode}
 	switch {
 	case n.mode.IsRegular():
 		i.size = 4096 // what sysfs says of every attribute
@@ -233,7 +230,4 @@ func (i *fileInfo) Type() fs.FileMode          { return i.mode.Type() }
 func (i *fileInfo) ModTime() time.Time         { return time.Unix(0, 0) }
 func (i *fileInfo) IsDir() bool                { return i.mode.IsDir() }
 func (i *fileInfo) Info() (fs.FileInfo, error) { return i, nil }
-
-// Sys returns the inode number, an uint64 that names the node as long as the
-// host lives.
-func (i *fileInfo) Sys() any { return i.ino }
+func (i *fileInfo) Sys() any                   { return nil }

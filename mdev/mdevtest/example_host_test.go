@@ -1,0 +1,154 @@
+package mdevtest_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"syscall"
+	"time"
+
+	"github.com/vgpukit/vgpukit/mdev/mdevtest"
+)
+
+// plugged returns a host with boards; it panics where an example has no other
+// way to fail.
+func plugged(specs ...string) *mdevtest.Host {
+	host := mdevtest.New()
+	for _, spec := range specs {
+		board, err := mdevtest.NewBoard(spec)
+		if err == nil {
+			err = host.Plug(board)
+		}
+		if err != nil {
+			panic(err)
+		}
+	}
+	return host
+}
+
+func must(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
+
+func ExampleHost_Plug() {
+	host := mdevtest.New()
+	board, _ := mdevtest.NewBoard("mtty")
+	fmt.Println(host.Plug(board))
+	fmt.Println(host.Plug(board))
+	// Output:
+	// <nil>
+	// board mtty: the host has one already
+}
+
+func ExampleHost_Unplug() {
+	host := plugged("tesla-m60")
+	fmt.Println(host.GPUs())
+	fmt.Println(host.Unplug("0000:05:00.0"))
+	fmt.Println(host.GPUs())
+	// Output:
+	// [0000:05:00.0 0000:06:00.0]
+	// <nil>
+	// [0000:06:00.0]
+}
+
+func ExampleHost_Reboot() {
+	host := plugged("l40s,vfs=1")
+	const typ = "sys/bus/pci/devices/0000:41:00.4/nvidia/current_vgpu_type"
+	must(host.WriteAttr(typ, []byte("1148")))
+	host.Reboot()
+	text, _ := host.ReadFile(typ)
+	fmt.Print(string(text))
+	// Output: 0
+}
+
+func ExampleHost_HalfMake() {
+	host := plugged("mtty")
+	finish, err := host.HalfMake("mtty", "mtty-1", uuid1)
+	must(err)
+	const link = "sys/bus/mdev/devices/" + uuid1 + "/mdev_type"
+	_, err = host.Readlink(link)
+	fmt.Println(errors.Is(err, syscall.ENOENT))
+	finish()
+	target, _ := host.Readlink(link)
+	fmt.Println(target)
+	// Output:
+	// true
+	// ../mdev_supported_types/mtty-1
+}
+
+func ExampleHost_Advance() {
+	host := plugged("l40s,vfs=1,clean-up=5s")
+	const vf, typ = "0000:41:00.4", "sys/bus/pci/devices/0000:41:00.4/nvidia/current_vgpu_type"
+	must(host.WriteAttr(typ, []byte("1148")))
+	release, err := host.Use(vf, "desk1", 4242)
+	must(err)
+	release()
+	fmt.Println(errors.Is(host.WriteAttr(typ, []byte("0")), syscall.EBUSY))
+	host.Advance(5 * time.Second)
+	fmt.Println(host.WriteAttr(typ, []byte("0")))
+	// Output:
+	// true
+	// <nil>
+}
+
+func ExampleHost_Accesses() {
+	host := plugged("mtty")
+	host.ResetAccesses()
+	scan := func() error {
+		_, err := host.ReadDir("sys/class/mdev_bus")
+		if err == nil {
+			_, err = host.ReadFile("sys/class/mdev_bus/mtty/mdev_supported_types/mtty-1/name")
+		}
+		return err
+	}
+	must(scan())
+	for k := range host.Accesses() { // each of them fails once
+		undo := host.Fail(mdevtest.Fault{N: k + 1, Err: syscall.ENODEV})
+		fmt.Println(scan())
+		undo()
+	}
+	// Output:
+	// readdir sys/class/mdev_bus: no such device
+	// read sys/class/mdev_bus/mtty/mdev_supported_types/mtty-1/name: no such device
+}
+
+func ExampleHost_Uevents() {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	host := plugged("mtty")
+	events, err := host.Uevents(ctx)
+	must(err)
+	must(host.WriteAttr("sys/class/mdev_bus/mtty/mdev_supported_types/mtty-1/create", []byte(uuid1)))
+	host.LoseUevents()
+	must(host.Unplug("mtty"))
+	for range 3 {
+		e := <-events
+		fmt.Println(e.Action, e.Path, e.Lost)
+	}
+	// Output:
+	// add /devices/virtual/mtty/mtty/11111111-1111-4111-8111-111111111111 false
+	// bind /devices/virtual/mtty/mtty/11111111-1111-4111-8111-111111111111 false
+	// unbind /devices/virtual/mtty/mtty/11111111-1111-4111-8111-111111111111 true
+}
+
+func ExampleHost_CreateGPUInstance() {
+	host := plugged("a100,mig")
+	const available = "sys/class/mdev_bus/0000:41:00.4/mdev_supported_types/nvidia-476/available_instances"
+	text, _ := host.ReadFile(available)
+	fmt.Print(string(text))
+	must(host.CreateGPUInstance("0000:41:00.0", "3g.20gb"))
+	text, _ = host.ReadFile(available)
+	fmt.Print(string(text))
+	// Output:
+	// 0
+	// 1
+}
+
+func ExampleHost_SetReadOnly() {
+	host := plugged("mtty")
+	host.SetReadOnly(true)
+	fmt.Println(host.WriteAttr("sys/class/mdev_bus/mtty/mdev_supported_types/mtty-1/create", []byte(uuid1)))
+	// Output: write sys/class/mdev_bus/mtty/mdev_supported_types/mtty-1/create: read-only file system
+}
