@@ -16,7 +16,6 @@ const (
 	defaultMaxCalls    = 32
 	defaultMaxBackoff  = 10 * time.Second
 	minBackoff         = 100 * time.Millisecond
-	keepAliveMisses    = 5
 	closeWait          = 5 * time.Second
 )
 
@@ -32,9 +31,9 @@ type Config struct {
 	// OpenTimeout bounds each attempt to connect, in addition to the context.
 	// 0: 30 s.
 	OpenTimeout time.Duration
-	// KeepAlive is the interval, at least 1 s and rounded up to seconds, of
-	// the messages that find out whether the daemon is alive; five without an
-	// answer end the connection. 0: 5 s. Negative: none.
+	// KeepAlive is the interval, rounded up to seconds, of the messages that
+	// find out whether the daemon is alive; five without an answer end the
+	// connection. 0: 5 s. Negative: a silent daemon is never given up.
 	KeepAlive time.Duration
 	// MaxCalls bounds the libvirt calls under way at a time. 0: 32.
 	MaxCalls int

@@ -45,6 +45,7 @@ func bindSymbols() {
 		d libvirt.Domain
 		s libvirt.Stream
 	)
+	_, _ = libvirt.GetVersion()
 	_, _ = c.IsAlive()
 	_, _ = c.ListAllDomains(0)
 	_, _ = c.LookupDomainByName("")

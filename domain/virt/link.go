@@ -117,9 +117,8 @@ func (c *Conn) dial() (*link, error) {
 	}
 	held(handleConnect, +1)
 	l := &link{conn: conn, lost: make(chan struct{}), refs: 1}
-	if c.keepAlive > 0 {
-		seconds := int((c.keepAlive + time.Second - 1) / time.Second)
-		if err := conn.SetKeepAlive(seconds, keepAliveMisses); err != nil {
+	if seconds, misses := keepAlive(c.keepAlive, losesWakeups()); seconds > 0 {
+		if err := conn.SetKeepAlive(seconds, misses); err != nil {
 			c.log.Debug("no keep-alive on this connection", "uri", c.uri, "error", err)
 		}
 	}

@@ -1,0 +1,224 @@
+package virt
+
+import (
+	"context"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"libvirt.org/go/libvirt"
+
+	"github.com/vgpukit/vgpukit/domain"
+)
+
+const (
+	mdevElement = `<hostdev mode='subsystem' type='mdev' model='vfio-pci'><source><address uuid='C0FFEE00-0000-4000-8000-000000000001'/></source></hostdev>`
+	liveMdev    = `<domain type='kvm' id='1'><devices>
+  <controller type='pci' index='0' model='pcie-root'><alias name='pcie.0'/></controller>
+  <hostdev mode='subsystem' type='mdev' managed='no' model='vfio-pci' display='off'>
+    <source><address uuid='c0ffee00-0000-4000-8000-000000000001'/></source>
+    <alias name='hostdev0'/><address type='pci' domain='0x0000' bus='0x01' slot='0x00' function='0x0'/>
+  </hostdev>
+</devices></domain>`
+	liveNone = `<domain type='kvm' id='1'><devices/></domain>`
+)
+
+// guest is a daemon whose VM has the mdev of liveMdev until gone is set.
+func guest(t *testing.T) (d *daemon, gone *atomic.Bool) {
+	d, gone = startDaemon(t), new(atomic.Bool)
+	d.answer(procXML, func(*xdr) ([]byte, error) {
+		if gone.Load() {
+			return text(liveNone), nil
+		}
+		return text(liveMdev), nil
+	})
+	done := func(*xdr) ([]byte, error) { return nil, nil }
+	d.answer(procDetachFlags, done)
+	d.answer(procDetachAlias, done)
+	return d, gone
+}
+
+// Detach returns when the guest has let go, not when libvirt says that it asked,
+// whether the device is named by its element or by its alias.
+func TestDetachWaitsForTheGuest(t *testing.T) {
+	for name, device := range map[string]string{
+		"uuid": mdevElement, "alias": "hostdev0", "alias element": "<hostdev><alias name='hostdev0'/></hostdev>",
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx := within(t)
+			d, gone := guest(t)
+			c := openURI(t, Config{URI: d.uri()})
+			calls := d.watch()
+			result := make(chan error, 1)
+			go func() { result <- c.Detach(ctx, "one", device, ScopeLive) }()
+			asked := false
+			for !asked || <-calls != procXML { // it looks after it has asked
+				if !asked {
+					p := <-calls
+					asked = p == procDetachFlags || p == procDetachAlias
+				}
+			}
+			d.deviceRemoved("another")
+			select {
+			case err := <-result:
+				require.FailNow(t, "returned too early", "%v", err)
+			case <-time.After(10 * time.Millisecond):
+			}
+			gone.Store(true)
+			d.deviceRemoved("hostdev0")
+			require.NoError(t, <-result)
+		})
+	}
+}
+
+// A lost event is made up for by the live document.
+func TestDetachWithoutEvent(t *testing.T) {
+	d, gone := guest(t)
+	c := openURI(t, Config{URI: d.uri()})
+	d.answer(procDetachAlias, func(*xdr) ([]byte, error) {
+		time.AfterFunc(20*time.Millisecond, func() { gone.Store(true) })
+		return nil, nil
+	})
+	require.NoError(t, c.Detach(within(t), "one", "hostdev0", ScopeLive))
+}
+
+// A guest that does not let go, or says no, leaves the device in the saved
+// definition too, and the error says so.
+func TestDetachRefused(t *testing.T) {
+	d, _ := guest(t)
+	c := openURI(t, Config{URI: d.uri()})
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	err := c.Detach(ctx, "one", mdevElement, ScopeLive|ScopeSaved)
+	require.ErrorIs(t, err, domain.ErrInUse)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	assert.Contains(t, err.Error(), "did not let go of \"hostdev0\"")
+	assert.Equal(t, 1, d.count(procDetachFlags), "the saved definition was touched")
+
+	d.answer(procDetachFlags, func(*xdr) ([]byte, error) {
+		go d.removalFailed("hostdev0")
+		return nil, nil
+	})
+	err = c.Detach(within(t), "one", mdevElement, ScopeLive|ScopeSaved)
+	require.ErrorIs(t, err, domain.ErrInUse)
+	assert.Contains(t, err.Error(), "refused")
+	assert.Equal(t, 2, d.count(procDetachFlags))
+}
+
+// Asking again, while the guest still has the first request, waits on.
+func TestDetachAskedBefore(t *testing.T) {
+	d, gone := guest(t)
+	c := openURI(t, Config{URI: d.uri()})
+	d.answer(procDetachAlias, func(*xdr) ([]byte, error) {
+		gone.Store(true)
+		return nil, libvirt.Error{Code: 1, Domain: 10, Message: "internal error: unable to execute QEMU command 'device_del': Device hostdev0 is already in the process of unplug"}
+	})
+	require.NoError(t, c.Detach(within(t), "one", "hostdev0", ScopeLive))
+}
+
+// What is gone from one place is still taken out of the other; what is in
+// neither is reported.
+func TestDetachOfBoth(t *testing.T) {
+	missing := libvirt.Error{Code: 99, Domain: 10, Message: "device not found: no such device in config"}
+	for _, tt := range []struct {
+		name        string
+		live, saved bool
+		scope       Scope
+		is          error
+	}{
+		{"both", true, true, ScopeLive | ScopeSaved, nil},
+		{"live only", true, false, ScopeLive | ScopeSaved, nil},
+		{"saved only", false, true, ScopeLive | ScopeSaved, nil},
+		{"neither", false, false, ScopeLive | ScopeSaved, domain.ErrNotFound},
+		{"not live", false, true, ScopeLive, domain.ErrNotFound},
+		{"not saved", true, false, ScopeSaved, domain.ErrNotFound},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			d, gone := guest(t)
+			c := openURI(t, Config{URI: d.uri()})
+			gone.Store(!tt.live)
+			d.answer(procDetachAlias, func(a *xdr) ([]byte, error) {
+				a.text()               // the VM's name,
+				a.rest = a.rest[16+4:] // UUID and id
+				alias, flags := a.text(), a.word()
+				assert.Equal(t, "hostdev0", alias)
+				if flags == uint32(libvirt.DOMAIN_DEVICE_MODIFY_LIVE) {
+					gone.Store(true)
+				} else if !tt.saved {
+					return nil, missing
+				}
+				return nil, nil
+			})
+			err := c.Detach(within(t), "one", "hostdev0", tt.scope)
+			if tt.is == nil {
+				require.NoError(t, err)
+			} else {
+				require.ErrorIs(t, err, tt.is)
+			}
+		})
+	}
+}
+
+// A VM that stops while Detach waits has let go; one that does not run has
+// nothing to let go.
+func TestDetachStopped(t *testing.T) {
+	d, _ := guest(t)
+	c := openURI(t, Config{URI: d.uri()})
+	d.answer(procDetachAlias, func(*xdr) ([]byte, error) {
+		d.answer(procState, func(*xdr) ([]byte, error) { return words(5, 0), nil })
+		go d.lifecycle(libvirt.DOMAIN_EVENT_STOPPED, 1)
+		return nil, nil
+	})
+	require.NoError(t, c.Detach(within(t), "one", "hostdev0", ScopeLive))
+	require.ErrorIs(t, c.Detach(within(t), "one", "hostdev0", ScopeLive), domain.ErrState)
+}
+
+// The test driver cannot attach devices: the error says so.
+func TestAttachUnsupported(t *testing.T) {
+	c := openTest(t)
+	err := c.Attach(within(t), "one", mdevElement, ScopeLive)
+	require.ErrorIs(t, err, domain.ErrUnsupported)
+	require.ErrorIs(t, c.Attach(within(t), "none", mdevElement, ScopeLive), domain.ErrNotFound)
+}
+
+func TestIdentities(t *testing.T) {
+	live, err := identities(liveMdev, 2)
+	require.NoError(t, err)
+	assert.Equal(t, []deviceIdentity{
+		{alias: "pcie.0"},
+		{alias: "hostdev0", uuid: "c0ffee00-0000-4000-8000-000000000001"},
+	}, live)
+	for _, tt := range []struct {
+		device string
+		want   deviceIdentity
+	}{
+		{mdevElement, deviceIdentity{uuid: "c0ffee00-0000-4000-8000-000000000001"}},
+		{`<hostdev type='pci'><source><address domain='0' bus='0x41' slot='0x0' function='0x4'/></source></hostdev>`, deviceIdentity{pci: "0000:41:00.4"}},
+		{`<hostdev type='pci'><source><address bus='65' slot='00' function='04'/></source></hostdev>`, deviceIdentity{pci: "0000:41:00.4"}},
+		{`<hostdev><address uuid='not-the-source'/><other><alias name='deeper'/></other></hostdev>`, deviceIdentity{}},
+		{`<!-- c --><disk><alias name='ua-1'/><source file='x'/></disk>`, deviceIdentity{alias: "ua-1"}},
+	} {
+		got, err := identities(tt.device, 0)
+		require.NoError(t, err)
+		assert.Equal(t, []deviceIdentity{tt.want}, got, tt.device)
+	}
+}
+
+// No document makes the reader panic, and it finds no more than there is.
+func FuzzIdentities(f *testing.F) {
+	f.Add(liveMdev, 2)
+	f.Add(mdevElement, 0)
+	f.Add("<a><b><c/></b></a></a>", 1)
+	f.Fuzz(func(t *testing.T, doc string, at int) {
+		if at < 0 || at > 3 {
+			return
+		}
+		found, err := identities(doc, at)
+		if err == nil && len(found) > strings.Count(doc, "<") {
+			t.Errorf("%d devices in %q", len(found), doc)
+		}
+	})
+}
