@@ -75,8 +75,8 @@ type Placed struct {
 	GPU       string         `json:"gpu"`
 	Parent    string         `json:"parent"`
 	// Others are parents on the same host that could take this vGPU instead
-	// while the VM's other vGPUs stay where they are, best first, one or two a
-	// GPU and at most 8. The kernel decides: on a refusal try the next.
+	// while the VM's other vGPUs stay where they are: best first, one a GPU, 8 at
+	// most. The kernel decides, so on a refusal try the next.
 	Others []Spot `json:"others,omitempty"`
 }
 

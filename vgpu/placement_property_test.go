@@ -234,9 +234,9 @@ func randomRequest(r *rand.Rand, f simFleet) ([]Request, PlacementOptions) {
 // Pack opens and NUMA strays no more than needed, that equal questions have
 // equal answers, and that After is what a new inventory would say.
 func TestPlaceAgreesWithEveryAssignment(t *testing.T) {
-	rounds := 20_000
+	rounds := 10_000
 	if testing.Short() {
-		rounds = 2_000
+		rounds = 500
 	}
 	placed, refusedCount := 0, 0
 	for seed := range int64(rounds) {

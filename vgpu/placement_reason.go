@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/vgpukit/vgpukit/mdev"
 )
 
 // ReasonCode says in one word why a parent cannot take a vGPU.
@@ -156,8 +158,12 @@ func (d *decision) why(i int, g int32) ReasonCode {
 	}
 	wanted, _ := d.wantedKind(w.sought)
 	slot := d.slot(class.model, w.sought)
+	// The vendor-specific framework lists only what it can make now: a type of
+	// the board that it runs may be there when it is empty.
+	hidden := gpu.framework == mdev.FrameworkVendorVFIO && class.runs != noKind &&
+		wanted.board != "" && d.fleet.kinds[class.runs].board == wanted.board
 	switch {
-	case slot < 0 && (wanted == nil || wanted.board == "" || class.runs == noKind || d.fleet.kinds[class.runs].board != wanted.board):
+	case slot < 0 && !hidden:
 		return ReasonNoSuchType
 	case d.policy == NUMA && d.options.Strict && !d.near(g):
 		return ReasonNUMANode
@@ -174,30 +180,28 @@ func (d *decision) why(i int, g int32) ReasonCode {
 	case class.runs != noKind && wanted.slice == "" && d.fleet.kinds[class.runs].size != wanted.size:
 		return ReasonOtherSize
 	case slot < 0:
-		return ReasonNoRoom // the driver lists only what it can make now
+		return ReasonNoRoom
 	case class.model.sameType && class.runs != noKind && class.runs != class.model.slots[slot].kind:
 		return ReasonOtherType
 	}
 	return ReasonNoRoom
 }
 
-// wantedKind is one of the kinds that a sought type's name stands for.
-func (d *decision) wantedKind(sought int) (*kind, bool) {
-	kinds := d.fleet.kindsByName[d.names[sought]]
-	if len(kinds) == 0 {
-		return nil, false
+// wantedKind is one of the kinds that a sought type's name stands for; if no
+// GPU has it, it is what the name says.
+func (d *decision) wantedKind(sought int) (wanted kind, known bool) {
+	name := d.names[sought]
+	if kinds := d.fleet.kindsByName[name]; len(kinds) > 0 {
+		return d.fleet.kinds[kinds[0]], true
 	}
-	return &d.fleet.kinds[kinds[0]], true
+	return newKind(name, name, 0), false
 }
 
 // sentence says a reason in words.
 func (d *decision) sentence(code ReasonCode, i int, g int32, parents []string, note string) string {
 	gpu, class := &d.fleet.gpus[g], d.classes[d.snapshot.class(g)]
-	typeName := d.names[d.wants[i].sought]
 	wanted, _ := d.wantedKind(d.wants[i].sought)
-	if wanted != nil {
-		typeName = wanted.name
-	}
+	typeName := wanted.name
 	runs := "vGPUs"
 	if class.runs != noKind {
 		runs = d.fleet.kinds[class.runs].name
@@ -207,6 +211,8 @@ func (d *decision) sentence(code ReasonCode, i int, g int32, parents []string, n
 		return fmt.Sprintf("%s has no type %s", gpu.name, typeName)
 	case ReasonNoRoom:
 		switch {
+		case wanted.slice != "":
+			return fmt.Sprintf("%s offers no %s now: MIG mode is off, or no GPU instance of the kind is free", gpu.name, typeName)
 		case class.used == 0:
 			return fmt.Sprintf("%s is empty, and its driver offers no %s", gpu.name, typeName)
 		case class.parents == 0 && len(parents) == 1:

@@ -2,6 +2,7 @@ package vgpu
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -11,11 +12,11 @@ import (
 type Refusal struct {
 	// Request is the index of the first vGPU that has no place even alone;
 	// -1: each would have one, but not all of them together.
-	Request int
+	Request int `json:"request"`
 	// DidYouMean are names near to a type or parent that does not exist.
-	DidYouMean []string
+	DidYouMean []string `json:"did_you_mean,omitempty"`
 	// GaveUp says that the search became too long to be sure.
-	GaveUp bool
+	GaveUp bool `json:"gave_up,omitempty"`
 
 	snapshot *Snapshot
 	requests []Request
@@ -30,6 +31,9 @@ func (r *Refusal) Error() string {
 	switch {
 	case r.noType:
 		fmt.Fprintf(&b, "no GPU has a type %q", r.requests[r.Request].Type)
+		if n := r.count()[ReasonNoParent]; n > 0 {
+			fmt.Fprintf(&b, " now, and %d GPUs have no virtual functions enabled", n)
+		}
 		r.suggest(&b)
 		return b.String()
 	case r.noParent:
@@ -43,16 +47,8 @@ func (r *Refusal) Error() string {
 	default:
 		fmt.Fprintf(&b, "no host can take all %d vGPUs", len(r.requests))
 	}
-	counts, order := map[ReasonCode]int{}, []ReasonCode{}
-	r.each(false, func(reason Reason) {
-		if r.Request >= 0 && reason.Request != r.Request {
-			return
-		}
-		if counts[reason.Code] == 0 {
-			order = append(order, reason.Code)
-		}
-		counts[reason.Code]++
-	})
+	counts := r.count()
+	order := slices.Sorted(maps.Keys(counts))
 	if len(order) == 1 && counts[order[0]] == 1 {
 		r.each(true, func(reason Reason) {
 			if r.Request < 0 || reason.Request == r.Request {
@@ -72,6 +68,17 @@ func (r *Refusal) Error() string {
 	return b.String()
 }
 
+// count sums the reasons up, over the GPUs.
+func (r *Refusal) count() map[ReasonCode]int {
+	counts := map[ReasonCode]int{}
+	r.each(false, func(reason Reason) {
+		if r.Request < 0 || reason.Request == r.Request {
+			counts[reason.Code]++
+		}
+	})
+	return counts
+}
+
 func (r *Refusal) suggest(b *strings.Builder) {
 	if len(r.DidYouMean) > 0 {
 		fmt.Fprintf(b, "; did you mean %s?", strings.Join(r.DidYouMean, " or "))
@@ -80,15 +87,10 @@ func (r *Refusal) suggest(b *strings.Builder) {
 
 // Hint is the next step.
 func (r *Refusal) Hint() string {
-	if r.noType || r.noParent {
-		return "look at the inventory for what there is"
+	counts := r.count()
+	if (r.noType && counts[ReasonNoParent] == 0) || r.noParent {
+		return "look at the inventory for what there is; virtual functions without mediated devices list only what they can make now"
 	}
-	counts := map[ReasonCode]int{}
-	r.each(false, func(reason Reason) {
-		if r.Request < 0 || reason.Request == r.Request {
-			counts[reason.Code]++
-		}
-	})
 	for _, code := range []ReasonCode{
 		ReasonTogether, ReasonPinned, ReasonNUMANode, ReasonApart, ReasonProblem, ReasonMIGOff, ReasonMIGOn,
 		ReasonNoParent, ReasonSeveral, ReasonOtherSize, ReasonOtherType, ReasonNoRoom, ReasonParentInUse,
@@ -126,14 +128,14 @@ func (d *decision) refuse(requests []Request, options PlacementOptions, gaveUp b
 		for g := d.gpus.from; g < d.gpus.to && !possible; g++ {
 			code := d.why(i, g)
 			possible = code == ""
-			offered = offered || code != ReasonNoSuchType
+			offered = offered || (code != ReasonNoSuchType && code != ReasonNoParent)
 		}
 		if possible {
 			continue
 		}
 		r.Request = i
 		object = fmt.Sprintf("vGPU %d", i)
-		if _, known := d.wantedKind(w.sought); !known {
+		if _, known := d.wantedKind(w.sought); !known && !offered {
 			r.noType = true
 			r.DidYouMean = nearest(requests[i].Type, d.typeNames())
 		} else if w.pinned && !slices.ContainsFunc(w.spots, func(at spot) bool { return d.gpus.has(at.gpu) }) {

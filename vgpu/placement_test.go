@@ -1,0 +1,543 @@
+package vgpu
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/vgpukit/vgpukit/mdev"
+)
+
+// gpuWith is a simulated GPU that runs the types given, on node 0.
+func gpuWith(board *simBoard, name string, types ...string) *simGPU {
+	g := &simGPU{board: board, name: "0000:" + name + ":00.0", broken: map[string]bool{}}
+	if board == simMtty {
+		g.name = name
+	}
+	for _, typeName := range types {
+		if _, ok := g.createAnywhere(typeName); !ok {
+			panic("the driver refuses " + typeName)
+		}
+	}
+	return g
+}
+
+func onNode(node int, g *simGPU) *simGPU {
+	g.node = node
+	return g
+}
+
+func times(n int, typeName string) []string { return slices.Repeat([]string{typeName}, n) }
+
+func ask(types ...string) []Request {
+	requests := make([]Request, len(types))
+	for i, typeName := range types {
+		requests[i].Type, requests[i].Parent, _ = strings.Cut(typeName, "@")
+	}
+	return requests
+}
+
+func oneHost(gpus ...*simGPU) simFleet { return simFleet{{gpus: gpus}} }
+
+// TestPlaceChoosesByPolicy keeps the promises of the policies: who gets the
+// vGPU when several GPUs could take it. Requests are "type" or "type@parent".
+func TestPlaceChoosesByPolicy(t *testing.T) {
+	zero, one := 0, 1
+	for _, c := range []struct {
+		promise  string
+		fleet    simFleet
+		requests []Request
+		options  PlacementOptions
+		want     string // the GPUs, in order of the requests
+	}{
+		{
+			"pack uses a GPU of the same size before an empty one",
+			oneHost(gpuWith(simM60, "05"), gpuWith(simM60, "06", "GRID M60-2Q")),
+			ask("GRID M60-2B"),
+			PlacementOptions{},
+			"06",
+		},
+		{
+			"pack fills the fullest GPU first",
+			oneHost(gpuWith(simM60, "05", "GRID M60-2Q"), gpuWith(simM60, "06", times(3, "GRID M60-2Q")...), gpuWith(simM60, "07", times(2, "GRID M60-2Q")...)),
+			ask("nvidia-18"),
+			PlacementOptions{},
+			"06",
+		},
+		{
+			"pack opens an empty GPU when those of the size are full",
+			oneHost(gpuWith(simM60, "05", "GRID M60-8Q"), gpuWith(simM60, "06")),
+			ask("GRID M60-8Q"),
+			PlacementOptions{},
+			"06",
+		},
+		{
+			"pack prefers a used host when it opens a GPU",
+			simFleet{{name: "a", gpus: []*simGPU{gpuWith(simM60, "05")}}, {name: "b", gpus: []*simGPU{gpuWith(simM60, "06", "GRID M60-8Q"), gpuWith(simM60, "07")}}},
+			ask("GRID M60-8Q"),
+			PlacementOptions{},
+			"07",
+		},
+		{
+			"pack puts a VM's vGPUs on one GPU rather than on two",
+			oneHost(gpuWith(simA40, "41", "NVIDIA A40-8Q"), gpuWith(simA40, "42")),
+			ask("NVIDIA A40-8Q", "NVIDIA A40-8Q", "NVIDIA A40-8Q"),
+			PlacementOptions{},
+			"41 41 41",
+		},
+		{
+			"pack takes the host that can take a whole VM without opening a GPU",
+			simFleet{{name: "a", gpus: []*simGPU{gpuWith(simA40, "41", times(4, "NVIDIA A40-8Q")...), gpuWith(simA40, "42")}}, {name: "b", gpus: []*simGPU{gpuWith(simA40, "43", "NVIDIA A40-8Q")}}},
+			ask("NVIDIA A40-8Q", "NVIDIA A40-8Q"),
+			PlacementOptions{},
+			"43 43",
+		},
+		{
+			"spread takes the least loaded GPU, opening empty ones",
+			oneHost(gpuWith(simM60, "05", "GRID M60-2Q"), gpuWith(simM60, "06")),
+			ask("GRID M60-2Q"),
+			PlacementOptions{Policy: Spread},
+			"06",
+		},
+		{
+			"spread takes the least loaded host among equal GPUs",
+			simFleet{{name: "a", gpus: []*simGPU{gpuWith(simM60, "05", "GRID M60-8Q"), gpuWith(simM60, "06")}}, {name: "b", gpus: []*simGPU{gpuWith(simM60, "07")}}},
+			ask("GRID M60-2Q"),
+			PlacementOptions{Policy: Spread},
+			"07",
+		},
+		{
+			"spread keeps an empty GPU for large profiles while another has room",
+			oneHost(gpuWith(simM60, "05", "GRID M60-2Q"), gpuWith(simM60, "06")),
+			ask("GRID M60-2Q"),
+			PlacementOptions{Policy: Spread, KeepEmpty: 1},
+			"05",
+		},
+		{
+			"spread gives the kept GPU to the largest profile",
+			oneHost(gpuWith(simM60, "05"), gpuWith(simM60, "06", "GRID M60-8Q")),
+			ask("GRID M60-8Q"),
+			PlacementOptions{Policy: Spread, KeepEmpty: 1},
+			"05",
+		},
+		{
+			"spread gives the kept GPU away rather than refuse",
+			oneHost(gpuWith(simM60, "05", "GRID M60-4Q"), gpuWith(simM60, "06")),
+			ask("GRID M60-2Q"),
+			PlacementOptions{Policy: Spread, KeepEmpty: 1},
+			"06",
+		},
+		{
+			"spread separates a VM's vGPUs",
+			oneHost(gpuWith(simA40, "41"), gpuWith(simA40, "42")),
+			ask("NVIDIA A40-8Q", "NVIDIA A40-8Q", "NVIDIA A40-8Q"),
+			PlacementOptions{Policy: Spread},
+			"41 42 41",
+		},
+		{
+			"NUMA opens a near GPU rather than use a far one",
+			oneHost(gpuWith(simM60, "05", "GRID M60-2Q"), onNode(1, gpuWith(simM60, "85"))),
+			ask("GRID M60-2Q"),
+			PlacementOptions{Policy: NUMA, NUMANode: &one},
+			"85",
+		},
+		{
+			"NUMA falls back to a far GPU",
+			oneHost(gpuWith(simM60, "05"), onNode(1, gpuWith(simM60, "85", "GRID M60-8Q"))),
+			ask("GRID M60-8Q"),
+			PlacementOptions{Policy: NUMA, NUMANode: &one},
+			"05",
+		},
+		{
+			"NUMA takes as few far GPUs as it can for a VM",
+			oneHost(gpuWith(simM60, "05"), gpuWith(simM60, "06"), onNode(1, gpuWith(simM60, "85"))),
+			ask("GRID M60-8Q", "GRID M60-8Q"),
+			PlacementOptions{Policy: NUMA, NUMANode: &one},
+			"85 05",
+		},
+		{
+			"on a host that knows no NUMA nodes every GPU is near",
+			oneHost(onNode(-1, gpuWith(simM60, "05"))),
+			ask("GRID M60-8Q"),
+			PlacementOptions{Policy: NUMA, NUMANode: &zero, Strict: true},
+			"05",
+		},
+		{
+			"a pinned vGPU goes to its GPU, whatever the policy likes",
+			oneHost(gpuWith(simM60, "05"), gpuWith(simM60, "06", "GRID M60-2Q")),
+			ask("GRID M60-2Q@0000:05:00.0"),
+			PlacementOptions{},
+			"05",
+		},
+		{
+			"a pinned vGPU keeps its room from the others",
+			oneHost(gpuWith(simM60, "05"), gpuWith(simM60, "06")),
+			ask("GRID M60-8Q", "GRID M60-8Q@0000:05:00.0"),
+			PlacementOptions{},
+			"06 05",
+		},
+		{
+			"apart puts each vGPU of a VM on a GPU of its own",
+			oneHost(gpuWith(simA40, "41", "NVIDIA A40-8Q"), gpuWith(simA40, "42")),
+			ask("NVIDIA A40-8Q", "NVIDIA A40-8Q"),
+			PlacementOptions{Apart: true},
+			"41 42",
+		},
+		{
+			"apart counts what the VM has",
+			oneHost(gpuWith(simA40, "41", "NVIDIA A40-8Q"), gpuWith(simA40, "42")),
+			ask("NVIDIA A40-8Q"),
+			PlacementOptions{Apart: true, Has: []Holding{{GPU: "0000:41:00.01", Type: "NVIDIA A40-8Q"}}},
+			"42",
+		},
+		{
+			"a group's GPUs are avoided",
+			oneHost(gpuWith(simA40, "41", "NVIDIA A40-8Q"), gpuWith(simA40, "42")),
+			ask("NVIDIA A40-8Q"),
+			PlacementOptions{Avoid: []Holding{{GPU: "0000:41:00.0"}}},
+			"42",
+		},
+		{
+			"a group's hosts are avoided",
+			simFleet{{name: "a", gpus: []*simGPU{gpuWith(simM60, "05")}}, {name: "b", gpus: []*simGPU{gpuWith(simM60, "06")}}},
+			ask("GRID M60-2Q"),
+			PlacementOptions{Avoid: []Holding{{Host: "a"}}},
+			"06",
+		},
+		{
+			"a VM's next vGPU goes to its host",
+			simFleet{{name: "a", gpus: []*simGPU{gpuWith(simA40, "41")}}, {name: "b", gpus: []*simGPU{gpuWith(simA40, "42")}}},
+			ask("NVIDIA A40-8Q"),
+			PlacementOptions{Has: []Holding{{Host: "b", GPU: "0000:42:00.0", Type: "NVIDIA A40-8Q"}}},
+			"42",
+		},
+		{
+			"a VM can have vGPUs of different sizes of one board and series",
+			oneHost(gpuWith(simA40, "41"), gpuWith(simA40, "42")),
+			ask("NVIDIA A40-8Q", "NVIDIA A40-24Q"),
+			PlacementOptions{},
+			"41 42",
+		},
+		{
+			"before Ampere a VM can have several whole GPUs",
+			oneHost(gpuWith(simM60, "05"), gpuWith(simM60, "06")),
+			ask("GRID M60-8Q", "GRID M60-8Q"),
+			PlacementOptions{},
+			"05 06",
+		},
+		{
+			"types that divide a pool share a GPU",
+			oneHost(gpuWith(simMtty, "mtty", "mtty-1")),
+			ask("mtty-2", "mtty-2", "mtty-1"),
+			PlacementOptions{},
+			"mtty mtty mtty",
+		},
+		{
+			"types of different GPU instances share a GPU in MIG mode",
+			oneHost(gpuWith(simMIG, "41", "GRID A100-1-5C")),
+			ask("GRID A100-2-10C", "GRID A100-3-20C"),
+			PlacementOptions{},
+			"41 41",
+		},
+	} {
+		t.Run(c.promise, func(t *testing.T) {
+			p, err := c.fleet.snapshot(t).Place(c.requests, c.options)
+			require.NoError(t, err)
+			var got []string
+			for _, v := range p.VGPUs {
+				name := v.GPU
+				if strings.HasPrefix(name, "0000:") {
+					name = name[5:7]
+				}
+				got = append(got, name)
+			}
+			require.Equal(t, c.want, strings.Join(got, " "))
+			require.Empty(t, c.fleet.bad(p, c.requests, c.options))
+		})
+	}
+}
+
+// TestPlaceRefusesWithAReason keeps the promise that each rule that keeps a
+// vGPU off a GPU has its own reason, kind of error and next step.
+func TestPlaceRefusesWithAReason(t *testing.T) {
+	one := 1
+	idle := mdev.GPU{Name: "0000:41:00.0", SRIOV: &mdev.SRIOV{Total: 16}}
+	sick := gpuWith(simA40, "41")
+	for _, p := range sick.parents() {
+		sick.broken[p] = true
+	}
+	for _, c := range []struct {
+		rule     string
+		gpu      any
+		requests []Request
+		options  PlacementOptions
+		kind     error
+		code     ReasonCode
+		text     string
+	}{
+		{"no such type", gpuWith(simM60, "05"), ask("NVIDIA A40-8Q"), PlacementOptions{}, ErrNotFound, ReasonNoSuchType, `no GPU has a type "NVIDIA A40-8Q"`},
+		{"near name", gpuWith(simM60, "05"), ask("GRID M60-9Q"), PlacementOptions{}, ErrNotFound, ReasonNoSuchType, "did you mean GRID M60-0Q or GRID M60-1Q"},
+		{"part of a name", gpuWith(simM60, "05"), ask("m60-8q"), PlacementOptions{}, ErrNotFound, ReasonNoSuchType, "did you mean GRID M60-8Q?"},
+		{"no room", gpuWith(simM60, "05", "GRID M60-8Q"), ask("GRID M60-8Q"), PlacementOptions{}, ErrNoCapacity, ReasonNoRoom, "has no room for another GRID M60-8Q"},
+		{"other size", gpuWith(simM60, "05", "GRID M60-2Q"), ask("GRID M60-4Q"), PlacementOptions{}, ErrNoCapacity, ReasonOtherSize, "0000:05:00.0 runs GRID M60-2Q, whose framebuffer is 2 GiB; GRID M60-4Q has 4 GiB"},
+		{"other size, half a GiB", gpuWith(simM60, "05", "GRID M60-0Q"), ask("GRID M60-4Q"), PlacementOptions{}, ErrNoCapacity, ReasonOtherSize, "512 MiB"},
+		{"other size on virtual functions that no longer list it", gpuWith(simL40S, "41", "1147"), ask("NVIDIA L40S-24Q"), PlacementOptions{}, ErrNoCapacity, ReasonOtherSize, "0000:41:00.0 runs NVIDIA L40S-8Q"},
+		{"older driver", gpuWith(simOld, "05", "GRID K2-1Q"), ask("GRID K2-1B"), PlacementOptions{}, ErrNoCapacity, ReasonOtherType, "one type at a time"},
+		{"virtual functions offer more than the GPU holds", gpuWith(simA40, "41"), ask("NVIDIA A40-48Q", "NVIDIA A40-48Q"), PlacementOptions{}, ErrNoCapacity, ReasonTogether, "no host can take all 2 vGPUs"},
+		{"too few virtual functions", gpuWith(simA40, "41", times(5, "NVIDIA A40-1Q")...), ask("NVIDIA A40-1Q"), PlacementOptions{}, ErrNoCapacity, ReasonNoRoom, ""},
+		{"MIG mode is off", gpuWith(simNoMIG, "41"), ask("GRID A100-1-5C"), PlacementOptions{}, ErrNoCapacity, ReasonMIGOff, "MIG mode of 0000:41:00.0 is off"},
+		{"MIG mode is on", gpuWith(simMIG, "41"), ask("GRID A100-4C"), PlacementOptions{}, ErrNoCapacity, ReasonMIGOn, "MIG mode of 0000:41:00.0 is on"},
+		{"no GPU instance", gpuWith(simMIG, "41", "GRID A100-2-10C"), ask("GRID A100-2-10C"), PlacementOptions{}, ErrNoCapacity, ReasonNoRoom, ""},
+		{"other NUMA node", onNode(0, gpuWith(simM60, "05")), ask("GRID M60-2Q"), PlacementOptions{Policy: NUMA, NUMANode: &one, Strict: true}, ErrNoCapacity, ReasonNUMANode, "0000:05:00.0 is on NUMA node 0; node 1 is required"},
+		{"group", gpuWith(simM60, "05"), ask("GRID M60-2Q"), PlacementOptions{Avoid: []Holding{{GPU: "0000:05:00.0"}}}, ErrNoCapacity, ReasonApart, "must be apart from"},
+		{"apart", gpuWith(simA40, "41"), ask("NVIDIA A40-8Q", "NVIDIA A40-8Q"), PlacementOptions{Apart: true}, ErrNoCapacity, ReasonTogether, ""},
+		{"pinned to what has no room", gpuWith(simM60, "05", "GRID M60-8Q"), ask("GRID M60-8Q@0000:05:00.0"), PlacementOptions{}, ErrNoCapacity, ReasonNoRoom, ""},
+		{"pinned to a parent that is not there", gpuWith(simM60, "05"), ask("GRID M60-8Q@0000:06:00.0"), PlacementOptions{}, ErrNotFound, ReasonPinned, `no parent or GPU "0000:06:00.0"; did you mean 0000:05:00.0?`},
+		{"pinned to a virtual function in use", gpuWith(simA40, "41", "NVIDIA A40-8Q"), ask("NVIDIA A40-8Q@0000:41:00.01"), PlacementOptions{}, ErrNoCapacity, ReasonParentInUse, ""},
+		{"problem", sick, ask("NVIDIA A40-8Q"), PlacementOptions{}, ErrNoCapacity, ReasonProblem, ""},
+		{"virtual functions are not enabled", idle, ask("NVIDIA A40-8Q"), PlacementOptions{}, ErrNotFound, ReasonNoParent, "1 GPUs have no virtual functions enabled"},
+		{"before Ampere one of several must be a whole GPU", gpuWith(simM60, "05"), ask("GRID M60-2Q", "GRID M60-2Q"), PlacementOptions{}, ErrNoCapacity, ReasonSeveral, "cannot be one of several"},
+		{"before Ampere the B and A profiles are never one of several", gpuWith(simM60, "05"), ask("GRID M60-8A", "GRID M60-8A"), PlacementOptions{}, ErrNoCapacity, ReasonSeveral, ""},
+		{"pool", gpuWith(simMtty, "mtty", times(5, "mtty-1")...), ask("mtty-2"), PlacementOptions{}, ErrNoCapacity, ReasonNoRoom, ""},
+	} {
+		t.Run(c.rule, func(t *testing.T) {
+			host := HostInventory{Inventory: &mdev.Inventory{}}
+			switch g := c.gpu.(type) {
+			case *simGPU:
+				host.Inventory.GPUs = []mdev.GPU{g.gpu()}
+			case mdev.GPU:
+				host.Inventory.GPUs = []mdev.GPU{g}
+			}
+			s, err := NewSnapshot(host)
+			require.NoError(t, err)
+			_, err = s.Place(c.requests, c.options)
+			require.ErrorIs(t, err, c.kind)
+			var ours *Error
+			require.ErrorAs(t, err, &ours)
+			require.NotEmpty(t, ours.Hint())
+			require.Contains(t, err.Error(), c.text)
+			require.NotContains(t, err.Error(), "\n")
+			var refusal *Refusal
+			require.ErrorAs(t, err, &refusal)
+			require.Equal(t, err.Error(), err.Error())
+			reasons := refusal.Reasons()
+			require.True(t, slices.ContainsFunc(reasons, func(r Reason) bool { return r.Code == c.code }), "%+v", reasons)
+		})
+	}
+}
+
+// TestPlaceRefusesBadRequests keeps the promise that a request that breaks a
+// rule is refused as invalid, with what to do instead.
+func TestPlaceRefusesBadRequests(t *testing.T) {
+	fleet := simFleet{
+		{name: "a", gpus: []*simGPU{gpuWith(simA40, "41"), gpuWith(simM60, "05")}},
+		{name: "b", gpus: []*simGPU{gpuWith(simA40, "41")}},
+	}
+	s := fleet.snapshot(t)
+	q := "NVIDIA A40-1Q"
+	for _, c := range []struct {
+		name     string
+		requests []Request
+		options  PlacementOptions
+		kind     error
+	}{
+		{"none", nil, PlacementOptions{}, ErrInvalid},
+		{"17", ask(times(17, q)...), PlacementOptions{}, ErrInvalid},
+		{"16 and one that it has", ask(times(16, q)...), PlacementOptions{Has: []Holding{{Host: "a", Type: q}}}, ErrInvalid},
+		{"no type", ask(q, ""), PlacementOptions{}, ErrInvalid},
+		{"policy", ask(q), PlacementOptions{Policy: "best"}, ErrInvalid},
+		{"NUMA without a node", ask(q), PlacementOptions{Policy: NUMA}, ErrInvalid},
+		{"pinned without a parent", ask(q+"@0000:41:00.0", q), PlacementOptions{Policy: Pinned}, ErrInvalid},
+		{"host", ask(q), PlacementOptions{Host: "c"}, ErrNotFound},
+		{"has vGPUs on two hosts", ask(q), PlacementOptions{Has: []Holding{{Host: "a", Type: q}, {Host: "b", Type: q}}}, ErrInvalid},
+		{"has vGPUs on another host", ask(q), PlacementOptions{Host: "a", Has: []Holding{{Host: "b", Type: q}}}, ErrInvalid},
+		{"two series", ask(q, "NVIDIA A40-16C"), PlacementOptions{}, ErrInvalid},
+		{"two boards", ask(q, "GRID M60-8Q"), PlacementOptions{}, ErrInvalid},
+		{"another series than it has", ask(q), PlacementOptions{Has: []Holding{{Host: "a", Type: "NVIDIA A40-16C"}}}, ErrInvalid},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := s.Place(c.requests, c.options)
+			require.ErrorIs(t, err, c.kind)
+			var ours *Error
+			require.ErrorAs(t, err, &ours)
+			require.NotEmpty(t, ours.Hint())
+			_, err = s.Explain(c.requests, c.options)
+			require.ErrorIs(t, err, c.kind)
+		})
+	}
+}
+
+// TestNewSnapshotRefusesWhatItCannotTellApart covers hosts of one name and
+// hosts without inventory; nothing at all is an empty fleet.
+func TestNewSnapshotRefusesWhatItCannotTellApart(t *testing.T) {
+	inv := &mdev.Inventory{}
+	_, err := NewSnapshot(HostInventory{Host: "a", Inventory: inv}, HostInventory{Host: "a", Inventory: inv})
+	require.ErrorIs(t, err, ErrInvalid)
+	_, err = NewSnapshot(HostInventory{Host: "a"})
+	require.ErrorIs(t, err, ErrInvalid)
+	for _, hosts := range [][]HostInventory{nil, {{Inventory: inv}}} {
+		s, err := NewSnapshot(hosts...)
+		require.NoError(t, err)
+		_, err = s.Place(ask("nvidia-22"), PlacementOptions{})
+		require.ErrorIs(t, err, ErrNotFound)
+	}
+}
+
+// TestPackNeverFragments keeps the promise that small profiles, coming one VM
+// at a time, open no more GPUs than they fill, so that all others can still
+// take the largest profile.
+func TestPackNeverFragments(t *testing.T) {
+	var fleet simFleet
+	for h := range 4 {
+		host := &simHost{name: fmt.Sprint(h)}
+		for g := range 4 {
+			host.gpus = append(host.gpus, gpuWith(simM60, fmt.Sprintf("%02x", 5+g)))
+		}
+		fleet = append(fleet, host)
+	}
+	s := fleet.snapshot(t)
+	small := []string{"GRID M60-1Q", "GRID M60-2Q", "GRID M60-1B", "GRID M60-4Q", "GRID M60-0B", "GRID M60-2B"}
+	placed := map[uint64]int{}
+	for n := range 40 {
+		typeName := small[n%len(small)]
+		p, err := s.Place(ask(typeName), PlacementOptions{})
+		require.NoError(t, err)
+		require.Empty(t, fleet.bad(p, ask(typeName), PlacementOptions{}))
+		s, err = s.After(p)
+		require.NoError(t, err)
+		placed[simM60.find(typeName).size]++
+	}
+	need := 0
+	for size, n := range placed {
+		full := int(min(16, 8<<10/size))
+		need += (n + full - 1) / full
+	}
+	for n := range 16 - need {
+		p, err := s.Place(ask("GRID M60-8Q"), PlacementOptions{})
+		require.NoError(t, err, "only %d GPUs are left for the largest profile, not %d", n, 16-need)
+		s, err = s.After(p)
+		require.NoError(t, err)
+	}
+	_, err := s.Place(ask("GRID M60-8Q"), PlacementOptions{})
+	require.ErrorIs(t, err, ErrNoCapacity)
+}
+
+// TestAfterRefusesWhatDoesNotFit keeps the promise that After never overcommits,
+// and leaves the snapshot that it was called on as it was.
+func TestAfterRefusesWhatDoesNotFit(t *testing.T) {
+	fleet := oneHost(gpuWith(simA40, "41"), gpuWith(simM60, "05"))
+	s := fleet.snapshot(t)
+	first, err := s.Place(ask("NVIDIA A40-8Q"), PlacementOptions{})
+	require.NoError(t, err)
+	next, err := s.After(first)
+	require.NoError(t, err)
+	_, err = next.After(first)
+	require.ErrorIs(t, err, ErrNoCapacity, "the virtual function is taken")
+	again, err := s.Place(ask("NVIDIA A40-8Q"), PlacementOptions{})
+	require.NoError(t, err)
+	require.Equal(t, first, again, "the first snapshot has changed")
+	for _, c := range []struct {
+		change func(*Placement)
+		kind   error
+	}{
+		{func(p *Placement) { p.Host = "elsewhere" }, ErrNotFound},
+		{func(p *Placement) { p.VGPUs[0].GPU = "0000:99:00.0" }, ErrNotFound},
+		{func(p *Placement) { p.VGPUs[0].Parent = "0000:99:00.1" }, ErrNoCapacity},
+		{func(p *Placement) { p.VGPUs[0].Type = "nvidia-22" }, ErrNoCapacity},
+		{func(p *Placement) { p.VGPUs = append(p.VGPUs, p.VGPUs[0]) }, ErrNoCapacity},
+	} {
+		p := Placement{VGPUs: slices.Clone(first.VGPUs)}
+		c.change(&p)
+		_, err := s.After(p)
+		require.ErrorIs(t, err, c.kind)
+	}
+}
+
+// TestSnapshotKeepsNothingOfTheInventory keeps the promise that the caller may
+// change the inventory afterwards, and that the order of hosts does not matter.
+func TestSnapshotKeepsNothingOfTheInventory(t *testing.T) {
+	fleet := simFleet{
+		{name: "b", gpus: []*simGPU{gpuWith(simM60, "06", "GRID M60-2Q"), gpuWith(simM60, "05")}},
+		{name: "a", gpus: []*simGPU{gpuWith(simM60, "05", "GRID M60-2Q")}},
+	}
+	first, second := fleet[0].inventory(), fleet[1].inventory()
+	s, err := NewSnapshot(first, second)
+	require.NoError(t, err)
+	want, err := s.Place(ask("GRID M60-2Q"), PlacementOptions{})
+	require.NoError(t, err)
+	require.Equal(t, "a", want.Host)
+	turned, err := NewSnapshot(second, first)
+	require.NoError(t, err)
+	first.Inventory.GPUs[0], second.Inventory.GPUs[0].Parents[0] = mdev.GPU{}, mdev.Parent{}
+	for _, s := range []*Snapshot{s, turned} {
+		got, err := s.Place(ask("GRID M60-2Q"), PlacementOptions{})
+		require.NoError(t, err)
+		require.Equal(t, want, got)
+	}
+}
+
+// TestPlaceMixedSizes keeps the promise that a GPU that is seen to run several
+// sizes takes each size that it says it has room for.
+func TestPlaceMixedSizes(t *testing.T) {
+	g := gpuWith(simA40, "41", "NVIDIA A40-24Q").gpu()
+	for i := range g.Parents {
+		for j := range g.Parents[i].Types {
+			if typ := &g.Parents[i].Types[j]; typ.Name == "NVIDIA A40-8Q" && len(g.Parents[i].Devices) == 0 {
+				typ.Available = 1
+			}
+		}
+	}
+	for i := range g.Capacity {
+		if g.Capacity[i].Name == "NVIDIA A40-8Q" {
+			g.Capacity[i].Available = 3
+		}
+	}
+	s, err := NewSnapshot(HostInventory{Inventory: &mdev.Inventory{GPUs: []mdev.GPU{g}}})
+	require.NoError(t, err)
+	_, err = s.Place(ask(times(3, "NVIDIA A40-8Q")...), PlacementOptions{})
+	require.NoError(t, err)
+	_, err = s.Place(ask("NVIDIA A40-8Q", "NVIDIA A40-24Q"), PlacementOptions{})
+	require.ErrorIs(t, err, ErrNoCapacity, "32 GiB do not fit beside 24")
+}
+
+// TestSnapshotIsSafeForConcurrentUse decides and plays on from one snapshot in
+// many goroutines, all of which must see the same; the race detector watches.
+func TestSnapshotIsSafeForConcurrentUse(t *testing.T) {
+	s := simFleet{{gpus: []*simGPU{gpuWith(simA40, "41"), gpuWith(simA40, "42"), gpuWith(simMtty, "mtty")}}}.snapshot(t)
+	play := func() (out []Placement) {
+		at := s
+		for n := range 8 {
+			requests := ask("NVIDIA A40-8Q", "NVIDIA A40-8Q")
+			if n%2 == 1 {
+				requests = ask("mtty-1@mtty")
+			}
+			p, err := at.Place(requests, PlacementOptions{Policy: []Policy{Pack, Spread}[n/2%2]})
+			var refusal *Refusal
+			if errors.As(err, &refusal) {
+				out = append(out, Placement{Host: err.Error()})
+				continue
+			}
+			out = append(out, p)
+			if at, err = at.After(p); err != nil {
+				out = append(out, Placement{Host: err.Error()})
+				break
+			}
+		}
+		return out
+	}
+	const goroutines = 8
+	results := make([][]Placement, goroutines)
+	var wg sync.WaitGroup
+	for i := range goroutines {
+		wg.Go(func() { results[i] = play() })
+	}
+	wg.Wait()
+	for i := range results {
+		require.Equal(t, results[0], results[i])
+	}
+}
