@@ -143,13 +143,31 @@ func buildImage(ctx context.Context, b base, image Image, o Options) error {
 }
 
 // settle makes the directory that commands start in, leaves it to each boot to choose its
-// machine's id, and tells systemd that the first boot's chores (ConditionNeedsUpdate=) are done.
+// machine's id, tells systemd that the first boot's chores (ConditionNeedsUpdate=) are done,
+// and what to start and what not.
 func settle(root string) error {
 	if err := os.MkdirAll(filepath.Join(root, guestDir), 0o755); err != nil {
 		return err
 	}
 	for _, f := range []string{"etc/machine-id", "etc/.updated", "var/.updated"} {
 		if err := replace(filepath.Join(root, f), nil, 0o644); err != nil {
+			return err
+		}
+	}
+	masked, err := guestFiles.ReadFile("guest/masked")
+	if err != nil {
+		return err
+	}
+	links := map[string]string{"default.target": "lab.target"}
+	for _, unit := range listed(string(masked)) {
+		links[unit] = "/dev/null"
+	}
+	for unit, target := range links {
+		name := filepath.Join(root, "etc/systemd/system", unit)
+		if err := os.RemoveAll(name); err != nil {
+			return err
+		}
+		if err := os.Symlink(target, name); err != nil {
 			return err
 		}
 	}

@@ -64,7 +64,7 @@ func installKernel(ctx context.Context, b base, image Image, root string) error 
 	if err != nil {
 		return err
 	}
-	all := append(slices.Clone(toMount), moduleList(string(list))...)
+	all := append(slices.Clone(toMount), listed(string(list))...)
 	files, err := moduleClosure(string(dep), all)
 	if err != nil {
 		return err
@@ -178,8 +178,8 @@ func kernelPayload(image []byte) (string, []byte, error) {
 	return "", nil, fmt.Errorf("the kernel is packed in an unknown way, it begins with % x", payload[:6])
 }
 
-// moduleList reads names, one a line; a line that begins with # is a comment.
-func moduleList(text string) []string {
+// listed reads names, one a line; a line that begins with # is a comment.
+func listed(text string) []string {
 	var names []string
 	for line := range strings.Lines(text) {
 		if line = strings.TrimSpace(line); line != "" && line[0] != '#' {

@@ -33,6 +33,7 @@ type Machine struct {
 	options Options
 	accel   accel
 	dir     string
+	dirLock *os.File
 	entry   *entry
 
 	mu     sync.Mutex
@@ -62,7 +63,7 @@ func Boot(ctx context.Context, image Image, o Options) (*Machine, error) {
 }
 
 func (m *Machine) start(ctx context.Context, cacheDir string) (err error) {
-	if m.dir, err = os.MkdirTemp("", "vgpukit-lab-"); err != nil {
+	if m.dir, m.dirLock, err = runDir(os.TempDir()); err != nil {
 		return err
 	}
 	if m.accel, err = chooseAccel(ctx, cacheDir, m.image, m.options.Progress); err != nil {
@@ -207,7 +208,7 @@ func (m *Machine) Close() error {
 	}
 	var errs []error
 	if m.dir != "" {
-		errs = append(errs, os.RemoveAll(m.dir))
+		errs = append(errs, os.RemoveAll(m.dir), m.dirLock.Close())
 	}
 	return errors.Join(append(errs, m.entry.release())...)
 }

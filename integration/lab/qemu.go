@@ -47,13 +47,7 @@ func kernelArgs(o Options) string {
 	args := []string{
 		// A panic ends QEMU at once, by -no-reboot, instead of a wait for a time-out.
 		"console=ttyS0", "quiet", "panic=-1", "mitigations=off",
-		"net.ifnames=0", "systemd.unit=lab.target",
-	}
-	for _, unit := range []string{
-		"getty.target", "serial-getty@ttyS0.service", "systemd-networkd.service", "systemd-networkd-wait-online.service",
-		"systemd-pstore.service", "systemd-hwdb-update.service", "systemd-firstboot.service", "libvirt-guests.service",
-	} {
-		args = append(args, "systemd.mask="+unit)
+		"net.ifnames=0",
 	}
 	if len(o.Boards) > 0 {
 		args = append(args, "nvbus.gpu="+strings.Join(o.Boards, ","))
