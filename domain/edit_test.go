@@ -247,7 +247,7 @@ func TestAddThenRemoveIsTheIdentity(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 0))
-	for range 5000 {
+	for range 1500 {
 		text := randomDocument(r)
 		d := mustParse(t, text)
 		devices := randomHostdevs(r)

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// What can be wrong, for errors.Is. Every error of this package, and of
-// domain/virt, matches one of them or a context's error.
+// What can be wrong, for errors.Is. Every error of this package matches one of
+// them. Those of domain/virt do so where one fits, and match libvirt's code.
 var (
 	// ErrInvalid: the document, the device or the request is not valid.
 	ErrInvalid = errors.New("invalid")

@@ -73,3 +73,13 @@ type UndefineOptions struct {
 	SnapshotsMetadata   bool // forget the snapshots, keep their disks
 	CheckpointsMetadata bool // forget the checkpoints
 }
+
+// Scope says which of a domain's two documents a device is attached to or
+// detached from; the two can be joined: ScopeLive|ScopeSaved.
+type Scope uint8
+
+// The documents of a domain.
+const (
+	ScopeLive  Scope = 1 << iota // the running domain
+	ScopeSaved                   // its saved definition, from which it is started
+)

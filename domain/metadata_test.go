@@ -65,7 +65,7 @@ func TestMetadataRoundTrip(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 0))
-	for range 2000 {
+	for range 500 {
 		text := randomDocument(r)
 		d := mustParse(t, text)
 		with, err := d.WithMetadata(someMetadata())

@@ -266,7 +266,7 @@ func TestParseAgreesWithDecoderOnMutations(t *testing.T) {
 	r := rand.New(rand.NewPCG(seed, 0))
 	texts := seeds()
 	taken := 0
-	for range 20000 {
+	for range 5000 {
 		text := mutate(r, texts[r.IntN(len(texts))])
 		if d, err := Parse([]byte(text)); err == nil {
 			taken++
@@ -275,7 +275,7 @@ func TestParseAgreesWithDecoderOnMutations(t *testing.T) {
 			t.Fatalf("%q: %v", text, err)
 		}
 	}
-	assert.Greater(t, taken, 1000)
+	assert.Greater(t, taken, 200)
 }
 
 // What Parse takes is well-formed for libxml2, libvirt's parser, without a
