@@ -8,6 +8,7 @@ import (
 	iofs "io/fs"
 	"path"
 	"syscall"
+	"time"
 
 	"github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -35,6 +36,9 @@ var (
 	_ fs.NodeOpener     = (*node)(nil)
 	_ fs.NodeCreater    = (*node)(nil)
 )
+
+// openFlags: no page cache, and nobody to tell of a close.
+const openFlags = fuse.FOPEN_DIRECT_IO | fuse.FOPEN_NOFLUSH
 
 // inode makes a number of a name, so that the kernel knows it again.
 func inode(path string) uint64 {
@@ -69,6 +73,13 @@ func (t *tree) lstat(name string) (iofs.FileMode, int, syscall.Errno) {
 	return info.Mode(), int(info.Size()), 0
 }
 
+// permanent are directories that are there as long as the mount is: these
+// names alone the kernel may remember.
+var permanent = map[string]bool{
+	"dev": true, "dev/vfio": true, "proc": true, "sys": true, "sys/bus": true, "sys/bus/pci": true, "sys/bus/pci/devices": true,
+	"sys/class": true, "sys/devices": true, "sys/kernel": true, "sys/kernel/iommu_groups": true,
+}
+
 // kind is the type of a file as the kernel is told: device nodes are files.
 func kind(mode iofs.FileMode) uint32 {
 	switch {
@@ -97,6 +108,9 @@ func (n *node) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*fs
 		return nil, e
 	}
 	attributes(mode, size, &out.Attr)
+	if permanent[below] {
+		out.SetEntryTimeout(24 * time.Hour)
+	}
 	return n.NewInode(ctx, &node{tree: n.tree, path: below}, fs.StableAttr{Mode: kind(mode), Ino: inode(below)}), 0
 }
 
@@ -149,12 +163,12 @@ func (n *node) Open(_ context.Context, flags uint32) (fs.FileHandle, uint32, sys
 		if err != nil {
 			return nil, 0, errno(err)
 		}
-		return &deviceNode{closer}, fuse.FOPEN_DIRECT_IO, 0
+		return &deviceNode{closer}, openFlags, 0
 	}
 	access := flags & syscall.O_ACCMODE
 	reads, writes := access != syscall.O_WRONLY, access != syscall.O_RDONLY
 	if reads && mode&0o444 == 0 || writes && mode&0o222 == 0 {
 		return nil, 0, syscall.EACCES // for root too, as sysfs does
 	}
-	return &attribute{tree: n.tree, path: n.path}, fuse.FOPEN_DIRECT_IO, 0
+	return &attribute{tree: n.tree, path: n.path}, openFlags, 0
 }

@@ -54,7 +54,7 @@ func Mount(dir string, host *mdevtest.Host) (*Server, error) {
 	options.FsName, options.Name = "vgpukit", "simulated"
 	options.DisableXAttrs = true
 	options.AllowOther = os.Geteuid() == 0
-	// Nothing is cached: every look is a look at the host.
+	// But for a few directories nothing is cached: a look is a look at the host.
 	if s.fuse, err = fs.Mount(dir, root, options); err != nil {
 		os.Remove(etc)
 		return nil, fmt.Errorf("mount %s: %w", dir, err)
