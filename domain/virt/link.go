@@ -168,24 +168,25 @@ func (c *Conn) watch(l *link) {
 // reconnect tries until there is a link, nobody listens any more, or Close.
 func (c *Conn) reconnect() {
 	defer c.tasks.Done()
-	defer func() {
-		c.mu.Lock()
-		c.reconnecting = false
-		c.mu.Unlock()
-	}()
-	for pause := minBackoff; c.hub.wanted(); pause = min(2*pause, c.maxBackoff) {
+	for pause := minBackoff; ; pause = min(2*pause, c.maxBackoff) {
 		l, err := c.acquire(context.Background())
 		if err == nil {
 			l.release()
+		}
+		c.mu.Lock()
+		// A link that was lost at once has left the work to this loop.
+		if c.link != nil || c.closed || !c.hub.wanted() {
+			c.reconnecting = false
+			c.mu.Unlock()
 			return
 		}
+		c.mu.Unlock()
 		c.log.Info("libvirt not reachable, trying again", "uri", c.uri, "pause", pause, "error", err)
 		timer := time.NewTimer(pause)
 		select {
 		case <-timer.C:
 		case <-c.done:
 			timer.Stop()
-			return
 		}
 	}
 }
