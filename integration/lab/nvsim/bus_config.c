@@ -9,6 +9,7 @@
 #define VF_OFFSET	4
 #define VF_STRIDE	1
 #define PAGE_SIZES	0x553
+#define HDA_ENABLE	0x488	/* the kernel's quirk looks here for an audio function */
 
 static void put16(u8 *cfg, int where, u16 val)
 {
@@ -57,6 +58,7 @@ void nvbus_config_init(struct nvbus_config *cfg, const struct nvbus_board *board
 	init_common(cfg->pf, board);
 	put16(cfg->pf, PCI_VENDOR_ID, NVBUS_VENDOR);
 	put16(cfg->pf, PCI_DEVICE_ID, board->device);
+	put32(cfg->pf, HDA_ENABLE, BIT(25));
 	if (board->total_vfs)
 		init_sriov(cfg->pf, board);
 

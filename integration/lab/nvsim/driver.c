@@ -129,7 +129,7 @@ static struct pci_driver nv_driver = {
 	.remove = nv_remove,
 	.sriov_configure = nv_sriov_configure,
 	.driver_managed_dma = true,
-	.driver.dev_groups = nv_groups,
+	.dev_groups = nv_groups,
 };
 
 static int __init nvsim_init(void)

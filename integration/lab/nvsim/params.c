@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* vgpu_params: text for the VM's plugin, kept as it was written. */
-#include <linux/kstrtox.h>
 #include <linux/string.h>
 #include <linux/sysfs.h>
 
@@ -58,12 +57,12 @@ DEVICE_ATTR_RW(vgpu_params);
 bool nv_params_placement(const struct nv_vgpu *v, unsigned int *id)
 {
 	const char *p = strstr(v->params, PLACEMENT_KEY);
-	char *end;
 
 	lockdep_assert_held(&v->gpu->lock);
 
 	if (!p)
 		return false;
-	*id = simple_strtoul(p + strlen(PLACEMENT_KEY), &end, 10);
+	if (sscanf(p, PLACEMENT_KEY "%u", id) != 1)
+		*id = NV_NO_PLACEMENT;
 	return true;
 }

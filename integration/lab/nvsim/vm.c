@@ -43,12 +43,19 @@ static char *command_line(size_t *size)
 	return text;
 }
 
+/* The guest's name of QEMU's option, in which a comma is written twice. */
 static void copy_name(char *to, const char *value)
 {
+	char *end = to + NV_NAME_MAX - 1;
+
 	if (!strncmp(value, "guest=", 6))
 		value += 6;
-	strscpy(to, value, NV_NAME_MAX);
-	to[strcspn(to, ",")] = '\0';
+	while (*value && to < end) {
+		if (*value == ',' && *++value != ',')
+			break;
+		*to++ = *value++;
+	}
+	*to = '\0';
 }
 
 /* Reads the opener, so it must be called in its context, without locks. */
