@@ -17,7 +17,7 @@ GOFUMPT     := $(GO) run mvdan.cc/gofumpt@v0.12.0
 STATICCHECK := $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 demo: bin/demo
-	$(LAB) run --push $(CURDIR)/bin/demo --pull /lab/demo.png:$(CURDIR)/demo.png -- ./demo --picture /lab/demo.png
+	$(LAB) run --push $(CURDIR)/bin/demo --pull demo.png:$(CURDIR)/demo.png -- ./demo
 	@echo "The picture of the VM's display is demo.png."
 
 test: lint arrows unit integration

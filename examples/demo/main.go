@@ -15,6 +15,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/vgpukit/vgpukit/domain"
 	"github.com/vgpukit/vgpukit/domain/virt"
 	"github.com/vgpukit/vgpukit/mdev"
 	"github.com/vgpukit/vgpukit/vgpu"
@@ -148,23 +149,31 @@ func (d *demo) machines(ctx context.Context, picture string) (err error) {
 	return nil
 }
 
-// guestView shows the lines of the guest's PCI bus that are about its vGPUs.
+// guestView shows the lines of the guest's PCI bus that are about its vGPUs, once
+// the firmware has given them their place in memory.
 func (d *demo) guestView(ctx context.Context, vm vgpu.VM) error {
-	text, err := d.conn.Monitor(ctx, vm.Name, "info pci")
-	if err != nil {
-		return err
-	}
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
 	for _, v := range vm.VGPUs {
-		var bus, slot, function int
-		if _, err := fmt.Sscanf(v.Address, "0000:%x:%x.%x", &bus, &slot, &function); err != nil {
-			return fmt.Errorf("guest address %q: %w", v.Address, err)
+		address, err := domain.ParseAddress(v.Address)
+		if err != nil {
+			return err
 		}
-		_, after, found := strings.Cut(text, fmt.Sprintf("Bus %2d, device %3d, function %d:", bus, slot, function))
-		if !found {
-			return fmt.Errorf("the guest does not see a device at %s:\n%s", v.Address, text)
+		for about := ""; !strings.Contains(about, " at 0x"); {
+			text, err := d.conn.Monitor(ctx, vm.Name, "info pci")
+			if err != nil {
+				return err
+			}
+			heading := fmt.Sprintf("Bus %2d, device %3d, function %d:", address.Bus, address.Slot, address.Function)
+			_, after, found := strings.Cut(text, heading)
+			if !found {
+				return fmt.Errorf("the guest does not see a device at %s:\n%s", v.Address, text)
+			}
+			about, _, _ = strings.Cut(after, "  Bus")
+			if strings.Contains(about, " at 0x") {
+				fmt.Printf("  the guest sees at %s:%s\n", v.Address, strings.TrimRight(about, "\r\n "))
+			}
 		}
-		about, _, _ := strings.Cut(after, "  Bus")
-		fmt.Printf("  the guest sees at %s:%s\n", v.Address, strings.TrimRight(about, "\r\n "))
 	}
 	return nil
 }
