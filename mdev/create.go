@@ -17,6 +17,9 @@ const (
 	// settleTimeout is how long a device may take to get its type, driver and
 	// VFIO node after its creation.
 	settleTimeout = 5 * time.Second
+	// vanishPatience is how long the kernel may still know the UUID of a device
+	// that is gone.
+	vanishPatience = time.Second
 	// undoTimeout is how long a failed creation may take to be undone.
 	undoTimeout = 15 * time.Second
 	// undoGrace is how much longer than its context a creation may take so
@@ -25,6 +28,9 @@ const (
 )
 
 var noUUID uuid.UUID
+
+// errVanished: the device that had the UUID has gone since.
+var errVanished = fmt.Errorf("%w, and is gone since", ErrExists)
 
 // CreateRequest says what to create.
 type CreateRequest struct {
@@ -95,12 +101,17 @@ func (h *Host) Create(ctx context.Context, req CreateRequest) (Created, error) {
 		if first == nil {
 			first = err
 		}
-		if req.Parent != "" || ctx.Err() != nil || !parentLost(err) {
+		if req.Parent != "" || ctx.Err() != nil || !parentLost(err) || req.UUID != noUUID && errors.Is(err, ErrExists) {
 			return Created{}, err
 		}
 		h.log.DebugContext(ctx, "parent lost to another creator", "parent", candidates[i].parent.Name, "error", err)
 	}
-	return Created{}, first
+	if errors.Is(first, ErrNoCapacity) || errors.Is(first, ErrRefused) {
+		return Created{}, first
+	}
+	return Created{}, &Error{
+		Op: "create", Object: req.Type, Meaning: "each parent that had room was lost to another creator", Cause: first.Error(), Next: "retry", Err: ErrNoCapacity,
+	}
 }
 
 // check refuses what no kernel should be asked.
@@ -178,8 +189,17 @@ func (h *Host) createOn(ctx context.Context, req *CreateRequest, on *candidate) 
 
 func (h *Host) createMdev(ctx context.Context, req *CreateRequest, on *candidate, id string) (Created, error) {
 	file := on.parent.Path + "/mdev_supported_types/" + on.typ.ID + "/create"
-	if err := h.writeOrUndo(ctx, file, id, id); err != nil {
-		return h.createFailed(ctx, req, on, id, err)
+	wait := newPatience(vanishPatience)
+	for {
+		err := h.writeOrUndo(ctx, file, id, id)
+		if err == nil {
+			break
+		}
+		created, err := h.createFailed(ctx, req, on, id, err)
+		if errors.Is(err, errVanished) && wait.sleep(ctx) {
+			continue
+		}
+		return created, err
 	}
 	dev, err := h.settle(ctx, id)
 	if err == nil && (dev.Type != on.typ.ID || dev.Parent != on.parent.Name) {
@@ -203,10 +223,14 @@ func (h *Host) createFailed(ctx context.Context, req *CreateRequest, on *candida
 	e := explain("create", on.typ.ID+" on "+on.parent.Name, createFile, err)
 	switch e.Errno {
 	case syscall.EEXIST:
-		if dev, err := h.device(ctx, "create", id, false); err == nil {
+		dev, err := h.device(ctx, "create", id, false)
+		if err == nil {
 			return h.existing(ctx, req, dev)
 		}
 		e.Object = id
+		if errors.Is(err, ErrNotFound) {
+			e.Err = errVanished
+		}
 	case syscall.EINVAL:
 		e.Object = id + " of " + e.Object
 	case syscall.EIO:
@@ -234,7 +258,7 @@ func (h *Host) explainRefusal(e *Error, on *candidate) {
 // settle waits until a device is ready.
 func (h *Host) settle(ctx context.Context, id string) (Device, error) {
 	wait := newPatience(settleTimeout)
-	for {
+	for missing := 0; ; {
 		dev, err := h.newScan().find("create", id)
 		if err == nil && dev.State == StateReady && nodeSeen(h, &dev) {
 			return dev, nil
@@ -242,7 +266,10 @@ func (h *Host) settle(ctx context.Context, id string) (Device, error) {
 		if err != nil && !errors.Is(err, ErrNotFound) {
 			return Device{}, err
 		}
-		if wait.sleep(ctx) {
+		if err != nil {
+			missing++
+		}
+		if missing < 3 && wait.sleep(ctx) {
 			continue
 		}
 		if ctx.Err() != nil {

@@ -2,7 +2,9 @@ package mdev
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 	"syscall"
 )
@@ -24,7 +26,7 @@ func (h *Host) createVF(ctx context.Context, req *CreateRequest, on *candidate) 
 		e := explain("create", on.typ.ID+" on "+p.Name, vfTypeFile, err)
 		switch e.Errno {
 		case syscall.EPERM:
-			h.explainVFTaken(e, file)
+			h.explainVFTaken(e, file, err)
 		case syscall.EIO:
 			h.explainRefusal(e, on)
 		}
@@ -66,16 +68,20 @@ func vfTaken(dev *Device) *Error {
 	}
 }
 
-// explainVFTaken tells EPERM for a virtual function that has a vGPU from
-// EPERM for want of a capability.
-func (h *Host) explainVFTaken(e *Error, file string) {
-	data, err := h.fs.ReadFile(file)
-	if err != nil {
-		return
+// explainVFTaken tells the driver's EPERM, for a virtual function that has a
+// vGPU, from the kernel's for want of a capability, which it gives already when
+// the file is opened.
+func (h *Host) explainVFTaken(e *Error, file string, err error) {
+	if data, err := h.fs.ReadFile(file); err == nil {
+		if current := strings.TrimSpace(string(data)); current != noVGPU {
+			e.Meaning = "the virtual function already has a vGPU, of type " + current
+			e.Cause, e.Next = "", "choose another virtual function, or remove that vGPU"
+			return
+		}
 	}
-	if current := strings.TrimSpace(string(data)); current != noVGPU {
-		e.Meaning = "the virtual function already has a vGPU, of type " + current
-		e.Cause, e.Next = "", "choose another virtual function, or remove that vGPU"
+	var pathErr *fs.PathError
+	if errors.As(err, &pathErr) && pathErr.Op == "write" {
+		e.Meaning, e.Cause, e.Next = "the virtual function had a vGPU at that moment", "someone else made one and removed it", "retry"
 		return
 	}
 	r := readings[anyFile][syscall.EPERM]

@@ -20,6 +20,9 @@ const (
 	// returnPatience is how long an instance may take to be back after its
 	// device is gone.
 	returnPatience = time.Second
+	// wholeSightings is how often in a row a device is seen with its type,
+	// which the kernel takes away first, before it counts as made again.
+	wholeSightings = 5
 )
 
 // Remove removes a device, by its UUID or by the PCI address of its virtual
@@ -60,17 +63,21 @@ func (h *Host) Remove(ctx context.Context, id string) error {
 
 // guard opens the device's VFIO group, which only one can have. It returns
 // nil when there is nothing to open: a half-made device, a system without
-// group nodes, or a group that is shared with other functions.
+// group nodes, or a group that is shared with other functions. It reads dev
+// again where the device may have been made anew meanwhile.
 func (h *Host) guard(ctx context.Context, dev *Device) (io.Closer, error) {
-	if dev.IOMMUGroup == "" || h.groupShared(dev) {
-		return nil, h.refuseIfHeld(ctx, dev)
-	}
 	wait := newPatience(guardPatience)
 	for {
+		if dev.IOMMUGroup == "" || h.groupShared(dev) {
+			return nil, h.refuseIfHeld(ctx, dev)
+		}
 		node, err := h.fs.OpenNode("dev/vfio/" + dev.IOMMUGroup)
 		switch {
 		case err == nil:
-			return node, nil
+			if target, err := h.fs.Readlink(dev.Path + "/iommu_group"); err != nil || path.Base(target) == dev.IOMMUGroup {
+				return node, nil
+			}
+			_ = node.Close() // it is another device's by now
 		case errors.Is(err, syscall.EBUSY):
 			who, known := h.holdingOf(ctx, dev)
 			transient := !known || who.PID == os.Getpid() || who.VM == "" && !who.device
@@ -78,15 +85,19 @@ func (h *Host) guard(ctx context.Context, dev *Device) (io.Closer, error) {
 				if err := ended(ctx, "remove", dev.ID); err != nil {
 					return nil, err
 				}
-				if _, statErr := h.fs.Stat(dev.Path); absent(statErr) {
-					return nil, nil // another remover had it
-				}
 				return nil, inUse(dev, who, known, syscall.EBUSY)
 			}
 		case absent(err) || errors.Is(err, syscall.ENXIO):
 			return nil, h.refuseIfHeld(ctx, dev)
 		default:
 			return nil, explain("remove", dev.ID, groupNode, err)
+		}
+		now, err := h.newScan().find("remove", dev.ID)
+		if errors.Is(err, ErrNotFound) {
+			return nil, nil // another remover had it, and was faster
+		}
+		if err == nil {
+			*dev = now
 		}
 	}
 }
@@ -230,11 +241,16 @@ func (h *Host) count(dev *Device) count {
 // has been taken by another.
 func (h *Host) seeGone(ctx context.Context, dev *Device, before count) error {
 	wait := newPatience(time.Until(deadlineOf(ctx)))
-	for {
+	for whole := 0; whole < wholeSightings; {
 		_, err := h.fs.Stat(dev.Path)
 		_, busErr := h.fs.Stat(mdevDevicesDir + "/" + dev.ID)
 		if absent(err) && absent(busErr) {
 			break
+		}
+		if _, err := h.fs.Readlink(dev.Path + "/mdev_type"); err == nil {
+			whole++
+		} else {
+			whole = 0
 		}
 		if !wait.sleep(ctx) {
 			return h.notGone(ctx, dev)
@@ -271,22 +287,22 @@ func (h *Host) removeVF(ctx context.Context, dev *Device, guard io.Closer) error
 		if blocked := h.removeBlocked(ctx, dev, err); blocked != nil {
 			return blocked
 		}
+		if err == nil {
+			return nil // what is there now is another's: the driver has said yes
+		}
 		gone, readErr := h.vfFree(file)
 		switch {
 		case gone:
 			return nil
 		case readErr != nil && absent(readErr):
 			return nil // the virtual function itself is gone
-		case err != nil && !errors.Is(err, syscall.EPERM) && !errors.Is(err, syscall.EBUSY) && !errors.Is(err, syscall.EAGAIN):
+		case !errors.Is(err, syscall.EPERM) && !errors.Is(err, syscall.EBUSY) && !errors.Is(err, syscall.EAGAIN):
 			return explain("remove", dev.ID, vfClearFile, err)
 		}
 		if who, known := h.holdingOf(ctx, dev); known && who.PID != os.Getpid() && !h.groupShared(dev) {
 			return inUse(dev, who, known, errnoOf(err))
 		}
 		if !wait.sleep(ctx) {
-			if err == nil {
-				return h.notGone(ctx, dev)
-			}
 			return h.removeLate(ctx, dev, err)
 		}
 		if guard, err = h.guard(ctx, dev); err != nil {

@@ -82,6 +82,9 @@ func (s *scan) pciParents(known map[string]bool) (vfs, pfs []place, err error) {
 		}
 		link := path.Join(pciDevicesDir, name)
 		_, creatableErr := s.fs.Stat(link + "/" + creatableFile)
+		if creatableErr != nil && !absent(creatableErr) {
+			s.note(&s.problems, link+"/"+creatableFile, creatableErr)
+		}
 		if creatableErr != nil && !s.isIdlePF(link) {
 			continue
 		}
@@ -141,8 +144,12 @@ func (s *scan) parent(at place) Parent {
 	p.Driver = d.base("driver")
 	p.PCI = s.pci(d, at.name)
 	if p.PCI != nil {
-		if pf := d.base("physfn"); pf != "" {
-			p.PF, p.GPU = pf, pf
+		target, err := d.link("physfn")
+		if err == nil {
+			p.PF = path.Base(target)
+			p.GPU = p.PF
+		} else if !absent(err) {
+			s.note(&p.Problems, at.path+"/physfn", err)
 		}
 	}
 	if node, err := d.number("numa_node"); err == nil && node >= 0 {
