@@ -20,7 +20,7 @@ const (
 )
 
 // trialTime is what a kernel gets to come up under KVM; it needs less than a second.
-const trialTime = 20 * time.Second
+const trialTime = 10 * time.Second
 
 // kernelUp is what the initramfs writes to the console first.
 const kernelUp = "lab: the kernel is up"
