@@ -3,6 +3,7 @@ package virt
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/google/uuid"
@@ -52,7 +53,7 @@ func call[T any](ctx context.Context, c *Conn, op, object string, does effect, f
 func attempt[T any](ctx context.Context, c *Conn, f func(*link) (T, error)) (T, error) {
 	var zero T
 	if ctx.Err() != nil {
-		return zero, context.Cause(ctx)
+		return zero, ended(ctx)
 	}
 	l, err := c.acquire(ctx)
 	if err != nil {
@@ -62,7 +63,7 @@ func attempt[T any](ctx context.Context, c *Conn, f func(*link) (T, error)) (T, 
 	case c.slots <- struct{}{}:
 	case <-ctx.Done():
 		l.release()
-		return zero, context.Cause(ctx)
+		return zero, ended(ctx)
 	case <-c.done:
 		l.release()
 		return zero, errClosed
@@ -97,10 +98,20 @@ func attempt[T any](ctx context.Context, c *Conn, f func(*link) (T, error)) (T, 
 	case a := <-answers:
 		return a.v, a.err
 	case <-ctx.Done():
-		return zero, errAbandoned{context.Cause(ctx)}
+		return zero, errAbandoned{ended(ctx)}
 	case <-c.done:
 		return zero, errClosed
 	}
+}
+
+// ended returns the error of a context that has ended, so that errors.Is finds
+// both what the context says and why.
+func ended(ctx context.Context) error {
+	cause := context.Cause(ctx)
+	if errors.Is(cause, context.Canceled) || errors.Is(cause, context.DeadlineExceeded) {
+		return cause
+	}
+	return fmt.Errorf("%w: %w", ctx.Err(), cause)
 }
 
 // do is call for what returns nothing.

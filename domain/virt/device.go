@@ -9,18 +9,20 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	"libvirt.org/go/libvirt"
 
 	"github.com/vgpukit/vgpukit/domain"
 )
 
-// Scope says where a device is attached or detached.
-type Scope uint8
+// Scope is [domain.Scope], with its constants, for those who import only this
+// package.
+type Scope = domain.Scope
 
-// Both can be combined.
+// Where a device is attached or detached; both can be combined.
 const (
-	ScopeLive  Scope = 1 << iota // the running VM
-	ScopeSaved                   // its saved definition
+	ScopeLive  = domain.ScopeLive
+	ScopeSaved = domain.ScopeSaved
 )
 
 const (
@@ -47,8 +49,9 @@ func (c *Conn) Attach(ctx context.Context, vm, deviceXML string, scope Scope) er
 }
 
 // Detach takes a device out of the running VM, of its saved definition, or of
-// both. device is its element (the same as for [Conn.Attach], or at least one
-// with an alias, an mdev's UUID or a PCI device's host address) or its alias.
+// both. device is its element, as for [Conn.Attach], or its alias. While the VM
+// runs, an element is recognized by its alias, an mdev's UUID or a PCI device's
+// host address.
 //
 // The running VM comes first: the guest is asked to let go, and Detach waits
 // until the device is gone, which only the device-removed event or the live
@@ -57,27 +60,43 @@ func (c *Conn) Attach(ctx context.Context, vm, deviceXML string, scope Scope) er
 // attached, in the saved definition too, and the guest still has the request.
 // Repeating the call waits again. [domain.ErrNotFound]: the VM has no such
 // device, in none of the places asked for.
-func (c *Conn) Detach(ctx context.Context, vm, device string, scope Scope) error {
+func (c *Conn) Detach(ctx context.Context, vm, device string, scope domain.Scope) error {
 	const op = "detach a device from"
 	if err := checkDevice(op, vm, device, scope); err != nil {
 		return err
 	}
 	device = strings.TrimSpace(device)
-	var absent error
+	want := deviceIdentity{alias: device}
+	if strings.HasPrefix(device, "<") {
+		found, err := identities(device, 0)
+		if err != nil || len(found) != 1 {
+			return &Error{
+				Op: op, Object: vmObject(vm), Err: err, kind: domain.ErrInvalid,
+				Meaning: "the device is not one XML element", Next: "give one device's element, or its alias",
+			}
+		}
+		want = found[0]
+	}
+	var absent error // from the running VM: perhaps an earlier call got that far
 	if scope&ScopeLive != 0 {
-		err := c.detachLive(ctx, op, vm, device)
+		live, err := c.detachLive(ctx, op, vm, want)
 		switch {
-		case errors.Is(err, domain.ErrNotFound) && scope&ScopeSaved != 0 && isDeviceMissing(err):
-			absent = err // perhaps an earlier call got that far
+		case scope&ScopeSaved != 0 && isDeviceMissing(err):
+			absent = err
 		case err != nil:
 			return err
+		case want.nameless() && !userAlias(want.alias):
+			want = live // the saved definition has no alias of libvirt's making
 		}
 	}
 	if scope&ScopeSaved == 0 {
 		return nil
 	}
 	err := doDomain(ctx, c, op, vm, writes, func(_ *link, d *libvirt.Domain) error {
-		return detach(d, device, libvirt.DOMAIN_DEVICE_MODIFY_CONFIG)
+		if want.element == "" || want.nameless() && userAlias(want.alias) {
+			return d.DetachDeviceAlias(want.alias, libvirt.DOMAIN_DEVICE_MODIFY_CONFIG)
+		}
+		return d.DetachDeviceFlags(want.element, libvirt.DOMAIN_DEVICE_MODIFY_CONFIG)
 	})
 	if isDeviceMissing(err) && scope&ScopeLive != 0 && absent == nil {
 		return nil
@@ -85,8 +104,13 @@ func (c *Conn) Detach(ctx context.Context, vm, device string, scope Scope) error
 	return err
 }
 
-// detachLive asks the guest and waits for it.
-func (c *Conn) detachLive(ctx context.Context, op, vm, device string) error {
+// detachLive asks the guest, waits for it, and returns what the device was.
+func (c *Conn) detachLive(ctx context.Context, op, vm string, want deviceIdentity) (deviceIdentity, error) {
+	none := deviceIdentity{}
+	if want.alias == "" && want.nameless() {
+		return none, invalid(op, vmObject(vm), "the element does not say which device it is",
+			"give it an alias, an mdev's UUID or a host address; or give the alias alone")
+	}
 	if _, bounded := ctx.Deadline(); !bounded {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, detachLimit)
@@ -97,29 +121,36 @@ func (c *Conn) detachLive(ctx context.Context, op, vm, device string) error {
 		return e.Kind == domain.EventDeviceRemoved || e.Kind == eventRemovalFailed || e.Kind == domain.EventStopped
 	})
 	if err != nil {
-		return c.wrap(op, vmObject(vm), err)
+		return none, err
 	}
 	defer c.hub.remove(events)
 
 	info, err := c.Info(ctx, vm)
 	if err != nil {
-		return c.wrap(op, vmObject(vm), err)
+		return none, c.wrap(op, vmObject(vm), err)
 	}
-	alias, err := c.liveAlias(ctx, op, vm, device)
+	live, err := c.findLive(ctx, op, vm, want)
 	if err != nil {
-		return err
+		return none, err
 	}
+	// By its alias, because libvirt waits some seconds itself when asked by the
+	// element, and then says that all is well.
 	err = doDomain(ctx, c, op, vm, writes, func(_ *link, d *libvirt.Domain) error {
-		return detach(d, device, libvirt.DOMAIN_DEVICE_MODIFY_LIVE)
+		return d.DetachDeviceAlias(live.alias, libvirt.DOMAIN_DEVICE_MODIFY_LIVE)
 	})
 	switch {
 	case err == nil:
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
-		return stillAttached(op, vm, alias, context.Cause(ctx))
+	case ctx.Err() != nil:
+		return none, stillAttached(op, vm, live.alias, ended(ctx))
 	case strings.Contains(err.Error(), "in the process of unplug"): // asked before
 	default:
-		return err
+		return none, err
 	}
+	return live, c.untilGone(ctx, op, vm, info.UUID, live.alias, events)
+}
+
+// untilGone returns nil when the running VM has the device no more.
+func (c *Conn) untilGone(ctx context.Context, op, vm string, id uuid.UUID, alias string, events *subscriber) error {
 	tick := time.NewTicker(detachPoll)
 	defer tick.Stop()
 	for {
@@ -133,17 +164,15 @@ func (c *Conn) detachLive(ctx context.Context, op, vm, device string) error {
 			select {
 			case <-events.ready:
 				for _, e := range events.take() {
-					switch {
-					case e.Kind == eventRemovalFailed && e.UUID == info.UUID && e.Detail == alias:
+					if e.Kind == eventRemovalFailed && e.UUID == id && e.Detail == alias {
 						return refusedByGuest(op, vm, alias)
-					default:
-						look = look || e.Kind == domain.EventReconnected || e.UUID == info.UUID
 					}
+					look = look || e.Kind == domain.EventReconnected || e.UUID == id
 				}
 			case <-tick.C:
 				look = true
 			case <-ctx.Done():
-				return stillAttached(op, vm, alias, context.Cause(ctx))
+				return stillAttached(op, vm, alias, ended(ctx))
 			case <-c.done:
 				return c.wrap(op, vmObject(vm), errClosed)
 			}
@@ -151,36 +180,24 @@ func (c *Conn) detachLive(ctx context.Context, op, vm, device string) error {
 	}
 }
 
-// liveAlias finds the alias by which events name the device.
-func (c *Conn) liveAlias(ctx context.Context, op, vm, device string) (string, error) {
-	want := deviceIdentity{alias: device}
-	if strings.HasPrefix(device, "<") {
-		found, err := identities(device, 0)
-		if err != nil || len(found) != 1 || found[0] == (deviceIdentity{}) {
-			return "", &Error{
-				Op: op, Object: vmObject(vm), Err: err, kind: domain.ErrInvalid,
-				Meaning: "the element does not say which device it is",
-				Next:    "give one device element with an alias, an mdev's UUID or a host address; or the alias alone",
-			}
-		}
-		want = found[0]
-	}
+// findLive finds the device, and the alias by which events name it.
+func (c *Conn) findLive(ctx context.Context, op, vm string, want deviceIdentity) (deviceIdentity, error) {
 	devices, running, err := c.liveDevices(ctx, op, vm)
 	if err != nil {
-		return "", err
+		return deviceIdentity{}, err
 	}
 	if !running {
-		return "", &Error{
+		return deviceIdentity{}, &Error{
 			Op: op, Object: vmObject(vm), kind: domain.ErrState,
 			Meaning: "the VM does not run", Next: "use ScopeSaved alone to change its saved definition",
 		}
 	}
 	for _, d := range devices {
 		if want.matches(d) {
-			return d.alias, nil
+			return d, nil
 		}
 	}
-	return "", &Error{
+	return deviceIdentity{}, &Error{
 		Op: op, Object: vmObject(vm), Code: int(libvirt.ERR_DEVICE_MISSING), kind: domain.ErrNotFound,
 		Meaning: "the running VM has no such device: " + want.String(),
 		Next:    "list its devices: virsh dumpxml",
@@ -214,13 +231,6 @@ func (c *Conn) liveDevices(ctx context.Context, op, vm string) (devices []device
 		return nil, false, c.wrap(op, vmObject(vm), fmt.Errorf("libvirt's document: %w", err))
 	}
 	return devices, true, nil
-}
-
-func detach(d *libvirt.Domain, device string, flags libvirt.DomainDeviceModifyFlags) error {
-	if strings.HasPrefix(device, "<") {
-		return d.DetachDeviceFlags(device, flags)
-	}
-	return d.DetachDeviceAlias(device, flags)
 }
 
 func stillAttached(op, vm, alias string, cause error) error {

@@ -128,6 +128,7 @@ func TestContextErrors(t *testing.T) {
 	cancel(why)
 	err := c.Start(ctx, "two")
 	require.ErrorIs(t, err, why)
+	require.ErrorIs(t, err, context.Canceled)
 	assert.NotContains(t, err.Error(), "may still")
 	info, err := c.Info(within(t), "two")
 	require.NoError(t, err)

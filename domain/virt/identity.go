@@ -9,11 +9,18 @@ import (
 	"strings"
 )
 
-// A deviceIdentity is what a device is known by.
-type deviceIdentity struct{ alias, uuid, pci string }
+// A deviceIdentity is what a device is known by, and its element.
+type deviceIdentity struct{ alias, uuid, pci, element string }
+
+// nameless: the element has nothing but perhaps an alias to know it by.
+func (d deviceIdentity) nameless() bool { return d.uuid == "" && d.pci == "" }
+
+// userAlias tells an alias that a document's author chose, and that the saved
+// definition keeps, from one that libvirt made.
+func userAlias(alias string) bool { return strings.HasPrefix(alias, "ua-") }
 
 func (d deviceIdentity) matches(live deviceIdentity) bool {
-	if d.uuid != "" || d.pci != "" {
+	if !d.nameless() {
 		return d.uuid == live.uuid && d.pci == live.pci
 	}
 	return d.alias == live.alias
@@ -38,6 +45,7 @@ func identities(doc string, at int) ([]deviceIdentity, error) {
 	)
 	dec := xml.NewDecoder(strings.NewReader(doc))
 	for {
+		begin := dec.InputOffset()
 		token, err := dec.Token()
 		if errors.Is(err, io.EOF) {
 			return found, nil
@@ -51,7 +59,7 @@ func identities(doc string, at int) ([]deviceIdentity, error) {
 				continue
 			}
 			if len(path) == at+1 {
-				found = append(found, deviceIdentity{})
+				found = append(found, deviceIdentity{element: doc[begin:]}) // cut at its end
 				continue
 			}
 			if len(path) > at+1 {
@@ -65,6 +73,10 @@ func identities(doc string, at int) ([]deviceIdentity, error) {
 				}
 			}
 		case xml.EndElement:
+			if len(path) == at+1 && (at == 0 || path[1] == "devices") {
+				d := &found[len(found)-1]
+				d.element = d.element[:len(d.element)-len(doc)+int(dec.InputOffset())]
+			}
 			path = path[:len(path)-1]
 		}
 	}

@@ -70,7 +70,7 @@ func (c *Conn) acquire(ctx context.Context) (*link, error) {
 		case <-timeout:
 			return nil, errOpenTimeout{c.openTimeout}
 		case <-ctx.Done():
-			return nil, context.Cause(ctx)
+			return nil, ended(ctx)
 		case <-c.done:
 			return nil, errClosed
 		}

@@ -87,27 +87,27 @@ func (c *Conn) saveJob(ctx context.Context, op, vm string, save func(*libvirt.Do
 			case <-waiting.Done():
 			}
 		}
-		giveUp(context.Cause(ctx))
+		giveUp(ended(ctx))
 	})
 	defer stop()
 
 	return doDomain(waiting, c, op, vm, writes, func(_ *link, d *libvirt.Domain) error {
 		begun.Store(true)
-		ended := make(chan struct{})
+		over := make(chan struct{})
 		var helper sync.WaitGroup
 		helper.Go(func() {
 			select {
 			case <-ctx.Done():
-				abortSave(d, ended)
-			case <-ended:
+				abortSave(d, over)
+			case <-over:
 			}
 		})
 		err := save(d)
-		close(ended)
+		close(over)
 		helper.Wait()
 		if errors.Is(err, libvirt.ERR_OPERATION_ABORTED) && ctx.Err() != nil {
 			e := explain(op, vmObject(vm), err)
-			e.kind, e.Err = nil, fmt.Errorf("%w: %w", context.Cause(ctx), err)
+			e.kind, e.Err = nil, fmt.Errorf("%w: %w", ended(ctx), err)
 			e.Meaning, e.Next = "the job was aborted because the context ended; the VM goes on", ""
 			return e
 		}
@@ -118,7 +118,7 @@ func (c *Conn) saveJob(ctx context.Context, op, vm string, save func(*libvirt.Do
 // abortSave aborts the save until it has ended. It looks first whether the job
 // is a save: ours may still wait for somebody's migration, which is not to be
 // aborted.
-func abortSave(d *libvirt.Domain, ended <-chan struct{}) {
+func abortSave(d *libvirt.Domain, over <-chan struct{}) {
 	tick := time.NewTicker(abortPoll)
 	defer tick.Stop()
 	for {
@@ -126,7 +126,7 @@ func abortSave(d *libvirt.Domain, ended <-chan struct{}) {
 			_ = d.AbortJob() // refused while it cannot be: the next round
 		}
 		select {
-		case <-ended:
+		case <-over:
 			return
 		case <-tick.C:
 		}

@@ -153,7 +153,7 @@ func TestReceive(t *testing.T) {
 		require.True(t, bytes.Equal(data, got))
 	}
 	_, err := receive(t.Context(), bytes.NewReader(data), len(data)-1)
-	require.ErrorIs(t, err, domain.ErrUnsupported)
+	require.ErrorIs(t, err, errTooLong)
 	broken := errors.New("broken")
 	_, err = receive(t.Context(), io.MultiReader(bytes.NewReader(data), iotest.ErrReader(broken)), len(data))
 	require.ErrorIs(t, err, broken)

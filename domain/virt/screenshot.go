@@ -14,6 +14,8 @@ import (
 // maxScreenshot bounds an image: twice an uncompressed 7680x4320 one.
 const maxScreenshot = 256 << 20
 
+var errTooLong = errors.New("the stream is too long")
+
 // Screenshot returns what the VM's screen shows; screen 0 is the first head of
 // the first display. QEMU gives image/png, and older ones (before 7.1)
 // image/x-portable-pixmap.
@@ -39,6 +41,12 @@ func (c *Conn) Screenshot(ctx context.Context, vm string, screen uint) (image []
 		image, err := receive(ctx, streamReader{stream}, maxScreenshot)
 		if err != nil {
 			_ = stream.Abort()
+			if errors.Is(err, errTooLong) {
+				err = &Error{
+					Op: "take a screenshot of", Object: vmObject(vm), Err: err, kind: domain.ErrUnsupported,
+					Meaning: fmt.Sprintf("libvirt sends more than %d MiB", maxScreenshot>>20),
+				}
+			}
 			return shot{}, err
 		}
 		return shot{image, mimeType}, stream.Finish()
@@ -54,15 +62,11 @@ func receive(ctx context.Context, stream io.Reader, limit int) ([]byte, error) {
 	)
 	for {
 		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
+			return nil, ended(ctx)
 		}
 		n, err := stream.Read(buf)
 		if n > limit-len(data) {
-			return nil, &Error{
-				Op: "receive", Object: "an image",
-				Meaning: fmt.Sprintf("libvirt sends more than %d bytes", limit),
-				kind:    domain.ErrUnsupported,
-			}
+			return nil, errTooLong
 		}
 		data = append(data, buf[:n]...)
 		if errors.Is(err, io.EOF) {
