@@ -1,5 +1,7 @@
 package mdevtest
 
+import "strings"
+
 // parent is what mdevs are made under: a PCI function, or a virtual device.
 type parent struct {
 	name      string
@@ -16,16 +18,16 @@ func (h *Host) registerParent(g *gpu, n *node, vf bool) {
 	bus := h.dir(h.root, "sys/bus/mdev")
 	if bus.entries()["drivers_probe"] == nil {
 		h.dir(bus, "devices")
-		h.attr(bus, "drivers_probe", nil, func(string) effect { return effect{} })
-		h.text(bus, "drivers_autoprobe", "1\n")
-		h.attr(bus, "uevent", nil, func(string) effect { return effect{} })
+		h.attr(bus, "drivers_probe", nil, ignore)
+		h.attr(bus, "drivers_autoprobe", func() (string, error) { return "1\n", nil }, ignore)
+		h.attr(bus, "uevent", nil, ignore)
 	}
 	p.driver = h.dir(bus, "drivers/"+g.model.mdev)
 	if p.driver.entries()["uevent"] == nil {
-		ignore := func(string) effect { return effect{} }
 		h.attr(p.driver, "bind", nil, ignore)
 		h.attr(p.driver, "unbind", nil, ignore)
 		h.attr(p.driver, "uevent", nil, ignore)
+		h.link(p.driver, "module", h.dir(h.root, "sys/module/"+strings.ReplaceAll(g.model.mdev, "-", "_")))
 	}
 	h.lazyDir(n, "mdev_supported_types", p.fillTypes)
 	h.link(h.dir(h.root, "sys/class/mdev_bus"), p.name, n)

@@ -35,6 +35,9 @@ type effect struct {
 	wait <-chan struct{}
 }
 
+// ignore is the write of what nobody needs.
+func ignore(string) effect { return effect{} }
+
 func failed(err error) effect { return effect{err: err} }
 
 func (h *Host) newNode(parent *node, name string, mode fs.FileMode) *node {

@@ -51,7 +51,7 @@ func (h *Host) registerVFIO(n *node, api string) *vfioDevice {
 	h.link(h.dir(v.groupDir, "devices"), n.name, n)
 	h.text(v.groupDir, "name", "vfio-noiommu\n") // so for every emulated device
 	h.text(v.groupDir, "reserved_regions", "")
-	h.text(v.groupDir, "type", "unknown\n")
+	h.attr(v.groupDir, "type", func() (string, error) { return "unknown\n", nil }, func(string) effect { return failed(syscall.EINVAL) })
 	h.link(n, "iommu_group", v.groupDir)
 
 	v.class = h.dir(h.root, "sys/devices/virtual/vfio/"+number)
@@ -64,7 +64,8 @@ func (h *Host) registerVFIO(n *node, api string) *vfioDevice {
 	one := h.dir(n, fmt.Sprintf("vfio-dev/vfio%d", v.num))
 	h.link(one, "device", n)
 	h.link(one, "subsystem", h.dir(h.root, "sys/class/vfio-dev"))
-	h.text(one, "uevent", "")
+	h.attr(one, "uevent", func() (string, error) { return "", nil }, ignore)
+	h.text(h.dir(one, "power"), "control", "auto\n")
 	h.link(h.dir(h.root, "sys/class/vfio-dev"), one.name, one)
 
 	v.dev = h.newNode(h.dir(h.root, "dev/vfio"), number, fs.ModeDevice|fs.ModeCharDevice|0o600)
