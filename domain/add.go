@@ -11,7 +11,9 @@ package domain
 //
 //	Parse(Add(h).Bytes()).Remove(h.ID()) has the bytes of the document
 //
-// and if several were added, so does removing them in whatever order.
+// If several were added, removing some of them, in whatever order, gives what
+// adding only the others would have given. To tell <devices/> and a document
+// without <devices> from others, Add leaves blanks and tabs behind the start tag.
 func (d *Document) Add(h Hostdev) (*Document, error) {
 	h, err := h.checked("add")
 	if err != nil {

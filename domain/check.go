@@ -17,7 +17,8 @@ const MaxVGPUs = 16
 //   - a source or a model that is missing or not valid
 //   - the same device twice
 //   - more than MaxVGPUs; more than one of ModelAP
-//   - Display without <graphics>, or with another model than ModelPCI
+//   - Display without <graphics> (of a virtual function libvirt would take it,
+//     and show it nowhere), or with another model than ModelPCI
 //   - RAMFB on more than one device, or without Display
 //   - BootOrder where it is not possible, or used for two devices
 //   - an alias used for two devices

@@ -40,7 +40,7 @@ type Hostdev struct {
 	// virtual function has none, or ModelPCI.
 	Model string
 	// Display lets QEMU show the vGPU's screen. It needs a <graphics> element.
-	// Not written is off. For a virtual function libvirt knows it since 11.1.
+	// Not written is off. For a virtual function libvirt knows it since 10.3.
 	Display Switch
 	// RAMFB shows a boot screen until the guest's driver takes over. It needs
 	// Display, only one vGPU of a domain may have it, and that vGPU cannot be
