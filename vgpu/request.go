@@ -2,6 +2,7 @@ package vgpu
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/google/uuid"
 
@@ -112,8 +113,8 @@ func (r ProvisionRequest) check() (spec, error) {
 	seen := map[uuid.UUID]int{}
 	for i := range s.requests {
 		q := &s.requests[i]
-		if q.Type == "" {
-			return spec{}, invalid("name a type, such as nvidia-22; the inventory lists them", "vGPU %d has no type", i)
+		if q.Type == "" || strings.ContainsAny(q.Type, "/\n\x00") {
+			return spec{}, invalid("name a type, such as nvidia-22; the inventory lists them", "%q, of vGPU %d, is not a type's id or name", q.Type, i)
 		}
 		if q.Address != "" && q.Address != AddressByLibvirt {
 			if _, err := domain.ParseAddress(q.Address); err != nil {
