@@ -297,6 +297,10 @@ in_use() {
 	check "removed" "$(left 05:00.0 22)" 1
 }
 
+cleared() { # folder
+	[ "$(put "$1/current_vgpu_type" 0)" = ok ]
+}
+
 in_use_vf() {
 	a=$pci/0000:61:00.4/nvidia
 	put $a/current_vgpu_type 1155 > /dev/null
@@ -313,10 +317,11 @@ in_use_vf() {
 	check "picture" "$(picture one | sed -n '1p;3p;5p' | tr '\n' '|')" \
 		"NVIDIA L40S|type 1155 NVIDIA L40S-24Q|vGPU 0000:61:00.4|"
 
-	echo 7000 > $knobs/linger_ms
+	echo 12000 > $knobs/linger_ms
 	end one
 	check "clean-up lasts" "$(put $a/current_vgpu_type 0)" EBUSY
-	check "clean-up waited for" "$(put $a/current_vgpu_type 0)" ok
+	wait_for cleared $a
+	check "clean-up waited for" $? 0
 	echo 0 > $knobs/linger_ms
 }
 
@@ -341,7 +346,7 @@ boot_sector() {
 	EHQEZkPr4I1BEGa6+AzvZrr8DO0k8InHDzGJhwAQAADHhwQQAAANYA1g9Ov9ZpAAAAAAAAAAAP//
 	AAAAms8A//8AAACSzwAXAGh8AAA=
 	END
-	head -c 370 /dev/zero
+	head -c 376 /dev/zero
 	printf '\125\252'
 }
 
