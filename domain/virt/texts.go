@@ -58,6 +58,9 @@ var texts = []struct {
 		kind: domain.ErrUnsupported, meaning: "the device's place does not allow attaching while the VM runs",
 		next: "give the VM a spare pcie-root-port, and the device an address on its bus",
 	}},
+	{re(`no such screen ID`), reading{
+		kind: domain.ErrInvalid, meaning: "the VM has no such screen", next: "use screen 0",
+	}},
 	{re(`already in the process of unplug`), reading{
 		kind: domain.ErrState, meaning: "the guest was asked to let go of the device and has not yet",
 		next: "wait, or restart the guest",
