@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand"
+	"os"
+	"strconv"
 	"slices"
 	"testing"
 
@@ -234,9 +236,9 @@ func randomRequest(r *rand.Rand, f simFleet) ([]Request, PlacementOptions) {
 // Pack opens and NUMA strays no more than needed, that equal questions have
 // equal answers, and that After is what a new inventory would say.
 func TestPlaceAgreesWithEveryAssignment(t *testing.T) {
-	rounds := 10_000
-	if testing.Short() {
-		rounds = 500
+	rounds := 1_000
+	if n, err := strconv.Atoi(os.Getenv("VGPUKIT_SEEDS")); err == nil {
+		rounds = n
 	}
 	placed, refusedCount := 0, 0
 	for seed := range int64(rounds) {
