@@ -1,6 +1,7 @@
 package domain
 
 import (
+	"fmt"
 	"strings"
 	"unicode/utf8"
 )
@@ -183,9 +184,23 @@ func (s *scanner) instruction() error {
 	return nil
 }
 
-// value resolves the references in text or in an attribute's value and makes
-// its white space what XML says.
+// value is plainText with an error that says where.
 func (s *scanner) value(raw string, offset int, attribute bool) (string, error) {
+	text, at, meaning := plainText(raw, attribute)
+	if meaning == "" {
+		return text, nil
+	}
+	e := s.errorf(offset+at, "%s", meaning)
+	if raw[at] == '&' {
+		e.Next = "write & as &amp;; entities other than lt, gt, amp, quot and apos cannot be used"
+	}
+	return "", e
+}
+
+// plainText resolves the references in text or in an attribute's value and
+// makes its white space what XML says. meaning is empty unless something at
+// raw[at:] is wrong.
+func plainText(raw string, attribute bool) (text string, at int, meaning string) {
 	plain := true
 	for i := range len(raw) {
 		switch raw[i] {
@@ -194,15 +209,15 @@ func (s *scanner) value(raw string, offset int, attribute bool) (string, error) 
 		case '\n', '\t':
 			plain = plain && !attribute
 		case '<':
-			return "", s.errorf(offset+i, "'<' inside an attribute's value")
+			return "", i, "'<' inside an attribute's value"
 		case '>':
 			if !attribute && strings.HasSuffix(raw[:i], "]]") {
-				return "", s.errorf(offset+i, "']]>' outside of a CDATA section")
+				return "", i, "']]>' outside of a CDATA section"
 			}
 		}
 	}
 	if plain {
-		return raw, nil
+		return raw, 0, ""
 	}
 	var b strings.Builder
 	b.Grow(len(raw))
@@ -211,9 +226,7 @@ func (s *scanner) value(raw string, offset int, attribute bool) (string, error) 
 		case c == '&':
 			r, length, ok := reference(raw[i:])
 			if !ok {
-				e := s.errorf(offset+i, "%q is not a reference that is known", clip(raw[i:], 12))
-				e.Next = "write & as &amp;; entities other than lt, gt, amp, quot and apos cannot be used"
-				return "", e
+				return "", i, fmt.Sprintf("%q is not a reference that is known", clip(raw[i:], 12))
 			}
 			b.WriteRune(r)
 			i += length - 1
@@ -227,7 +240,7 @@ func (s *scanner) value(raw string, offset int, attribute bool) (string, error) 
 			b.WriteByte(c)
 		}
 	}
-	return b.String(), nil
+	return b.String(), 0, ""
 }
 
 // reference reads one of &lt; &#10; &#xa; at the start of s.

@@ -1,6 +1,9 @@
 package domain
 
-import "iter"
+import (
+	"iter"
+	"strings"
+)
 
 // node is one element of a parsed document. The offsets point into the
 // document's text:
@@ -13,7 +16,7 @@ import "iter"
 // children, so that paths can be written in one expression.
 type node struct {
 	space, prefix, local string // space is the namespace's URI, "" for none
-	attrs                []attr // in document order, xmlns declarations among them
+	tag                  string // the start tag as it is written, which attr reads
 	children             []*node
 	parent               *node // nil for the root
 	start                int   // of '<'
@@ -23,12 +26,6 @@ type node struct {
 	text                 string
 	// text is the character data of an element without child elements,
 	// references resolved and line ends made '\n'; otherwise it is empty.
-}
-
-// attr is one attribute, its value normalised as XML says.
-type attr struct {
-	space, prefix, local string
-	value                string
 }
 
 // child returns the first child element of that name in no namespace, or nil.
@@ -53,17 +50,29 @@ func (n *node) all(name string) iter.Seq[*node] {
 	}
 }
 
-// attr returns the value of the attribute of that name in no namespace.
+// attr returns the value of the attribute of that name in no namespace. Few of
+// a document's attributes are ever asked for: they are not kept, but read from
+// the tag, which is known to be well-formed.
 func (n *node) attr(name string) (string, bool) {
 	if n == nil {
 		return "", false
 	}
-	for i := range n.attrs {
-		if a := &n.attrs[i]; a.local == name && a.space == "" && a.prefix == "" {
-			return a.value, true
+	rest := n.tag[len("<")+len(n.name()):]
+	for {
+		rest = strings.TrimLeft(rest, " \t\r\n")
+		end := strings.IndexAny(rest, "= \t\r\n")
+		if end < 0 {
+			return "", false // only the tag's end is left
 		}
+		found := rest[:end] == name
+		quote := strings.IndexAny(rest, "'\"")
+		length := strings.IndexByte(rest[quote+1:], rest[quote])
+		if found {
+			value, _, _ := plainText(rest[quote+1:quote+1+length], true)
+			return value, true
+		}
+		rest = rest[quote+1+length+1:]
 	}
-	return "", false
 }
 
 // content returns the element's text, or "" for a nil node.

@@ -34,7 +34,6 @@ type scanner struct {
 	tagAttrs []attr  // of the tag being read
 	siblings []*node // children of the open elements, innermost last
 	nodes    slab[node]
-	attrs    slab[attr]
 	children slab[*node]
 }
 
@@ -45,6 +44,9 @@ type frame struct {
 	text     string // the first piece of text
 	more     []byte // all of it, as soon as there is a second piece
 }
+
+// attr is the name of an attribute.
+type attr struct{ space, prefix, local string }
 
 type binding struct {
 	prefix, uri string
@@ -183,7 +185,7 @@ func (s *scanner) startTag(parent *frame) (*node, error) {
 	}
 
 	n := &s.nodes.take(1)[0]
-	n.prefix, n.local = prefix, local
+	n.prefix, n.local, n.tag = prefix, local, s.src[start:s.pos]
 	n.start, n.startEnd, n.endStart, n.end = start, s.pos, s.pos, s.pos
 	if err := s.resolve(n); err != nil {
 		return nil, err
@@ -263,10 +265,10 @@ func (s *scanner) attribute() error {
 		return err
 	}
 	s.pos += length + 1
-	a := attr{prefix: prefix, local: local, value: value}
+	a := attr{prefix: prefix, local: local}
 	if prefix == "xmlns" || prefix == "" && local == "xmlns" {
 		a.space = xmlnsSpace
-		if err := s.bind(a, start); err != nil {
+		if err := s.bind(a, value, start); err != nil {
 			return err
 		}
 	}
@@ -275,8 +277,8 @@ func (s *scanner) attribute() error {
 }
 
 // bind makes a namespace declaration take effect.
-func (s *scanner) bind(a attr, offset int) error {
-	prefix, uri := a.local, a.value
+func (s *scanner) bind(a attr, uri string, offset int) error {
+	prefix := a.local
 	if a.prefix == "" {
 		prefix = ""
 	}
@@ -332,8 +334,6 @@ func (s *scanner) resolve(n *node) error {
 	if twice, ok := duplicate(s.tagAttrs); ok {
 		return s.errorf(n.start, "attribute %s is twice in <%s>", twice, n.local)
 	}
-	n.attrs = s.attrs.take(len(s.tagAttrs))
-	copy(n.attrs, s.tagAttrs)
 	return nil
 }
 
