@@ -33,7 +33,9 @@ type Config struct {
 	OpenTimeout time.Duration
 	// KeepAlive is the interval, rounded up to seconds, of the messages that
 	// find out whether the daemon is alive; five without an answer end the
-	// connection. 0: 5 s. Negative: a silent daemon is never given up.
+	// connection. 0: 5 s. Negative: a silent daemon is never given up. With
+	// libvirt's client library before 10.0.0 the messages are a second apart,
+	// which makes up for a fault of its own; the time to give up is the same.
 	KeepAlive time.Duration
 	// MaxCalls bounds the libvirt calls under way at a time. 0: 32.
 	MaxCalls int

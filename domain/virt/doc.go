@@ -33,6 +33,10 @@
 // so by itself, backing off between attempts, subscribes again and sends
 // [domain.EventReconnected], because events in between are lost.
 //
+// The first Open starts libvirt's event loop, in a goroutine that lasts as long
+// as the program: libvirt has no way to end it. Connections are closed by
+// [Conn.Close] without a rest.
+//
 // # Errors
 //
 // Every error is an [*Error], with libvirt's code and domain, what that means

@@ -12,7 +12,9 @@ import (
 	"github.com/vgpukit/vgpukit/domain"
 )
 
-// An Error says what failed, on what, why, and what to do.
+// An Error says what failed, on what, why, and what to do. errors.Is finds
+// package domain's sentinel, libvirt's number and a context's error in it;
+// errors.As finds the libvirt.Error. It holds no libvirt handle and may be kept.
 type Error struct {
 	Op      string // what was tried: "start", "connect to"
 	Object  string // on what: `VM "web1"`, a URI

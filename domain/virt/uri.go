@@ -45,6 +45,9 @@ func CheckURI(uri string) error {
 		return bad("the transport "+quote(transport)+" is not one of libvirt's",
 			"use one of "+strings.Join(transports, ", "))
 	}
+	if !strings.HasPrefix(uri, u.Scheme) {
+		return bad("the scheme has capital letters", likeThis)
+	}
 	if u.Opaque != "" {
 		return bad("the URI lacks its slashes", likeThis)
 	}
