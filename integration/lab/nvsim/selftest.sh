@@ -85,7 +85,10 @@ vm() { # name, device, further arguments
 		-accel tcg -m 32 -nodefaults -display none \
 		-monitor "pipe:$tmp/$name" -daemonize -pidfile "$tmp/$name.pid" \
 		-device "vfio-pci,sysfsdev=$device,addr=0x8,display=on,enable-migration=on" \
-		"$@" 2> "$tmp/qemu.err" && echo started || errno < "$tmp/qemu.err"
+		"$@" 2> "$tmp/qemu.err" || { errno < "$tmp/qemu.err"; return; }
+	# the monitor echoes, and would stop when its pipe is full
+	cat "$tmp/$name.out" > /dev/null 2>&1 &
+	echo started
 }
 
 # Runs the command until it succeeds, for 30 seconds at most.
@@ -99,7 +102,8 @@ wait_for() {
 }
 
 runs() { # name
-	[ -s "$tmp/$1.pid" ] && [ -d "/proc/$(cat "$tmp/$1.pid")" ]
+	pid=$(cat "$tmp/$1.pid" 2> /dev/null)
+	[ -n "$pid" ] && [ -d "/proc/$pid" ]
 }
 
 gone() { # name
@@ -108,7 +112,7 @@ gone() { # name
 
 end() { # name, signal
 	runs "$1" || return
-	kill "-${2:-TERM}" "$(cat "$tmp/$1.pid")"
+	kill "-${2:-TERM}" "$pid"
 	wait_for gone "$1"
 }
 
