@@ -26,8 +26,8 @@ const (
 
 // Access is one access to the host's files.
 type Access struct {
-	N    int    // counts all accesses from 1
-	Op   Op     //
+	N    int // counts all accesses from 1
+	Op   Op
 	Name string // as asked for: "sys/bus/mdev/devices"
 	Data string // what is written, or the arguments of a program
 }
