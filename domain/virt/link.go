@@ -243,6 +243,7 @@ func (l *link) release() {
 	// On a dead connection these fail after they have freed what is local.
 	l.unsubscribe()
 	_ = l.conn.UnregisterCloseCallback()
-	_, _ = l.conn.Close()
-	held(handleConnect, -1)
+	if left, err := l.conn.Close(); err == nil && left == 0 {
+		held(handleConnect, -1)
+	}
 }
