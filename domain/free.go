@@ -7,9 +7,10 @@ import (
 
 // AddressRequest says what kind of addresses are wanted.
 type AddressRequest struct {
-	// Hotplug: only addresses where libvirt can attach a device to the running
-	// domain, and detach it: behind root ports and switch ports, on the root bus
-	// of i440fx and pseries, and on PCI bridges; not on the root bus of q35.
+	// Hotplug: only addresses where a device can be attached to the running
+	// domain, and detached: behind root ports and switch ports, on PCI bridges,
+	// on the root bus of pseries, and on that of i440fx if the document has
+	// <features><acpi/>; not on the root bus of q35 or on a pci-expander-bus.
 	Hotplug bool
 	// NUMANode: only addresses that belong to this NUMA node of the guest, below
 	// an expander bus (or a pseries host bridge) with <target><node>. nil: any.
@@ -49,8 +50,11 @@ func (d *Document) Free(n int, req AddressRequest) ([]Address, error) {
 	found := t.free(req)
 	if len(found) < n {
 		next := "remove devices, or add controllers that have free slots"
-		if t.buses[0].model == modelPCIeRoot {
+		switch {
+		case t.buses[0].model == modelPCIeRoot:
 			next = "add root ports"
+		case req.Hotplug && t.machine.kind == machineI440FX && !t.buses[0].hotplug:
+			next = "add a PCI bridge, or <acpi/> to <features>"
 		}
 		if req.NUMANode != nil && !t.hasNode(*req.NUMANode) {
 			return fail(ErrNotFound, "add an expander bus with that <node>", "no PCI bus belongs to NUMA node %d of the guest", *req.NUMANode)

@@ -68,9 +68,11 @@ func TestFree(t *testing.T) {
 		{"PCIe slots first", "q35", []string{
 			pciController(1, "pcie-root-port", "00:02.0"), pciController(2, "pcie-to-pci-bridge", "01:00.0"), pciController(3, "pcie-root-port", "00:02.1"),
 		}, 2, AddressRequest{Hotplug: true}, "03:00.0 02:01.0"},
-		{"i440fx hot-pluggable", "pc", nil, 1, AddressRequest{Hotplug: true}, "00:03.0"},
+		{"i440fx hot-pluggable", "pc", []string{acpi}, 1, AddressRequest{Hotplug: true}, "00:03.0"},
+		{"i440fx without ACPI", "pc", []string{pciController(1, "pci-bridge", "00:04.0")}, 1, AddressRequest{Hotplug: true}, "01:01.0"},
+		{"pseries hot-pluggable", "ppc64/pseries", nil, 1, AddressRequest{Hotplug: true}, "00:01.0"},
 		{"i440fx root without hotplug", "pc", []string{
-			pciController(0, "pci-root", "", "<target hotplug='off'/>"), pciController(1, "pci-bridge", "00:04.0"),
+			acpi, pciController(0, "pci-root", "", "<target hotplug='off'/>"), pciController(1, "pci-bridge", "00:04.0"),
 		}, 1, AddressRequest{Hotplug: true}, "01:01.0"},
 		{"NUMA node 1", "q35", expander, 1, AddressRequest{NUMANode: &one}, "04:00.0"},
 		{"NUMA node 0", "q35", expander, 1, AddressRequest{NUMANode: &zero}, "07:00.0"},
@@ -114,6 +116,7 @@ func TestFreeErrors(t *testing.T) {
 		{"too many", "q35", 31, AddressRequest{}, ErrNotFound, "root ports"},
 		{"too many", "pc", 31, AddressRequest{}, ErrNotFound, "controllers"},
 		{"no ports", "q35", 1, AddressRequest{Hotplug: true}, ErrNotFound, "root ports"},
+		{"no ACPI", "pc", 1, AddressRequest{Hotplug: true}, ErrNotFound, "acpi"},
 		{"no such node", "q35", 1, AddressRequest{NUMANode: &one}, ErrNotFound, "expander"},
 		{"no PCI", "microvm", 1, AddressRequest{}, ErrUnsupported, "q35"},
 		{"channel devices", "s390x/s390-ccw-virtio", 1, AddressRequest{}, ErrUnsupported, "libvirt"},

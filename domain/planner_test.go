@@ -27,6 +27,10 @@ func guestText(machine string, devices ...string) string {
 	text := "<domain type='qemu'>\n  <name>guest</name>\n  <os>\n    <type arch='" + arch + "' machine='" + machine +
 		"'>hvm</type>\n  </os>\n  <devices>\n"
 	for _, dev := range devices {
+		if dev == acpi {
+			text = strings.Replace(text, "  <devices>", "  "+acpi+"\n  <devices>", 1)
+			continue
+		}
 		text += "    " + dev + "\n"
 	}
 	return text + "  </devices>\n</domain>\n"
@@ -55,6 +59,7 @@ func pciController(index int, model, address string, inner ...string) string {
 
 const (
 	balloonNone = "<memballoon model='none'/>"
+	acpi        = "<features><acpi/></features>" // goes before <devices>
 	usbNone     = "<controller type='usb' model='none'/>"
 )
 

@@ -11,7 +11,7 @@ import (
 // AddRootPort returns the document with one more PCIe root port, and the
 // address behind it, where a device can be put and hot-plugged. It is for
 // machines with PCIe (q35, virt); [ErrUnsupported] on others, where
-// [Document.Free] finds hot-pluggable addresses on the root bus.
+// [Document.Free] finds hot-pluggable addresses without.
 //
 // With a NUMA node in the request the port is put on an expander bus of that
 // node; [ErrNotFound] if the document has none.

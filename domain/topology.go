@@ -38,9 +38,10 @@ type busModel struct {
 var busModels = map[string]busModel{
 	// Slot 0 of a root bus is the host bridge's. Slot 0 of a bridge is its
 	// hotplug controller's.
-	modelPCIRoot:     {minSlot: 1, maxSlot: lastSlot, endpoint: true, auto: true, hotplug: true},
-	modelPCIBridge:   {minSlot: 1, maxSlot: lastSlot, endpoint: true, auto: true, hotplug: true},
-	modelPCIExpander: {minSlot: 0, maxSlot: lastSlot, endpoint: true, auto: true, hotplug: true},
+	modelPCIRoot:   {minSlot: 1, maxSlot: lastSlot, endpoint: true, auto: true, hotplug: true},
+	modelPCIBridge: {minSlot: 1, maxSlot: lastSlot, endpoint: true, auto: true, hotplug: true},
+	// libvirt takes an expander bus for hot-pluggable, QEMU 10.0 does not.
+	modelPCIExpander: {minSlot: 0, maxSlot: lastSlot, endpoint: true, auto: true},
 	modelPCIeRoot:    {minSlot: 1, maxSlot: lastSlot, endpoint: true, express: true, rootPorts: true},
 	modelDMIBridge:   {minSlot: 0, maxSlot: lastSlot, endpoint: true},
 	modelPCIeBridge:  {minSlot: 1, maxSlot: lastSlot, endpoint: true, auto: true, hotplug: true},
@@ -100,6 +101,9 @@ func topologyOf(root, without *node) *topology {
 	devices := root.child("devices")
 	t := &topology{machine: machineOf(root)}
 	t.addControllers(devices)
+	if t.machine.kind == machineI440FX && len(t.buses) > 0 && root.child("features").child("acpi") == nil {
+		t.buses[0].hotplug = false // without ACPI the chipset has no hotplug controller
+	}
 	for dev := range deviceNodes(devices, without) {
 		if dev.local == "console" {
 			continue // the first serial port once more; others are not on PCI
