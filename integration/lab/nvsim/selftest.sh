@@ -365,6 +365,7 @@ saved() {
 # Saves a VM with a state of its own, and restores it, here and on another type.
 migration() { # device, device of another type
 	boot_sector > "$tmp/boot"
+	truncate -s 1M "$tmp/boot"
 	drive="-drive file=$tmp/boot,format=raw,if=ide,snapshot=on"
 	check "guest" "$(vm guest "$1" $same_uuid $drive)" started
 	wait_for written
