@@ -80,7 +80,7 @@ func TestFree(t *testing.T) {
 			"NUMA on i440fx", "pc",
 			[]string{pciController(1, "pci-expander-bus", "00:04.0", numa(1)), pciController(2, "pci-bridge", "01:05.0")},
 			32,
-			AddressRequest{NUMANode: &one, Hotplug: true},
+			AddressRequest{NUMANode: &one},
 			"01:00.0 01:01.0 01:02.0 01:03.0 01:04.0 01:06.0 01:07.0 01:08.0 01:09.0 01:0a.0 01:0b.0 01:0c.0 " +
 				"01:0d.0 01:0e.0 01:0f.0 01:10.0 01:11.0 01:12.0 01:13.0 01:14.0 01:15.0 01:16.0 01:17.0 01:18.0 01:19.0 01:1a.0 01:1b.0 01:1c.0 01:1d.0 01:1e.0 01:1f.0 02:01.0",
 		},
