@@ -93,7 +93,7 @@ func lockFile(f *os.File, path string) error {
 }
 
 // dropLock removes a VM's lock file. The caller holds the lock; whoever waits
-// for it opens a new file.
+// for it opens a new file, so that this must be the last act under the lock.
 func (s store) dropLock(vm string) {
 	_ = os.Remove(s.lockPath("vm", vm)) // an empty file left behind does no harm
 }

@@ -46,6 +46,7 @@ type Manager struct {
 	log      *slog.Logger
 	observer Observer
 	timeouts Timeouts
+	boot     string // of the host
 }
 
 // New returns a Manager. It makes the state directory and leaves unfinished
@@ -54,7 +55,7 @@ func New(cfg Config) (*Manager, error) {
 	if cfg.Host == nil || cfg.Hypervisor == nil {
 		return nil, &Error{Op: "new manager", Kind: ErrInvalid, Err: errors.New("Config needs a Host and a Hypervisor"), Next: "open them with mdev.Open and virt.Open"}
 	}
-	m := &Manager{host: cfg.Host, hyper: cfg.Hypervisor, log: cfg.Logger, observer: cfg.Observer, timeouts: cfg.Timeouts}
+	m := &Manager{host: cfg.Host, hyper: cfg.Hypervisor, log: cfg.Logger, observer: cfg.Observer, timeouts: cfg.Timeouts, boot: bootID()}
 	if m.log == nil {
 		m.log = slog.New(slog.DiscardHandler)
 	}
@@ -155,7 +156,7 @@ func (m *Manager) look(ctx context.Context, name string) (*view, error) {
 	if err != nil {
 		return nil, err
 	}
-	return v, v.find(func(id string) (mdev.Device, error) { return m.host.Device(ctx, id) })
+	return v, m.find(v, name, func(id string) (mdev.Device, error) { return m.host.Device(ctx, id) })
 }
 
 // read takes the domain's document into the view.
@@ -171,8 +172,9 @@ func (v *view) read(ctx context.Context, hyper Hypervisor, info domain.Info) err
 	return v.own()
 }
 
-// find looks up the VM's devices.
-func (v *view) find(device func(id string) (mdev.Device, error)) error {
+// find looks up the VM's devices. A virtual function that has a vGPU of another
+// VM or of a stranger counts as not there: the VM takes the next one.
+func (m *Manager) find(v *view, name string, device func(id string) (mdev.Device, error)) error {
 	v.found, v.foreign = map[string]mdev.Device{}, map[string]string{}
 	for _, d := range v.everyDevice() {
 		found, err := device(d.ID)
@@ -180,6 +182,15 @@ func (v *view) find(device func(id string) (mdev.Device, error)) error {
 		case errors.Is(err, mdev.ErrNotFound):
 		case err != nil:
 			return err
+		case found.State == mdev.StateGhost: // it cannot be used again, and goes by itself
+		case d.vf():
+			mine, err := m.owns(v, name, d.ID)
+			if err != nil {
+				return err
+			}
+			if mine && found.Type == d.Type {
+				v.found[d.ID] = found
+			}
 		case found.Type != "" && found.Type != d.Type:
 			v.foreign[d.ID] = fmt.Sprintf("it is of type %s, not %s: somebody else made it", found.Type, d.Type)
 		default:
@@ -261,8 +272,30 @@ func metadata(devices []device, life Lifetime) domain.Metadata {
 	return meta
 }
 
-// removeDevice removes a device that is ours, and is content if it is gone.
-func (m *Manager) removeDevice(ctx context.Context, d device) error {
+// removeDevice removes a device that is the VM's, and is content if it is gone or
+// somebody else's.
+func (m *Manager) removeDevice(ctx context.Context, vm string, d device) error {
+	if !d.vf() {
+		return m.removeFound(ctx, d)
+	}
+	waiting, cancel := context.WithTimeout(ctx, m.timeouts.Lock)
+	defer cancel()
+	unlock, err := m.store.lock(waiting, "vf", d.ID, "remove "+d.ID)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	l, known, err := m.store.lease(d.ID)
+	if err != nil || known && (l.VM != vm || l.Boot != m.boot) {
+		return err
+	}
+	if err := m.removeFound(ctx, d); err != nil {
+		return err
+	}
+	return m.vacate(d.ID, vm)
+}
+
+func (m *Manager) removeFound(ctx context.Context, d device) error {
 	found, err := m.host.Device(ctx, d.ID)
 	if errors.Is(err, mdev.ErrNotFound) {
 		return nil

@@ -78,7 +78,7 @@ func (o *operation) provision(ctx context.Context, s spec) (VM, error) {
 	if err != nil {
 		return VM{}, err
 	}
-	if err := o.step("journal", "", func() error { return o.m.store.begin(rec) }); err != nil {
+	if err := o.begin(rec); err != nil {
 		return VM{}, err
 	}
 	if s.lifetime == Reserved {
@@ -235,6 +235,9 @@ func (o *operation) make(ctx context.Context, rec *record, which []int, candidat
 func (o *operation) makeOne(ctx context.Context, rec *record, i int, candidates []candidate) error {
 	var refusals []error
 	for n, c := range candidates {
+		if c.VF && slices.ContainsFunc(rec.Devices, func(d device) bool { return d.ID == c.Parent && d.ID != rec.Devices[i].ID }) {
+			continue // another vGPU of this VM has it or gets it
+		}
 		if n > 0 || rec.Devices[i].Parent != c.Parent {
 			if err := o.moveIntent(rec, i, c); err != nil {
 				return err
@@ -282,7 +285,13 @@ func (o *operation) create(ctx context.Context, d device, c candidate) error {
 	}
 	defer unlock()
 	req := mdev.CreateRequest{Type: d.Type, Parent: c.Parent, Params: d.Params}
-	if !c.VF {
+	if c.VF {
+		leave, err := o.m.rent(ctx, o, c.Parent)
+		if err != nil {
+			return err
+		}
+		defer leave()
+	} else {
 		req.UUID = uuid.MustParse(d.ID)
 	}
 	made := true
@@ -290,18 +299,20 @@ func (o *operation) create(ctx context.Context, d device, c candidate) error {
 		if !made {
 			return nil
 		}
-		return o.m.removeDevice(ctx, d)
+		return o.m.removeDevice(ctx, o.vm, d)
 	})
 	created, err := o.m.host.Create(ctx, req)
-	switch {
-	case err == nil && created.Existed:
-		made = false
-		return &Error{
+	if err == nil && created.Existed {
+		err = &Error{
 			Kind: ErrExists, Err: fmt.Errorf("somebody else made %s on %s meanwhile", d.ID, c.Parent),
 			Next: "it is not ours and stays; choose another UUID, or remove it if you know whose it is",
 		}
-	case errors.Is(err, mdev.ErrExists):
+	}
+	if errors.Is(err, ErrExists) || errors.Is(err, mdev.ErrExists) {
 		made = false
+		if c.VF {
+			err = errors.Join(err, o.m.vacate(c.Parent, o.vm))
+		}
 	}
 	return err
 }
@@ -309,5 +320,5 @@ func (o *operation) create(ctx context.Context, d device, c candidate) error {
 // tryNext tells whether another parent may take what this one refused.
 func tryNext(err error, c candidate) bool {
 	return errors.Is(err, ErrNoCapacity) || errors.Is(err, mdev.ErrRefused) || errors.Is(err, mdev.ErrNotFound) ||
-		c.VF && errors.Is(err, ErrExists)
+		c.VF && (errors.Is(err, ErrExists) || errors.Is(err, mdev.ErrExists))
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -125,7 +126,11 @@ func (v *view) findings(name string, namedBy map[string]string, opts ReconcileOp
 	if v.claim != nil {
 		for _, d := range v.claim.Devices {
 			_, exists := v.found[d.ID]
-			if owner, named := namedBy[d.ID]; exists && !named {
+			owner, named := namedBy[d.ID]
+			if v.ours && slices.ContainsFunc(v.devices, func(e device) bool { return e.ID == d.ID }) {
+				owner, named = name, true // also if it was provisioned after the domains were listed
+			}
+			if exists && !named {
 				found = append(found, Action{Kind: ActionOrphan, VM: name, Object: d.ID, Reason: "we made it for the VM, and no domain has it"})
 			} else if exists && owner != name && v.defined {
 				claimed = false
@@ -177,16 +182,19 @@ func (m *Manager) settleVM(ctx context.Context, name string, namedBy map[string]
 	for round := 0; round < 2; round++ {
 		found := v.findings(name, namedBy, opts)
 		for _, a := range found {
-			done = append(done, m.act(ctx, o, v, a))
+			a = m.act(ctx, o, v, a)
+			if done = append(done, a); a.err != nil {
+				return done // what is left stays claimed, for the next time
+			}
 		}
-		if v.intent == nil || done[len(done)-1].err != nil {
+		if v.intent == nil {
 			break
 		}
 		if v, err = m.look(ctx, name); err != nil {
 			return append(done, failed(ActionFinish, name, err)...)
 		}
 	}
-	if v.claim != nil && !v.defined && v.intent == nil {
+	if !v.defined && v.intent == nil {
 		m.store.dropLock(name)
 	}
 	return done
@@ -204,12 +212,15 @@ func (m *Manager) act(ctx context.Context, o *operation, v *view, a Action) Acti
 		case ActionGiveBack, ActionOrphan:
 			for _, d := range v.everyDevice() {
 				if d.ID == a.Object {
-					return m.removeDevice(ctx, d)
+					return m.removeDevice(ctx, o.vm, d)
 				}
 			}
 		case ActionAdopt:
 			r := *o
 			r.op = opAdopt
+			if err := m.takeOver(ctx, v, o.vm); err != nil {
+				return err
+			}
 			if _, err := r.intend(v, nil); err != nil {
 				return err
 			}
@@ -263,9 +274,9 @@ func (s *survey) strangers() []mdev.Device {
 	ours := map[string]bool{}
 	for _, v := range s.views {
 		for _, d := range v.everyDevice() {
-			if _, foreign := v.foreign[d.ID]; !foreign {
-				ours[d.ID] = true
-			}
+			_, foreign := v.foreign[d.ID]
+			_, found := v.found[d.ID]
+			ours[d.ID] = ours[d.ID] || found || !foreign && !d.vf()
 		}
 	}
 	strangers := []mdev.Device{}

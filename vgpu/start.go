@@ -63,7 +63,19 @@ func (o *operation) intend(v *view, change func(*record)) (record, error) {
 	if change != nil {
 		change(&rec)
 	}
-	return rec, o.step("journal", "", func() error { return o.m.store.begin(rec) })
+	return rec, o.begin(rec)
+}
+
+// begin writes the intent of an operation that has not done anything yet. If that
+// fails half way, nothing shall be left that Reconcile would finish.
+func (o *operation) begin(rec record) error {
+	return o.step("journal", "", func() error {
+		err := o.m.store.begin(rec)
+		if err != nil {
+			_ = o.m.store.end(rec.VM) // the entry may be there: only its directory's sync failed
+		}
+		return err
+	})
 }
 
 func (o *operation) start(ctx context.Context, v *view) error {

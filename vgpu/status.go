@@ -97,6 +97,10 @@ func (m *Manager) survey(ctx context.Context, only string) (*survey, error) {
 			continue
 		}
 		for _, h := range v.doc.Hostdevs() {
+			// VMs that are off may name a virtual function that another VM has by now.
+			if l, known, err := m.store.lease(h.ID()); h.VF != "" && v.claim != nil && err == nil && known && l.VM != info.Name {
+				continue
+			}
 			s.namedBy[h.ID()] = info.Name
 		}
 		if v.ours || only != "" {
@@ -120,7 +124,9 @@ func (m *Manager) survey(ctx context.Context, only string) (*survey, error) {
 				return nil, err
 			}
 		}
-		_ = v.find(s.device) // s.device knows no other error than not found
+		if err := m.find(v, name, s.device); err != nil {
+			return nil, err
+		}
 		if only != "" && name != only {
 			delete(s.views, name)
 		}

@@ -73,15 +73,24 @@ func (v *view) surplus() []device {
 	return surplus
 }
 
+// surplusOnceOff lists the vGPUs to remove when the VM has stopped.
+func (v *view) surplusOnceOff() []device {
+	var surplus []device
+	for _, d := range v.devices {
+		if _, foreign := v.foreign[d.ID]; v.life == WhileRunning && !foreign {
+			surplus = append(surplus, d)
+		}
+	}
+	return surplus
+}
+
 // stop is Stop after its intent was written.
 func (o *operation) stop(ctx context.Context, v *view, opts StopOptions) error {
 	if err := o.halt(ctx, v, opts); err != nil {
 		return o.giveUp(ctx, err)
 	}
-	if v.life == WhileRunning {
-		if err := o.removeAll(ctx, v.devices); err != nil {
-			return err // the entry stays: Reconcile removes what is left
-		}
+	if err := o.removeAll(ctx, v.surplusOnceOff()); err != nil {
+		return err // the entry stays: Reconcile removes what is left
 	}
 	return o.close(o.vm, false)
 }
@@ -231,7 +240,7 @@ func (m *Manager) waitFree(ctx context.Context, d device) error {
 func (o *operation) removeAll(ctx context.Context, devices []device) error {
 	var failures []error
 	for _, d := range devices {
-		failures = append(failures, o.step("remove", d.ID, func() error { return o.m.removeDevice(ctx, d) }))
+		failures = append(failures, o.step("remove", d.ID, func() error { return o.m.removeDevice(ctx, o.vm, d) }))
 	}
 	return errors.Join(failures...)
 }

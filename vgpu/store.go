@@ -25,11 +25,13 @@ import (
 //
 //	journal/<vm>.json   an operation that is not finished: written before its first effect, gone after its last
 //	vms/<vm>.json       a claim: which vGPUs we made for the VM; an undefined VM's leftovers are found by it
+//	vfs/<address>.json  a lease: which VM's vGPU a virtual function is; it has no UUID that would say so
 //	damaged/            entries that could not be read, set aside
-//	locks/              lock files, one for each VM and each physical GPU
+//	locks/              lock files, one for each VM, each physical GPU and each virtual function
 const (
 	journalDir = "journal"
 	claimsDir  = "vms"
+	leasesDir  = "vfs"
 	damagedDir = "damaged"
 	locksDir   = "locks"
 )
@@ -86,11 +88,21 @@ type envelope struct {
 // lock is held for whatever is written.
 type store struct {
 	dir string
+	// effect, if set, does the changes of the directory: tests let some fail.
+	effect func(what, path string, do func() error) error
+}
+
+// change changes something in the state directory.
+func (s store) change(what, path string, do func() error) error {
+	if s.effect == nil {
+		return do()
+	}
+	return s.effect(what, path, do)
 }
 
 func openStore(dir string) (store, error) {
 	s := store{dir: dir}
-	for _, sub := range []string{journalDir, claimsDir, damagedDir, locksDir} {
+	for _, sub := range []string{journalDir, claimsDir, leasesDir, damagedDir, locksDir} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o700); err != nil {
 			return store{}, err
 		}
@@ -114,8 +126,11 @@ func fileName(name string) string {
 }
 
 // encode gives the bytes of a record's file.
-func (r record) encode() ([]byte, error) {
-	inner, err := json.Marshal(r)
+func (r record) encode() ([]byte, error) { return seal(r) }
+
+// seal puts what is stored into its envelope.
+func seal(content any) ([]byte, error) {
+	inner, err := json.Marshal(content)
 	if err != nil {
 		return nil, err
 	}
@@ -127,28 +142,32 @@ func (r record) encode() ([]byte, error) {
 	return append(out, '\n'), nil
 }
 
-// decode reads a record's file, and refuses one that is cut off, changed, or of
-// a version that we do not know.
-func decode(data []byte) (record, error) {
+// decode reads a record's file.
+func decode(data []byte) (r record, err error) {
+	return r, unseal(data, &r)
+}
+
+// unseal takes what is stored out of its envelope, and refuses what is cut off,
+// changed, or of a version that we do not know.
+func unseal(data []byte, content any) error {
 	var e envelope
 	if err := json.Unmarshal(data, &e); err != nil {
-		return record{}, fmt.Errorf("not an entry of ours: %w", err)
+		return fmt.Errorf("not an entry of ours: %w", err)
 	}
 	if e.Version != storeVersion {
-		return record{}, fmt.Errorf("written in version %d of the format, this program knows %d", e.Version, storeVersion)
+		return fmt.Errorf("written in version %d of the format, this program knows %d", e.Version, storeVersion)
 	}
 	var inner bytes.Buffer
 	if err := json.Compact(&inner, e.Record); err != nil {
-		return record{}, fmt.Errorf("not an entry of ours: %w", err)
+		return fmt.Errorf("not an entry of ours: %w", err)
 	}
 	if sum := sha256.Sum256(inner.Bytes()); hex.EncodeToString(sum[:]) != e.Checksum {
-		return record{}, errors.New("its checksum does not match: it was changed or damaged")
+		return errors.New("its checksum does not match: it was changed or damaged")
 	}
-	var r record
-	if err := json.Unmarshal(inner.Bytes(), &r); err != nil {
-		return record{}, fmt.Errorf("not an entry of ours: %w", err)
+	if err := json.Unmarshal(inner.Bytes(), content); err != nil {
+		return fmt.Errorf("not an entry of ours: %w", err)
 	}
-	return r, nil
+	return nil
 }
 
 // begin writes the intent, before the first effect of an operation and each
@@ -158,17 +177,25 @@ func (s store) begin(r record) error {
 	if err != nil {
 		return err
 	}
-	return s.explain(atomicfile.Write(s.path(journalDir, r.VM), data, 0o600))
+	return s.write(s.path(journalDir, r.VM), data)
+}
+
+func (s store) write(path string, data []byte) error {
+	return s.explain(s.change("write", path, func() error { return atomicfile.Write(path, data, 0o600) }))
 }
 
 // settle makes the intent the VM's claim, in one rename: the devices it names
 // are there to stay.
 func (s store) settle(vm string) error {
 	from, to := s.path(journalDir, vm), s.path(claimsDir, vm)
+	return s.explain(s.change("rename", from, func() error { return rename(from, to) }))
+}
+
+func rename(from, to string) error {
 	if err := os.Rename(from, to); err != nil {
-		return s.explain(err)
+		return err
 	}
-	return s.explain(errors.Join(atomicfile.SyncDir(filepath.Dir(to)), atomicfile.SyncDir(filepath.Dir(from))))
+	return errors.Join(atomicfile.SyncDir(filepath.Dir(to)), atomicfile.SyncDir(filepath.Dir(from)))
 }
 
 // end takes the intent away, after the last effect was seen. It needs no space.
@@ -179,13 +206,15 @@ func (s store) forget(vm string) error { return s.remove(claimsDir, vm) }
 
 func (s store) remove(sub, vm string) error {
 	path := s.path(sub, vm)
-	if err := os.Remove(path); err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		return s.explain(err)
+	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+		return nil
 	}
-	return s.explain(atomicfile.SyncDir(filepath.Dir(path)))
+	return s.explain(s.change("remove", path, func() error {
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		return atomicfile.SyncDir(filepath.Dir(path))
+	}))
 }
 
 // intent reads a VM's unfinished operation, if there is one.
@@ -226,10 +255,7 @@ func (e *damagedError) Unwrap() error { return e.err }
 func (s store) setAside(e *damagedError) (string, error) {
 	sub := filepath.Base(filepath.Dir(e.path))
 	to := filepath.Join(s.dir, damagedDir, fmt.Sprintf("%s-%s-%d", sub, filepath.Base(e.path), time.Now().UnixNano()))
-	if err := os.Rename(e.path, to); err != nil {
-		return "", s.explain(err)
-	}
-	return to, errors.Join(atomicfile.SyncDir(filepath.Dir(e.path)), atomicfile.SyncDir(filepath.Dir(to)))
+	return to, s.explain(s.change("rename", e.path, func() error { return rename(e.path, to) }))
 }
 
 // all reads every record of one kind, by VM. What cannot be read comes back by

@@ -31,7 +31,11 @@ func (m *Manager) Teardown(ctx context.Context, name string, opts TeardownOption
 		if _, err := o.intend(v, func(r *record) { r.Teardown = &opts }); err != nil {
 			return VM{}, err
 		}
-		return VM{}, o.teardown(ctx, v, opts)
+		err := o.teardown(ctx, v, opts)
+		if err == nil {
+			m.store.dropLock(name) // the last act: from here on others may have the lock
+		}
+		return VM{}, err
 	})
 	return err
 }
@@ -41,6 +45,10 @@ func (o *operation) teardown(ctx context.Context, v *view, opts TeardownOptions)
 	if v.defined {
 		if err := o.halt(ctx, v, opts.Stop); err != nil {
 			return o.giveUp(ctx, err)
+		}
+		// If libvirt refuses to undefine it, it is a VM that is off like any other.
+		if err := o.removeAll(ctx, v.surplusOnceOff()); err != nil {
+			return err
 		}
 		err := o.step("undefine", o.vm, func() error {
 			err := o.m.hyper.Undefine(ctx, o.vm, opts.Undefine)
@@ -60,10 +68,6 @@ func (o *operation) teardown(ctx context.Context, v *view, opts TeardownOptions)
 		if err := o.m.store.forget(o.vm); err != nil {
 			return err
 		}
-		if err := o.m.store.end(o.vm); err != nil {
-			return err
-		}
-		o.m.store.dropLock(o.vm)
-		return nil
+		return o.m.store.end(o.vm)
 	})
 }

@@ -60,7 +60,7 @@ func (m *Manager) stopped(ctx context.Context, name string) {
 			if err := m.waitFree(ctx, d); err != nil {
 				return err
 			}
-			return m.removeDevice(ctx, d)
+			return m.removeDevice(ctx, name, d)
 		})
 	}
 }

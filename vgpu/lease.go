@@ -1,0 +1,138 @@
+package vgpu
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+
+	"github.com/vgpukit/vgpukit/domain"
+	"github.com/vgpukit/vgpukit/mdev"
+)
+
+// lease says whose vGPU a virtual function is. An mdev's UUID says that by
+// itself; virtual functions are few and go from VM to VM, and the documents of
+// several VMs that are off may name the same one. It is written before the
+// virtual function gets its type, and void once the type is taken away.
+type lease struct {
+	VF   string `json:"vf"`
+	VM   string `json:"vm"`             // the last one that had it
+	Boot string `json:"boot,omitempty"` // of the host; a reboot ends all leases; empty: void
+}
+
+// bootID tells one boot of the host from another.
+func bootID() string {
+	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return "unknown"
+	}
+	return strings.TrimSpace(string(id))
+}
+
+// lease reads whose a virtual function is. A lease that cannot be read is as
+// good as none.
+func (s store) lease(vf string) (l lease, ok bool, err error) {
+	data, err := os.ReadFile(s.path(leasesDir, vf))
+	if errors.Is(err, fs.ErrNotExist) {
+		return lease{}, false, nil
+	}
+	if err != nil {
+		return lease{}, false, s.explain(err)
+	}
+	if err := unseal(data, &l); err != nil || l.VF != vf {
+		return lease{}, false, nil
+	}
+	return l, true, nil
+}
+
+func (s store) writeLease(l lease) error {
+	data, err := seal(l)
+	if err != nil {
+		return err
+	}
+	return s.write(s.path(leasesDir, l.VF), data)
+}
+
+// owns tells whether the vGPU that a virtual function has is the VM's.
+func (m *Manager) owns(v *view, name, vf string) (bool, error) {
+	l, known, err := m.store.lease(vf)
+	if err != nil {
+		return false, err
+	}
+	if known {
+		return l.VM == name && l.Boot == m.boot, nil
+	}
+	// The state directory was lost: the document must do.
+	return v.ours && (v.life == Reserved || v.info.State.Active()), nil
+}
+
+// rent makes a free virtual function the VM's before it gets its type, and
+// returns a lock that keeps others away from it meanwhile.
+func (m *Manager) rent(ctx context.Context, o *operation, vf string) (unlock func(), err error) {
+	taken := func(who string) error {
+		return &Error{Object: vf, Kind: ErrExists, Err: fmt.Errorf("the virtual function has a vGPU of %s", who), Next: "choose another parent"}
+	}
+	// Whoever has the lock makes or removes a vGPU there: no need to wait.
+	soon, cancel := context.WithTimeout(ctx, lockPollMost)
+	defer cancel()
+	unlock, err = m.store.lock(soon, "vf", vf, o.op+" "+o.vm)
+	if errors.Is(err, ErrBusy) && ctx.Err() == nil {
+		return nil, taken("somebody who is at work on it")
+	}
+	if err != nil {
+		return nil, err
+	}
+	_, err = m.host.Device(ctx, vf)
+	if errors.Is(err, mdev.ErrNotFound) {
+		err = m.store.writeLease(lease{VF: vf, VM: o.vm, Boot: m.boot})
+	} else if err == nil {
+		err = taken("somebody else")
+	}
+	if err != nil {
+		unlock()
+		return nil, err
+	}
+	return unlock, nil
+}
+
+// vacate ends a VM's lease of a virtual function, whose lock is held.
+func (m *Manager) vacate(vf, vm string) error {
+	l, known, err := m.store.lease(vf)
+	if err != nil || known && (l.VM != vm || l.Boot == "") {
+		return err
+	}
+	if err := m.store.writeLease(lease{VF: vf, VM: vm}); err != nil {
+		return m.store.remove(leasesDir, vf) // needs no space
+	}
+	return nil
+}
+
+// takeOver makes the leases the VM's that are of a VM which is gone: somebody
+// renamed it.
+func (m *Manager) takeOver(ctx context.Context, v *view, name string) error {
+	for _, d := range v.devices {
+		if !d.vf() {
+			continue
+		}
+		l, known, err := m.store.lease(d.ID)
+		if err != nil {
+			return err
+		}
+		if known && (l.VM == name || l.Boot != m.boot) {
+			continue
+		}
+		if known {
+			if _, err := m.hyper.Info(ctx, l.VM); !errors.Is(err, domain.ErrNotFound) {
+				continue
+			}
+		} else if _, ok := v.found[d.ID]; !ok {
+			continue
+		}
+		if err := m.store.writeLease(lease{VF: d.ID, VM: name, Boot: m.boot}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
