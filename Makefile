@@ -24,7 +24,7 @@ test: lint arrows unit integration
 
 lint:
 	@unformatted=$$($(GOFUMPT) -l .); [ -z "$$unformatted" ] || { echo "not formatted by gofumpt:"; echo "$$unformatted"; exit 1; }
-	@for m in $(MODULES); do echo "lint $$m"; (cd $$m && $(GO) vet -tags '$(TAGS) integration' ./... && $(STATICCHECK) -tags '$(TAGS) integration' ./...) || exit 1; done
+	@for m in $(MODULES) integration/compare; do echo "lint $$m"; (cd $$m && $(GO) vet -tags '$(TAGS) integration' ./... && $(STATICCHECK) -tags '$(TAGS) integration' ./...) || exit 1; done
 
 # Everything but domain/virt is pure Go, and arrows point down only.
 arrows:
@@ -41,11 +41,17 @@ integration: bin/integration.test
 lab-shell:
 	$(LAB) shell
 
-bench:
+# The library alone, against its peers (as root, with mdevctl), and in the lab.
+bench: bin/integration.bench
 	$(GO) test -tags '$(TAGS)' -run '^$$' -bench . -benchmem ./...
+	$(GO) -C integration/compare test -run '^$$' -bench . -benchtime 3x
+	$(LAB) run --push $(CURDIR)/bin/integration.bench -- ./integration.bench -test.run '^$$' -test.bench . -test.benchtime 20x
 
 bin/integration.test: FORCE
 	$(GO) -C integration test -c -race -tags '$(TAGS) integration' -o $(CURDIR)/$@ .
+
+bin/integration.bench: FORCE
+	$(GO) -C integration test -c -tags '$(TAGS) integration' -o $(CURDIR)/$@ .
 
 bin/%: FORCE
 	$(GO) build -tags '$(TAGS)' -o $@ ./examples/$*
