@@ -1,6 +1,9 @@
 package mdev
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // capacity works out what a GPU can really still hold: see [Capacity].
 func capacity(g *GPU) []Capacity {
@@ -37,7 +40,9 @@ func capacity(g *GPU) []Capacity {
 	list := make([]Capacity, 0, len(byID))
 	for id, c := range byID {
 		if size := kinds[id].Description.Framebuffer; shared && size > 0 {
-			if c.Max > 0 {
+			if c.Max > 0 && isMIGBacked(c.Name) {
+				c.Available = min(c.Available, max(0, c.Max-sameType[id]))
+			} else if c.Max > 0 {
 				c.Available = min(c.Available, max(0, c.Max-sameSize[size]))
 			}
 			if memory > 0 {
@@ -50,4 +55,15 @@ func capacity(g *GPU) []Capacity {
 	}
 	slices.SortFunc(list, func(a, b Capacity) int { return compareNames(a.Type, b.Type) })
 	return list
+}
+
+// isMIGBacked tells a type that has a GPU instance of its own by the slices in
+// its name: "GRID A100-4-20C".
+func isMIGBacked(name string) bool {
+	parts := strings.Split(name, "-")
+	if len(parts) < 3 {
+		return false
+	}
+	_, ok := parseCount(parts[len(parts)-2])
+	return ok
 }

@@ -20,8 +20,8 @@ type holding struct {
 
 // holders returns who has which node under /dev/vfio open. It sees what the
 // permissions on /proc let it see: everything as root.
-func (h *Host) holders(ctx context.Context, wanted map[string]bool) map[string]holding {
-	found := map[string]holding{}
+func (h *Host) holders(ctx context.Context, wanted map[string]bool) map[string][]holding {
+	found := map[string][]holding{}
 	buf := make([]byte, readBufferSize)
 	pids, err := listDir(h.fs, "proc", buf)
 	if err != nil {
@@ -40,7 +40,7 @@ func (h *Host) holders(ctx context.Context, wanted map[string]bool) map[string]h
 	return found
 }
 
-func (h *Host) holdings(pid int, wanted map[string]bool, found map[string]holding, buf []byte) {
+func (h *Host) holdings(pid int, wanted map[string]bool, found map[string][]holding, buf []byte) {
 	process := "proc/" + strconv.Itoa(pid)
 	d, err := openDir(h.fs, process+"/fd", buf)
 	if err != nil {
@@ -77,11 +77,7 @@ func (h *Host) holdings(pid int, wanted map[string]bool, found map[string]holdin
 		}
 	}
 	for _, node := range nodes {
-		// A process that has the device itself open tells more than one that
-		// passed the group on.
-		if old, ok := found[node]; !ok || !old.device && device {
-			found[node] = who
-		}
+		found[node] = append(found[node], who)
 	}
 }
 
@@ -156,12 +152,17 @@ func (h *Host) holdingOf(ctx context.Context, dev *Device) (holding, bool) {
 
 // pick chooses a device's holder, with the VM's name as NVIDIA's driver tells
 // it where the process does not.
-func (h *Host) pick(dev *Device, found map[string]holding) (holding, bool) {
+//
+// A process that has the device itself open tells more than one that passed the
+// group on.
+func (h *Host) pick(dev *Device, found map[string][]holding) (holding, bool) {
 	var who holding
 	ok := false
 	for _, node := range dev.nodes() {
-		if candidate, has := found[node]; has && (!ok || candidate.device) {
-			who, ok = candidate, true
+		for _, candidate := range found[node] {
+			if !ok || candidate.device && !who.device {
+				who, ok = candidate, true
+			}
 		}
 	}
 	if who.VM == "" {

@@ -43,7 +43,8 @@ type GPU struct {
 //
 //   - the instances that the parents offer together;
 //   - the type's instances at most, less the devices on the GPU that have
-//     the same framebuffer size (they share one division of the memory);
+//     the same framebuffer size (they share one division of the memory), or
+//     of a MIG-backed type the devices of that type;
 //   - the framebuffer that the devices on the GPU leave, divided by the
 //     type's.
 //

@@ -15,8 +15,12 @@ import (
 const (
 	// removeTimeout bounds a removal whose context has no deadline.
 	removeTimeout = 30 * time.Second
-	// guardPatience is how long another remover may hold the VFIO group.
+	// guardPatience is how long a process that has the VFIO group open, and no
+	// device, may be taken for another remover.
 	guardPatience = 500 * time.Millisecond
+	// hiddenPatience is the same for a holder that root cannot see: it has
+	// gone when it is looked for, unless it is in another container.
+	hiddenPatience = 2 * time.Second
 	// returnPatience is how long an instance may take to be back after its
 	// device is gone.
 	returnPatience = time.Second
@@ -66,7 +70,7 @@ func (h *Host) Remove(ctx context.Context, id string) error {
 // group nodes, or a group that is shared with other functions. It reads dev
 // again where the device may have been made anew meanwhile.
 func (h *Host) guard(ctx context.Context, dev *Device) (io.Closer, error) {
-	wait := newPatience(guardPatience)
+	wait, hidden := newPatience(guardPatience), newPatience(hiddenPatience)
 	for {
 		if dev.IOMMUGroup == "" || h.groupShared(dev) {
 			return nil, h.refuseIfHeld(ctx, dev)
@@ -81,7 +85,11 @@ func (h *Host) guard(ctx context.Context, dev *Device) (io.Closer, error) {
 		case errors.Is(err, syscall.EBUSY):
 			who, known := h.holdingOf(ctx, dev)
 			transient := !known || who.PID == os.Getpid() || who.VM == "" && !who.device
-			if !transient || !wait.sleep(ctx) {
+			pause := wait
+			if os.Geteuid() == 0 && (!known || who.PID == os.Getpid()) {
+				pause = hidden
+			}
+			if !transient || !pause.sleep(ctx) {
 				if err := ended(ctx, "remove", dev.ID); err != nil {
 					return nil, err
 				}

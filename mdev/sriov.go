@@ -171,10 +171,12 @@ func (h *Host) usersOf(ctx context.Context, s *scan, pf *Parent, state *SRIOV) (
 	for node := range nodes {
 		wanted[node] = true
 	}
-	for node, who := range h.holders(ctx, wanted) {
-		// NVIDIA's own daemons let go by themselves.
-		if !strings.HasPrefix(who.Command, "nvidia-") {
-			users = append(users, nodes[node]+" is open in "+who.String())
+	for node, holders := range h.holders(ctx, wanted) {
+		for _, who := range holders {
+			// NVIDIA's own daemons let go by themselves.
+			if !strings.HasPrefix(who.Command, "nvidia-") {
+				users = append(users, nodes[node]+" is open in "+who.String())
+			}
 		}
 	}
 	slices.Sort(users)

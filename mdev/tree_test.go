@@ -1,6 +1,7 @@
 package mdev
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
@@ -29,6 +31,11 @@ type tree struct {
 	fail     map[string][]error // by name of the file: the next results of a write
 	busy     map[string]bool    // device nodes that are held
 	halfMade bool
+}
+
+// contextSoon ends soon.
+func contextSoon(t testing.TB) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(t.Context(), 50*time.Millisecond)
 }
 
 func newTree(t testing.TB) *tree {

@@ -1,0 +1,145 @@
+package mdev_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/vgpukit/vgpukit/mdev"
+)
+
+var definedUUID = uuid.MustParse("5b1d8c8e-0a51-4a52-9d3c-5a0c3d9d6a01")
+
+// Definitions are mdevctl's files: what it writes is read, what is written is as
+// it writes, and what is not known is kept in its place.
+func TestDefinitionsAreMdevctlsFiles(t *testing.T) {
+	root := t.TempDir()
+	host, err := mdev.Open(mdev.Config{Root: root})
+	require.NoError(t, err)
+	none, err := host.Definitions(t.Context())
+	require.NoError(t, err)
+	assert.Empty(t, none)
+
+	def := mdev.Definition{Parent: "matrix", UUID: definedUUID, Type: "vfio_ap-passthrough", Start: mdev.StartAuto, Params: []mdev.Param{{Name: "assign_adapter", Value: "5"}, {Name: "assign_domain", Value: "0xab"}}}
+	require.NoError(t, host.Define(t.Context(), def))
+	file := filepath.Join(root, "etc/mdevctl.d/matrix", definedUUID.String())
+	text, err := os.ReadFile(file)
+	require.NoError(t, err)
+	assert.Equal(t, `{
+  "mdev_type": "vfio_ap-passthrough",
+  "start": "auto",
+  "attrs": [
+    {
+      "assign_adapter": "5"
+    },
+    {
+      "assign_domain": "0xab"
+    }
+  ]
+}`, string(text))
+	info, err := os.Stat(file)
+	require.NoError(t, err)
+	assert.Equal(t, os.FileMode(0o644), info.Mode().Perm())
+	found, err := host.Definitions(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, []mdev.Definition{def}, found)
+	assert.Equal(t, mdev.CreateRequest{Type: def.Type, Parent: "matrix", UUID: definedUUID, Params: def.Params}, found[0].Request())
+
+	require.NoError(t, os.WriteFile(file, []byte(`{"future":{"b":1,"a":[2]},"start":"manual","mdev_type":"vfio_ap-passthrough","later":null}`), 0o644))
+	found, err = host.Definitions(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, []mdev.Field{{Name: "future", Value: `{"b":1,"a":[2]}`}, {Name: "later", Value: "null"}}, found[0].Extra)
+	def.Params = []mdev.Param{}
+	require.NoError(t, host.Define(t.Context(), def))
+	text, err = os.ReadFile(file)
+	require.NoError(t, err)
+	assert.Equal(t, `{
+  "future": {
+    "b": 1,
+    "a": [
+      2
+    ]
+  },
+  "start": "auto",
+  "mdev_type": "vfio_ap-passthrough",
+  "later": null,
+  "attrs": []
+}`, string(text))
+
+	entries, err := os.ReadDir(filepath.Dir(file))
+	require.NoError(t, err)
+	assert.Len(t, entries, 1, "no temporary file is left")
+	require.NoError(t, host.Undefine(t.Context(), "matrix", definedUUID))
+	require.ErrorIs(t, host.Undefine(t.Context(), "matrix", definedUUID), mdev.ErrNotFound)
+}
+
+func TestBrokenDefinitionHidesNoOther(t *testing.T) {
+	root := t.TempDir()
+	host, err := mdev.Open(mdev.Config{Root: root})
+	require.NoError(t, err)
+	require.NoError(t, host.Define(t.Context(), mdev.Definition{Parent: "mtty", UUID: definedUUID, Type: "mtty-2"}))
+	for name, text := range map[string]string{
+		uuid.NewString(): `{"mdev_type":`, uuid.NewString(): `{}`, "notes.txt": "no definition", ".x.tmp1": "{",
+		uuid.NewString(): `{"mdev_type":"a","attrs":[{"x":5}]}`,
+	} {
+		require.NoError(t, os.WriteFile(filepath.Join(root, "etc/mdevctl.d/mtty", name), []byte(text), 0o600))
+	}
+	require.NoError(t, os.MkdirAll(filepath.Join(root, "etc/mdevctl.d/scripts.d/callouts"), 0o755))
+	found, err := host.Definitions(t.Context())
+	require.ErrorIs(t, err, mdev.ErrInvalid)
+	require.Len(t, found, 1)
+	assert.Equal(t, definedUUID, found[0].UUID)
+}
+
+func TestDefineRefuses(t *testing.T) {
+	_, host := simulated(t, "tesla-m60", "l40s,vfs=1")
+	vf := inventory(t, host).GPUs[2].Parents[0].Name
+	require.NoError(t, host.Define(t.Context(), mdev.Definition{Parent: "0000:06:00.0", UUID: definedUUID, Type: "GRID M60-2Q"}))
+	found, err := host.Definitions(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, "nvidia-18", found[0].Type, "the file has the id")
+	for name, test := range map[string]struct {
+		def  mdev.Definition
+		want error
+	}{
+		"no UUID":             {mdev.Definition{Parent: "mtty", Type: "mtty-1"}, mdev.ErrInvalid},
+		"parent with a path":  {mdev.Definition{Parent: "../mtty", UUID: definedUUID, Type: "mtty-1"}, mdev.ErrInvalid},
+		"mdevctl's scripts":   {mdev.Definition{Parent: "scripts.d", UUID: definedUUID, Type: "mtty-1"}, mdev.ErrInvalid},
+		"no type":             {mdev.Definition{Parent: "mtty", UUID: definedUUID}, mdev.ErrInvalid},
+		"odd start":           {mdev.Definition{Parent: "mtty", UUID: definedUUID, Type: "mtty-1", Start: "sometimes"}, mdev.ErrInvalid},
+		"elsewhere":           {mdev.Definition{Parent: "0000:05:00.0", UUID: definedUUID, Type: "nvidia-18"}, mdev.ErrExists},
+		"type not offered":    {mdev.Definition{Parent: "0000:05:00.0", UUID: uuid.New(), Type: "nvidia-19999"}, mdev.ErrNotFound},
+		"virtual function":    {mdev.Definition{Parent: vf, UUID: uuid.New(), Type: "1145"}, mdev.ErrUnsupported},
+		"extra without JSON":  {mdev.Definition{Parent: "p", UUID: uuid.New(), Type: "t", Extra: []mdev.Field{{Name: "x", Value: "{"}}}, mdev.ErrInvalid},
+		"extra that is known": {mdev.Definition{Parent: "p", UUID: uuid.New(), Type: "t", Extra: []mdev.Field{{Name: "start", Value: `"auto"`}}}, mdev.ErrInvalid},
+	} {
+		t.Run(name, func(t *testing.T) { require.ErrorIs(t, host.Define(t.Context(), test.def), test.want) })
+	}
+	after, err := host.Definitions(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, found, after)
+}
+
+// Definitions outlive what devices do not.
+func TestDefinitionsSurviveAReboot(t *testing.T) {
+	sim, host := simulated(t, "tesla-m60")
+	def := mdev.Definition{Parent: "0000:05:00.0", UUID: definedUUID, Type: "nvidia-18", Start: mdev.StartManual, Params: []mdev.Param{{Name: "nvidia/vgpu_params", Value: "disable_vnc=1"}}}
+	require.NoError(t, host.Define(t.Context(), def))
+	_, err := host.Create(t.Context(), def.Request())
+	require.NoError(t, err)
+	sim.Reboot()
+	_, err = host.Device(t.Context(), definedUUID.String())
+	require.ErrorIs(t, err, mdev.ErrNotFound)
+	found, err := host.Definitions(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, []mdev.Definition{def}, found)
+	created, err := host.Create(t.Context(), found[0].Request())
+	require.NoError(t, err)
+	data, err := sim.ReadFile(created.Path + "/nvidia/vgpu_params")
+	require.NoError(t, err)
+	assert.Equal(t, "disable_vnc=1\n", string(data))
+}
