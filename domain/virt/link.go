@@ -243,7 +243,7 @@ func (l *link) release() {
 	// On a dead connection these fail after they have freed what is local.
 	l.unsubscribe()
 	_ = l.conn.UnregisterCloseCallback()
-	if left, err := l.conn.Close(); err == nil && left == 0 {
-		held(handleConnect, -1)
-	}
+	// References that the event loop still has go with its present round.
+	_, _ = l.conn.Close()
+	held(handleConnect, -1)
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -21,7 +22,7 @@ var handles = struct {
 	now, taken map[string]int
 }{now: map[string]int{}, taken: map[string]int{}}
 
-// TestMain keeps the promise that no handle and no goroutine is left when all
+// TestMain keeps the promise that no handle, socket or goroutine is left when all
 // connections are closed; the event loop's goroutine stays.
 func TestMain(m *testing.M) {
 	onHandle = func(kind string, delta int) {
@@ -62,11 +63,27 @@ func leaks(goroutines int) error {
 			return fmt.Errorf("%d handles of kind %s are held", n, kind)
 		}
 	}
+	if n := sockets(); n != 0 {
+		return fmt.Errorf("%d sockets are open: libvirt still has connections", n)
+	}
 	if n := runtime.NumGoroutine(); n > goroutines {
 		stacks := make([]byte, 1<<20)
 		return fmt.Errorf("%d goroutines, want %d\n%s", n, goroutines, stacks[:runtime.Stack(stacks, true)])
 	}
 	return nil
+}
+
+func sockets() (n int) {
+	fds, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		panic(err)
+	}
+	for _, fd := range fds {
+		if to, err := os.Readlink("/proc/self/fd/" + fd.Name()); err == nil && strings.HasPrefix(to, "socket:") {
+			n++
+		}
+	}
+	return n
 }
 
 // testHost is a host of the test driver that only this test sees: one running

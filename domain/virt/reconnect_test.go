@@ -145,7 +145,8 @@ func TestOpenFrozen(t *testing.T) {
 	_, err = Open(ctx, Config{URI: d.uri()})
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	thaw()
-	require.NoError(t, settledConnections())
+	d.kill()
+	require.NoError(t, settled(1<<30, 10*time.Second))
 }
 
 // An attempt that takes longer than a call waits is not wasted: the next call
@@ -196,6 +197,3 @@ func TestCloseFrozen(t *testing.T) {
 	require.ErrorIs(t, err, domain.ErrUnavailable)
 	thaw()
 }
-
-// settledConnections waits until no connection is held.
-func settledConnections() error { return settled(1<<30, 10*time.Second) }
