@@ -5,6 +5,29 @@ import (
 	"strings"
 )
 
+// Capacity says how many more devices of one type a GPU can hold.
+//
+// A sum over its parents says too much where the parents are virtual
+// functions: each of 32 VFs offers one instance of a type of which the GPU
+// can hold four. So the number is the smallest of
+//
+//   - the instances that the parents offer together;
+//   - the type's instances at most, less the devices on the GPU that have
+//     the same framebuffer size (they share one division of the memory), or
+//     of a MIG-backed type the devices of that type;
+//   - the framebuffer that the devices on the GPU leave, divided by the
+//     type's.
+//
+// It stays an upper bound where the kernel does not tell more: for MIG-backed
+// types whose GPU instances are partly taken, and for mixed-size placement,
+// where the free memory may be in pieces.
+type Capacity struct {
+	Type      string `json:"type"` // the type's id
+	Name      string `json:"name"`
+	Available int    `json:"available"`
+	Max       int    `json:"max"` // on an empty GPU; 0: not known
+}
+
 // capacity works out what a GPU can really still hold: see [Capacity].
 func capacity(g *GPU) []Capacity {
 	byID := map[string]*Capacity{}

@@ -1,5 +1,12 @@
 package mdev
 
+import (
+	"context"
+	"path"
+	"strings"
+	"time"
+)
+
 // DeviceState tells whether a device can be used.
 type DeviceState string
 
@@ -47,4 +54,244 @@ type Holder struct {
 type Param struct {
 	Name  string `json:"name"` // "vgpu_params", "placement_id", "assign_adapter"…
 	Value string `json:"value"`
+}
+
+// busDevices returns where each mdev on the bus is, by UUID.
+func (s *scan) busDevices() (map[string]string, error) {
+	names, err := listDir(s.fs, mdevDevicesDir, s.buf)
+	if absent(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	devices := make(map[string]string, len(names))
+	for _, name := range names {
+		if !isUUID(name) {
+			continue
+		}
+		where, err := s.follow(mdevDevicesDir, name)
+		if err == nil {
+			devices[name] = where
+		} else if !absent(err) {
+			s.note(&s.problems, path.Join(mdevDevicesDir, name), err)
+		}
+	}
+	return devices, nil
+}
+
+// mdevs finds a parent's devices: those on the bus, and those that have left
+// it and still have their directory.
+func (s *scan) mdevs(p *Parent, bus map[string]string) {
+	names, err := listDir(s.fs, p.Path, s.buf)
+	if err != nil {
+		s.note(&p.Problems, p.Path, err)
+		return
+	}
+	for _, name := range names {
+		if !isUUID(name) {
+			continue
+		}
+		_, onBus := bus[name]
+		if dev, ok := s.mdev(p, name, onBus); ok {
+			p.Devices = append(p.Devices, dev)
+		}
+	}
+}
+
+// mdev reads one device of a parent; false when it has gone.
+func (s *scan) mdev(p *Parent, id string, onBus bool) (Device, bool) {
+	dev := Device{
+		ID: id, Framework: FrameworkMdev, Parent: p.Name, GPU: p.GPU,
+		Path: p.Path + "/" + id, State: StateReady, Problems: []Problem{},
+	}
+	d, err := openDir(s.fs, dev.Path, s.buf)
+	if err != nil {
+		if !absent(err) {
+			s.note(&p.Problems, dev.Path, err)
+		}
+		return dev, false
+	}
+	defer d.close()
+	dev.Driver = d.base("driver")
+	if typePath, err := d.link("mdev_type"); err == nil {
+		dev.Type = path.Base(typePath)
+		s.nameType(p, &dev)
+	}
+	s.vfio(d, &dev)
+	switch {
+	case !onBus:
+		dev.State = StateGhost
+		dev.Problems = append(dev.Problems, Problem{
+			Object: id,
+			Text:   "it has left the mdev bus and still holds its instance: someone's write to its remove waits until the VM lets go",
+			Next:   "stop the VM that has it open; the kernel then finishes the removal by itself",
+		})
+	case dev.Type == "" || dev.IOMMUGroup == "" && dev.VFIOCdev == "":
+		dev.State = StateHalfMade
+		dev.Problems = append(dev.Problems, halfMade(&dev))
+	}
+	return dev, true
+}
+
+func halfMade(dev *Device) Problem {
+	p := Problem{Object: dev.ID, Text: "it is half-made: it has no type yet", Next: "look again: it is being made or removed"}
+	if dev.Type != "" {
+		p.Text = "it is half-made: it has no VFIO group"
+		if dev.Driver == "" {
+			p.Text += ", and no driver"
+			p.Next = "load its VFIO driver (vfio_mdev on older kernels), or remove it"
+		}
+	}
+	return p
+}
+
+// nameType fills in the type's name and device API, from the parent's types
+// if they were read.
+func (s *scan) nameType(p *Parent, dev *Device) {
+	dev.TypeName = dev.Type
+	for i := range p.Types {
+		if p.Types[i].ID == dev.Type {
+			dev.TypeName, dev.DeviceAPI = p.Types[i].Name, p.Types[i].DeviceAPI
+			return
+		}
+	}
+	typeDir := path.Join(p.Path, "mdev_supported_types", dev.Type)
+	if data, err := s.fs.ReadFile(typeDir + "/name"); err == nil {
+		dev.TypeName = strings.TrimSpace(string(data))
+	}
+	if data, err := s.fs.ReadFile(typeDir + "/device_api"); err == nil {
+		dev.DeviceAPI = strings.TrimSpace(string(data))
+	}
+}
+
+// vfio reads through which nodes a device is opened.
+func (s *scan) vfio(d *dir, dev *Device) {
+	if group := d.base("iommu_group"); group != "" {
+		dev.IOMMUGroup = group
+		if _, err := s.fs.Stat("dev/vfio/" + group); err == nil {
+			dev.VFIONode = "/dev/vfio/" + group
+		} else {
+			dev.Problems = append(dev.Problems, Problem{
+				Object: dev.ID, Text: "its VFIO group " + group + " has no node in /dev/vfio",
+				Next: "wait for udev; in a container, mount the host's /dev/vfio", Err: err,
+			})
+		}
+	}
+	names, err := listDir(s.fs, dev.Path+"/vfio-dev", s.buf)
+	if err != nil {
+		return
+	}
+	for _, name := range names {
+		if _, err := s.fs.Stat("dev/vfio/devices/" + name); err == nil {
+			dev.VFIOCdev = "/dev/vfio/devices/" + name
+		}
+	}
+}
+
+// Device returns one device by its UUID, in any spelling, or by the PCI
+// address of its virtual function.
+//
+// It fails with [ErrInvalid] when id is neither, and with [ErrNotFound] when
+// there is no such device; a virtual function without a vGPU type is none.
+func (h *Host) Device(ctx context.Context, id string) (Device, error) {
+	return h.device(ctx, "device", id, true)
+}
+
+func (h *Host) device(ctx context.Context, op, id string, withHolder bool) (Device, error) {
+	id, err := parseID(op, id)
+	if err != nil {
+		return Device{}, err
+	}
+	if err := ended(ctx, op, id); err != nil {
+		return Device{}, err
+	}
+	s := h.newScan()
+	dev, err := s.find(op, id)
+	if err == nil && dev.State == StateGhost {
+		dev, err = h.lookAgain(ctx, op, dev)
+	}
+	if err != nil {
+		return Device{}, err
+	}
+	if withHolder {
+		dev.Holder = h.holderOf(ctx, &dev)
+	}
+	return dev, nil
+}
+
+// lookAgain gives a device that is not on the bus the moment that creating or
+// removing one takes, before it is called a ghost.
+func (h *Host) lookAgain(ctx context.Context, op string, dev Device) (Device, error) {
+	var err error
+	wait := newPatience(50 * time.Millisecond)
+	for err == nil && dev.State == StateGhost && wait.sleep(ctx) {
+		dev, err = h.newScan().find(op, dev.ID)
+	}
+	return dev, err
+}
+
+// find reads one device.
+func (s *scan) find(op, id string) (Device, error) {
+	if !isUUID(id) {
+		return s.findVF(op, id)
+	}
+	where, err := s.follow(mdevDevicesDir, id)
+	onBus := err == nil
+	if err != nil && !absent(err) {
+		return Device{}, explain(op, id, anyFile, err)
+	}
+	if !onBus {
+		if where, err = s.findGhost(op, id); err != nil {
+			return Device{}, err
+		}
+	}
+	p := s.parent(place{path.Base(path.Dir(where)), path.Dir(where), FrameworkMdev})
+	dev, ok := s.mdev(&p, id, onBus)
+	if !ok {
+		return Device{}, notFound(op, id)
+	}
+	return dev, nil
+}
+
+// findGhost looks under each parent for a device that has left the bus.
+func (s *scan) findGhost(op, id string) (string, error) {
+	parents, err := s.mdevParents()
+	if err != nil {
+		return "", explain(op, id, anyFile, err)
+	}
+	for _, p := range parents {
+		if _, err := s.fs.Stat(p.path + "/" + id); err == nil {
+			return p.path + "/" + id, nil
+		}
+	}
+	return "", notFound(op, id)
+}
+
+func (s *scan) findVF(op, id string) (Device, error) {
+	where, err := s.follow(pciDevicesDir, id)
+	if absent(err) {
+		return Device{}, notFound(op, id)
+	}
+	if err != nil {
+		return Device{}, explain(op, id, anyFile, err)
+	}
+	p := s.parent(place{id, where, FrameworkVendorVFIO})
+	s.vf(&p)
+	if len(p.Devices) == 1 {
+		return p.Devices[0], nil
+	}
+	for i := range p.Problems {
+		if err := p.Problems[i].Err; err != nil && !absent(err) {
+			return Device{}, err
+		}
+	}
+	return Device{}, notFound(op, id)
+}
+
+func notFound(op, id string) *Error {
+	return &Error{
+		Op: op, Object: id, Meaning: "there is no such device",
+		Cause: "it was removed, or the host was restarted: vGPUs do not outlive that", Next: "look at the inventory, or create it again", Err: ErrNotFound,
+	}
 }

@@ -1,5 +1,11 @@
 package mdev
 
+import (
+	"context"
+	"slices"
+	"time"
+)
+
 // Framework is the kernel interface through which a parent makes vGPUs. It
 // is discovered, never configured.
 type Framework string
@@ -21,57 +27,6 @@ type Inventory struct {
 	Problems []Problem `json:"problems"` // what belongs to no GPU
 }
 
-// GPU is one physical GPU, or a virtual parent such as mtty, together with
-// what it can really still hold.
-type GPU struct {
-	Name     string     `json:"name"` // "0000:41:00.0", "mtty"
-	PCI      *PCI       `json:"pci,omitempty"`
-	NUMANode *int       `json:"numa_node,omitempty"` // nil: the kernel knows of none
-	Driver   string     `json:"driver,omitempty"`
-	SRIOV    *SRIOV     `json:"sriov,omitempty"` // nil: it has no such capability
-	MIG      *MIG       `json:"mig,omitempty"`   // nil: not known
-	Parents  []Parent   `json:"parents"`         // sorted by name; none while its VFs are not enabled
-	Capacity []Capacity `json:"capacity"`        // sorted by type
-	Problems []Problem  `json:"problems"`
-}
-
-// Capacity says how many more devices of one type a GPU can hold.
-//
-// A sum over its parents says too much where the parents are virtual
-// functions: each of 32 VFs offers one instance of a type of which the GPU
-// can hold four. So the number is the smallest of
-//
-//   - the instances that the parents offer together;
-//   - the type's instances at most, less the devices on the GPU that have
-//     the same framebuffer size (they share one division of the memory), or
-//     of a MIG-backed type the devices of that type;
-//   - the framebuffer that the devices on the GPU leave, divided by the
-//     type's.
-//
-// It stays an upper bound where the kernel does not tell more: for MIG-backed
-// types whose GPU instances are partly taken, and for mixed-size placement,
-// where the free memory may be in pieces.
-type Capacity struct {
-	Type      string `json:"type"` // the type's id
-	Name      string `json:"name"`
-	Available int    `json:"available"`
-	Max       int    `json:"max"` // on an empty GPU; 0: not known
-}
-
-// SRIOV is the state of a physical function's virtual functions.
-type SRIOV struct {
-	Total   int      `json:"total"`   // that it could have
-	Enabled int      `json:"enabled"` // that it has
-	VFs     []string `json:"vfs"`     // their PCI addresses, in order of their number
-}
-
-// MIG is the state of multi-instance GPU mode, as far as NVIDIA's driver
-// shows it under /proc/driver/nvidia.
-type MIG struct {
-	Enabled   bool `json:"enabled"`
-	Instances int  `json:"instances"` // GPU instances that exist
-}
-
 // Problem is something about one object that could not be read or is not as
 // it should be. It never hides the rest of the inventory.
 type Problem struct {
@@ -79,4 +34,140 @@ type Problem struct {
 	Text   string `json:"text"`
 	Next   string `json:"next,omitempty"` // what to do about it
 	Err    error  `json:"-"`
+}
+
+// Inventory reads the whole host: GPUs, parents, types with what is left of
+// them, devices and who holds them.
+//
+// What cannot be read is told in the Problems of the object that it belongs
+// to, and never hides the rest; an error means that nothing could be said:
+// the context has ended, or the first directory is unreadable. A host without
+// vGPU support has an empty inventory.
+//
+// It changes and opens no device, and needs root only to see the holders.
+func (h *Host) Inventory(ctx context.Context) (*Inventory, error) {
+	s := h.newScan()
+	parents, pfs, err := s.parents(ctx)
+	if err != nil {
+		return nil, err
+	}
+	h.settleGhosts(ctx, parents)
+	h.fillHolders(ctx, parents)
+	if err := ended(ctx, "inventory", ""); err != nil {
+		return nil, err
+	}
+	inventory := &Inventory{GPUs: s.gpus(parents, pfs), Problems: s.problems}
+	if inventory.Problems == nil {
+		inventory.Problems = []Problem{}
+	}
+	return inventory, nil
+}
+
+// parents reads all parents, sorted by name, and finds the GPUs that could
+// have virtual functions and are no parents.
+func (s *scan) parents(ctx context.Context) ([]Parent, []place, error) {
+	places, err := s.mdevParents()
+	if err != nil {
+		return nil, nil, explain("inventory", mdevClassDir, anyFile, err)
+	}
+	bus, err := s.busDevices()
+	if err != nil {
+		return nil, nil, explain("inventory", mdevDevicesDir, anyFile, err)
+	}
+	known := make(map[string]bool, len(places))
+	for _, at := range places {
+		known[at.name] = true
+	}
+	vfs, pfs, err := s.pciParents(known)
+	if err != nil {
+		s.note(&s.problems, pciDevicesDir, err)
+	}
+	places = append(places, vfs...)
+	slices.SortFunc(places, func(a, b place) int { return compareNames(a.name, b.name) })
+	parents := make([]Parent, 0, len(places))
+	for _, at := range places {
+		if err := ended(ctx, "inventory", ""); err != nil {
+			return nil, nil, err
+		}
+		p := s.parent(at)
+		if at.framework == FrameworkMdev {
+			s.types(&p)
+			s.mdevs(&p, bus)
+		} else {
+			s.vf(&p)
+		}
+		parents = append(parents, p)
+	}
+	s.nameVFTypes(parents)
+	return parents, pfs, nil
+}
+
+// nameVFTypes names the types of configured virtual functions from their
+// siblings' lists, which may have been read later.
+func (s *scan) nameVFTypes(parents []Parent) {
+	for i := range parents {
+		for j := range parents[i].Devices {
+			dev := &parents[i].Devices[j]
+			if dev.Framework == FrameworkVendorVFIO && dev.TypeName == "" {
+				dev.TypeName = s.host.vendorTypeName(dev.Type)
+			}
+		}
+	}
+}
+
+// settleGhosts looks again at devices that were not on the bus: most are just
+// being made or removed.
+func (h *Host) settleGhosts(ctx context.Context, parents []Parent) {
+	wait := newPatience(50 * time.Millisecond)
+	for i := range parents {
+		p := &parents[i]
+		p.Devices = slices.DeleteFunc(p.Devices, func(dev Device) bool {
+			for dev.State == StateGhost {
+				_, err := h.fs.Stat(dev.Path)
+				if absent(err) {
+					return true
+				}
+				if _, err := h.fs.Stat(mdevDevicesDir + "/" + dev.ID); err == nil || !wait.sleep(ctx) {
+					break
+				}
+			}
+			return false
+		})
+		for j := range p.Devices {
+			dev := &p.Devices[j]
+			if dev.State != StateGhost {
+				continue
+			}
+			if _, err := h.fs.Stat(mdevDevicesDir + "/" + dev.ID); err != nil {
+				continue
+			}
+			if again, ok := h.newScan().mdev(p, dev.ID, true); ok {
+				*dev = again
+			}
+		}
+	}
+}
+
+// fillHolders looks through the processes once for all devices.
+func (h *Host) fillHolders(ctx context.Context, parents []Parent) {
+	wanted := map[string]bool{}
+	for i := range parents {
+		for j := range parents[i].Devices {
+			for _, node := range parents[i].Devices[j].nodes() {
+				wanted[node] = true
+			}
+		}
+	}
+	if len(wanted) == 0 {
+		return
+	}
+	found := h.holders(ctx, wanted)
+	for i := range parents {
+		for j := range parents[i].Devices {
+			dev := &parents[i].Devices[j]
+			if who, ok := h.pick(dev, found); ok {
+				dev.Holder = &who.Holder
+			}
+		}
+	}
 }
