@@ -23,7 +23,7 @@ var benchTree = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return root, plantLargeHost(root)
+	return root, plantHost(root, benchGPUs, benchVFs, benchTypes)
 })
 
 // TestMain removes the tree of the benchmarks.
@@ -47,8 +47,8 @@ func largeHost(b *testing.B) string {
 	return root
 }
 
-// plantLargeHost writes a plain directory tree as sysfs would show it.
-func plantLargeHost(root string) error {
+// plantHost writes a plain directory tree as sysfs would show it.
+func plantHost(root string, gpus, vfs, types int) error {
 	var failed error
 	check := func(err error) {
 		if failed == nil {
@@ -66,13 +66,13 @@ func plantLargeHost(root string) error {
 	dir(mdevClassDir)
 	dir(mdevDevicesDir)
 	dir("sys/bus/pci/drivers/nvidia")
-	for gpu := range benchGPUs {
+	for gpu := range gpus {
 		bus := fmt.Sprintf("sys/devices/pci0000:00/0000:%02x:00.0/", gpu)
 		function := func(number int) string {
 			return fmt.Sprintf("0000:%02x:%02x.%x", gpu+0x40, number/8, number%8)
 		}
 		pf := bus + function(0)
-		for number := range benchVFs + 1 {
+		for number := range vfs + 1 {
 			where := bus + function(number)
 			dir(where)
 			file(where+"/vendor", "0x10de\n")
@@ -82,13 +82,13 @@ func plantLargeHost(root string) error {
 			link(where+"/driver", "sys/bus/pci/drivers/nvidia")
 			link(pciDevicesDir+"/"+function(number), where)
 			if number == 0 {
-				file(where+"/sriov_totalvfs", fmt.Sprintln(benchVFs))
+				file(where+"/sriov_totalvfs", fmt.Sprintln(vfs))
 				continue
 			}
 			link(where+"/physfn", pf)
 			link(pf+fmt.Sprintf("/virtfn%d", number-1), where)
 			link(mdevClassDir+"/"+function(number), where)
-			for t := range benchTypes {
+			for t := range types {
 				typeDir := fmt.Sprintf("%s/mdev_supported_types/nvidia-%d", where, 555+t)
 				dir(typeDir + "/devices")
 				file(typeDir+"/name", fmt.Sprintf("NVIDIA A40-%dQ\n", t+1))

@@ -1,10 +1,12 @@
 package mdev
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
 	"sync"
+	"syscall"
 )
 
 // Config says where a host's files are. The zero value is this machine.
@@ -42,10 +44,14 @@ func Open(cfg Config) (*Host, error) {
 		}
 		h.root = abs
 		files := newOSFS(abs)
-		if info, err := files.Stat("."); err != nil {
-			return nil, &Error{Op: "open host", Object: abs, Meaning: "there is no such root", Next: "name a directory that holds sys/, dev/ and proc/", Errno: errnoOf(err), Err: ErrNotFound}
-		} else if !info.IsDir() {
-			return nil, &Error{Op: "open host", Object: abs, Meaning: "the root is not a directory", Next: "name a directory that holds sys/, dev/ and proc/", Err: ErrInvalid}
+		const next = "name a directory that holds sys/, dev/ and proc/"
+		switch info, err := files.Stat("."); {
+		case errors.Is(err, syscall.ENOTDIR), err == nil && !info.IsDir():
+			return nil, &Error{Op: "open host", Object: abs, Meaning: "the root is not a directory", Next: next, Err: ErrInvalid}
+		case absent(err):
+			return nil, &Error{Op: "open host", Object: abs, Errno: errnoOf(err), Meaning: "there is no such root", Next: next, Err: ErrNotFound}
+		case err != nil:
+			return nil, explain("open host", abs, anyFile, err)
 		}
 		h.fs = files
 	}

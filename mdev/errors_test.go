@@ -1,0 +1,45 @@
+package mdev
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// Every row of the table says what happened, in lower case without a full stop,
+// and is one of the sentinels.
+func TestReadings(t *testing.T) {
+	sentinels := []error{ErrInvalid, ErrNotFound, ErrExists, ErrInUse, ErrNoCapacity, ErrRefused, ErrPermission, ErrUnsupported}
+	for kind, rows := range readings {
+		for errno, r := range rows {
+			assert.Contains(t, sentinels, r.kind, "%d %v", kind, errno)
+			assert.NotEmpty(t, r.meaning, "%d %v", kind, errno)
+			assert.NotRegexp(t, `\.$|\n`, r.meaning+r.cause+r.next)
+			err := explain("create", "x", kind, &fs.PathError{Op: "write", Path: "create", Err: errno})
+			require.ErrorIs(t, err, r.kind)
+			require.ErrorIs(t, err, errno)
+			assert.Equal(t, r.next, err.Hint())
+		}
+	}
+}
+
+func TestErrorIsOneLine(t *testing.T) {
+	err := fmt.Errorf("provision: %w", &Error{Op: "create", Object: "nvidia-22", Errno: syscall.EIO, Meaning: "the driver refused", Cause: "no room", Next: "make room", Err: ErrNoCapacity})
+	assert.Equal(t, "provision: create nvidia-22: the driver refused (EIO: input/output error); no room", err.Error())
+	require.ErrorIs(t, err, ErrNoCapacity)
+	require.ErrorIs(t, err, ErrRefused, "EIO is the driver's refusal, whatever is known of its cause")
+	require.ErrorIs(t, err, syscall.EIO)
+	require.NotErrorIs(t, err, ErrInUse)
+	assert.Equal(t, "create x: context deadline exceeded", explain("create", "x", anyFile, context.DeadlineExceeded).Error())
+	assert.Equal(t, "create: failed", (&Error{Op: "create"}).Error())
+	unknown := explain("create", "x", createFile, syscall.EXDEV)
+	assert.Equal(t, "create x: failed (EXDEV: invalid cross-device link)", unknown.Error())
+	assert.ErrorIs(t, unknown, syscall.EXDEV)
+	assert.True(t, errors.Is(unknown, syscall.EXDEV))
+}

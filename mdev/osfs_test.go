@@ -1,0 +1,104 @@
+package mdev
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// No name leads out of the root.
+func TestNamesDoNotEscape(t *testing.T) {
+	f := newOSFS(t.TempDir())
+	for _, name := range []string{"../etc/passwd", "/etc/passwd", "sys/../../x", "", "sys//x", "sys/./x", "a\x00b", "sys/"} {
+		_, err := f.ReadFile(name)
+		assert.ErrorIs(t, err, syscall.EINVAL, "%q", name)
+		_, err = f.ReadDir(name)
+		assert.ErrorIs(t, err, syscall.EINVAL, "%q", name)
+		_, err = f.Readlink(name)
+		assert.ErrorIs(t, err, syscall.EINVAL, "%q", name)
+		_, err = f.Stat(name)
+		assert.ErrorIs(t, err, syscall.EINVAL, "%q", name)
+		assert.ErrorIs(t, f.WriteAttr(name, []byte("x")), syscall.EINVAL, "%q", name)
+		_, err = f.OpenNode(name)
+		assert.ErrorIs(t, err, syscall.EINVAL, "%q", name)
+		assert.ErrorIs(t, f.WriteFile(name, nil, 0o644), syscall.EINVAL, "%q", name)
+		assert.ErrorIs(t, f.RemoveFile(name), syscall.EINVAL, "%q", name)
+		_, err = f.Run(t.Context(), name)
+		assert.ErrorIs(t, err, syscall.EINVAL, "%q", name)
+	}
+}
+
+func TestOperatingSystemsFiles(t *testing.T) {
+	root := t.TempDir()
+	f := newOSFS(root)
+	large := strings.Repeat("x", 3*readBufferSize+1)
+	require.NoError(t, f.WriteFile("etc/deep/large", []byte(large), 0o640))
+	data, err := f.ReadFile("etc/deep/large")
+	require.NoError(t, err)
+	assert.Equal(t, large, string(data))
+	info, err := f.Stat("etc/deep/large")
+	require.NoError(t, err)
+	assert.Equal(t, os.FileMode(0o640), info.Mode())
+
+	require.ErrorIs(t, f.WriteAttr("sys/create", []byte("x")), syscall.ENOENT, "attributes are never created")
+	_, err = f.ReadFile("etc")
+	require.ErrorIs(t, err, syscall.EISDIR)
+	require.NoError(t, f.WriteFile("etc/a", nil, 0o600))
+	entries, err := f.ReadDir("etc")
+	require.NoError(t, err)
+	require.Len(t, entries, 2)
+	assert.Equal(t, "a", entries[0].Name())
+
+	node, err := f.OpenNode("etc/a")
+	require.NoError(t, err)
+	require.NoError(t, node.Close())
+	require.NoError(t, node.Close(), "closing twice closes no other's")
+
+	require.NoError(t, f.RemoveFile("etc/a"))
+	_, err = f.Stat("etc/a")
+	require.ErrorIs(t, err, syscall.ENOENT)
+}
+
+func TestRunEndsWithItsContext(t *testing.T) {
+	root := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(root, "tool"), []byte("#!/bin/sh\necho \"$@\"\nexec sleep 60\n"), 0o755))
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	start := time.Now()
+	said, err := newOSFS(root).Run(ctx, "tool", "-e", "ALL")
+	require.Error(t, err)
+	assert.Equal(t, "-e ALL\n", string(said))
+	assert.Less(t, time.Since(start), 30*time.Second)
+}
+
+// The inventory is the same through directories held open, as on the operating
+// system's files, and through an FS of someone else's.
+func TestInventoryIsTheSameThroughAnyFS(t *testing.T) {
+	f := newTree(t)
+	require.NoError(t, plantHost(f.root, 2, 4, 5))
+	one := f.host()
+	two, err := Open(Config{Root: f.root})
+	require.NoError(t, err)
+	want, err := one.Inventory(t.Context())
+	require.NoError(t, err)
+	got, err := two.Inventory(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, want, got)
+	assert.Len(t, got.GPUs, 2)
+	assert.Equal(t, 4, got.GPUs[0].SRIOV.Enabled)
+	assert.Equal(t, Capacity{Type: "nvidia-558", Name: "NVIDIA A40-4Q", Available: 4, Max: 12}, got.GPUs[0].Capacity[3])
+}
+
+func TestOpenRefusesARootThatIsNone(t *testing.T) {
+	_, err := Open(Config{Root: filepath.Join(t.TempDir(), "nowhere")})
+	require.ErrorIs(t, err, ErrNotFound)
+	_, err = Open(Config{Root: os.Args[0]})
+	require.ErrorIs(t, err, ErrInvalid)
+}
