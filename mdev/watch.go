@@ -4,12 +4,17 @@ import (
 	"context"
 	"path"
 	"slices"
+	"strings"
 	"time"
 )
 
 // vfPoll is how often virtual functions of the vendor-specific framework are
 // looked at: the kernel tells nothing of a type that is written there.
 const vfPoll = 2 * time.Second
+
+// pciSettle is how long PCI functions may take to come or go before the host is
+// read again.
+const pciSettle = 100 * time.Millisecond
 
 // ChangeKind is what happened.
 type ChangeKind string
@@ -78,6 +83,7 @@ type watch struct {
 	changes chan Change
 	parents map[string]Framework
 	devices map[string]Device
+	due     <-chan time.Time // when to read the host again; nil: not asked for
 }
 
 func (w *watch) run(ctx context.Context, events <-chan Uevent) {
@@ -91,12 +97,12 @@ func (w *watch) run(ctx context.Context, events <-chan Uevent) {
 				return
 			}
 			ok = w.event(ctx, &event)
+		case <-w.due:
+			w.due = nil
+			ok = w.rescan(ctx, false)
 		case <-poll.C:
-			for _, framework := range w.parents {
-				if framework == FrameworkVendorVFIO {
-					ok = w.rescan(ctx, false)
-					break
-				}
+			if w.vfChanged() {
+				ok = w.rescan(ctx, false)
 			}
 		case <-ctx.Done():
 			return
@@ -105,6 +111,25 @@ func (w *watch) run(ctx context.Context, events <-chan Uevent) {
 			return
 		}
 	}
+}
+
+// vfChanged tells whether a virtual function of the vendor-specific framework
+// was given a type or lost it.
+func (w *watch) vfChanged() bool {
+	for name, framework := range w.parents {
+		if framework != FrameworkVendorVFIO {
+			continue
+		}
+		data, err := w.host.fs.ReadFile(path.Join(pciDevicesDir, name, currentFile))
+		current := strings.TrimSpace(string(data))
+		if current == noVGPU {
+			current = ""
+		}
+		if err != nil || current != w.devices[name].Type {
+			return true
+		}
+	}
+	return false
 }
 
 // event answers one event; false when ctx has ended.
@@ -119,8 +144,8 @@ func (w *watch) event(ctx context.Context, event *Uevent) bool {
 		return w.parentAdded(ctx, name, FrameworkMdev)
 	case event.Env["MDEV_STATE"] == "unregistered" && event.Action == "change":
 		return w.parentRemoved(ctx, name)
-	case event.Env["SUBSYSTEM"] == "pci" && w.host.mayBeGPU(event):
-		return w.rescan(ctx, false)
+	case event.Env["SUBSYSTEM"] == "pci" && w.host.mayBeGPU(event) && w.due == nil:
+		w.due = time.After(pciSettle) // many functions come and go together
 	}
 	return true
 }
