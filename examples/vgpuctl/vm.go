@@ -297,6 +297,10 @@ func (c *statusCmd) Run(g *globals) error {
 		if g.Output == "json" {
 			return g.json(list)
 		}
+		if len(list) == 0 {
+			fmt.Fprintln(g.stdout, "No VM has vGPUs that were provisioned here.")
+			return nil
+		}
 		return g.vms(list...)
 	})
 }
