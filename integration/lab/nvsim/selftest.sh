@@ -74,6 +74,8 @@ remove() { # uuid's number
 
 # --- virtual machines ---
 
+daemonize=-daemonize
+
 # Starts one; its device is open when this returns.
 vm() { # name, device, further arguments
 	name=$1
@@ -81,9 +83,9 @@ vm() { # name, device, further arguments
 	shift 2
 	rm -f "$tmp/$name".*
 	mkfifo "$tmp/$name.in" "$tmp/$name.out"
-	qemu-system-x86_64 -name "guest=$name,debug-threads=on" -machine q35 \
+	timeout 60 qemu-system-x86_64 -name "guest=$name,debug-threads=on" -machine q35 \
 		-accel tcg -m 32 -nodefaults -display none \
-		-monitor "pipe:$tmp/$name" -daemonize -pidfile "$tmp/$name.pid" \
+		-monitor "pipe:$tmp/$name" $daemonize -pidfile "$tmp/$name.pid" \
 		-device "vfio-pci,sysfsdev=$device,addr=0x8,display=on,enable-migration=on" \
 		"$@" 2> "$tmp/qemu.err" || { errno < "$tmp/qemu.err"; return; }
 	# the monitor echoes, and would stop when its pipe is full
@@ -358,10 +360,6 @@ written() {
 	[ "$(picture guest | grep -c 'scratch .* 600d600d')" = 1 ]
 }
 
-saved() {
-	tail -c 100 "$tmp/state" 2> /dev/null | grep -q vmdesc || gone guest
-}
-
 # Saves a VM with a state of its own, and restores it, here and on another type.
 migration() { # device, device of another type
 	boot_sector > "$tmp/boot"
@@ -373,14 +371,15 @@ migration() { # device, device of another type
 	before=$(picture guest)
 	rm -f "$tmp/state"
 	monitor guest "migrate file:$tmp/state"
-	wait_for saved
-	end guest
+	monitor guest quit	# read when the migration is over
+	wait_for gone guest
 	check "restore" "$(vm guest "$1" $same_uuid $drive -incoming "file:$tmp/state")" started
 	wait_for written
 	check "the state came along" "$(picture guest)" "$before"
 	end guest
+	daemonize=
 	vm guest "$2" $same_uuid $drive -incoming "file:$tmp/state" > /dev/null
-	wait_for gone guest
+	daemonize=-daemonize
 	check "another type refused" "$(grep -c 'Invalid argument' "$tmp/qemu.err")" 1
 }
 
