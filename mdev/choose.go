@@ -36,6 +36,9 @@ func (s *scan) choose(req *CreateRequest) ([]candidate, error) {
 	for _, at := range places {
 		p := s.parent(at)
 		t, ok := s.typeOf(&p, req.Type)
+		if req.Parent != "" && len(p.Devices) > 0 {
+			return s.chooseTaken(req, &p)
+		}
 		if !ok {
 			continue
 		}
@@ -58,6 +61,17 @@ func (s *scan) choose(req *CreateRequest) ([]candidate, error) {
 		parents = append(parents, s.withTypes(at))
 	}
 	return nil, s.noSuchType("create", req.Type, req.Parent, parents)
+}
+
+// chooseTaken answers a request for a virtual function that has a type already,
+// and so lists none.
+func (s *scan) chooseTaken(req *CreateRequest, p *Parent) ([]candidate, error) {
+	dev := &p.Devices[0]
+	s.learnTypeName(p, dev)
+	if dev.Type != vendorTypeID(req.Type) && dev.TypeName != req.Type {
+		return nil, vfTaken(dev)
+	}
+	return []candidate{{*p, Type{ID: dev.Type, Name: dev.TypeName, DeviceAPI: dev.DeviceAPI}}}, nil
 }
 
 // namedPlace finds one parent.

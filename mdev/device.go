@@ -279,6 +279,7 @@ func (s *scan) findVF(op, id string) (Device, error) {
 	p := s.parent(place{id, where, FrameworkVendorVFIO})
 	s.vf(&p)
 	if len(p.Devices) == 1 {
+		s.learnTypeName(&p, &p.Devices[0])
 		return p.Devices[0], nil
 	}
 	for i := range p.Problems {

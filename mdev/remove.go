@@ -202,9 +202,11 @@ func (h *Host) removeLate(ctx context.Context, dev *Device, err error) error {
 		return inUse(dev, who, true, e.Errno)
 	}
 	e.Cause, e.Next = "its driver is still cleaning up after a VM", "retry in some seconds"
-	if ctx.Err() != nil {
-		e.Err = errors.Join(e.Err, ctx.Err())
+	late := ctx.Err()
+	if late == nil {
+		late = context.DeadlineExceeded // within a moment
 	}
+	e.Err = errors.Join(e.Err, late)
 	return e
 }
 

@@ -68,6 +68,18 @@ func (s *scan) vfDevice(d *dir, p *Parent, typeID string) Device {
 	return dev
 }
 
+// learnTypeName looks for the name of a virtual function's type in the lists of
+// its siblings, unless it was seen before. While the GPU is full they have none.
+func (s *scan) learnTypeName(p *Parent, dev *Device) {
+	for _, sibling := range s.siblingParents(p) {
+		if dev.TypeName != "" {
+			return
+		}
+		s.vf(&sibling)
+		dev.TypeName = s.host.vendorTypeName(dev.Type)
+	}
+}
+
 // vendorTypeName is a type's name as any scan has seen it; a list of
 // creatable types no longer shows it once the GPU is full.
 func (h *Host) vendorTypeName(id string) string {

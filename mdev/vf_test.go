@@ -1,0 +1,89 @@
+package mdev_test
+
+import (
+	"context"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/vgpukit/vgpukit/mdev"
+)
+
+// What a virtual function is, is known also to a process that has just begun,
+// and asking for it again is no error.
+func TestVFThatHasItsType(t *testing.T) {
+	sim, host := simulated(t, "l40s,vfs=4")
+	vf := inventory(t, host).GPUs[0].Parents[1].Name
+	created, err := host.Create(t.Context(), mdev.CreateRequest{Type: "NVIDIA L40S-12Q", Parent: vf})
+	require.NoError(t, err)
+	assert.Equal(t, vf, created.ID)
+
+	fresh, err := mdev.Open(mdev.Config{FS: sim})
+	require.NoError(t, err)
+	dev, err := fresh.Device(t.Context(), vf)
+	require.NoError(t, err)
+	assert.Equal(t, created.Device, dev)
+	for _, name := range []string{"NVIDIA L40S-12Q", "1153", "nvidia-1153"} {
+		fresh, err := mdev.Open(mdev.Config{FS: sim})
+		require.NoError(t, err)
+		again, err := fresh.Create(t.Context(), mdev.CreateRequest{Type: name, Parent: vf, Params: []mdev.Param{{Name: "vgpu_params", Value: "enable_uvm=1"}}})
+		require.NoError(t, err, name)
+		assert.True(t, again.Existed)
+		assert.Equal(t, created.Device, again.Device)
+	}
+	_, err = host.Create(t.Context(), mdev.CreateRequest{Type: "NVIDIA L40S-2Q", Parent: vf})
+	require.ErrorIs(t, err, mdev.ErrExists)
+	assert.Contains(t, err.Error(), "1153 (NVIDIA L40S-12Q)")
+
+	// Beside it, another size is known and does not fit.
+	_, err = host.Create(t.Context(), mdev.CreateRequest{Type: "NVIDIA L40S-2Q"})
+	require.ErrorIs(t, err, mdev.ErrNoCapacity)
+	_, err = host.Create(t.Context(), mdev.CreateRequest{Type: "NVIDIA L40S-12Q", Parent: inventory(t, host).GPUs[0].Parents[0].Name, UUID: uuid.New()})
+	require.ErrorIs(t, err, mdev.ErrInvalid, "a virtual function has no UUID")
+}
+
+// A driver that cleans up for longer than the caller's patience is an error that
+// says so, and a VM that is about to end does no harm.
+func TestCleanUpThatOutlastsThePatience(t *testing.T) {
+	for spec, errno := range map[string]error{"l40s,vfs=1,clean-up=1m": syscall.EBUSY, "tesla-m60,clean-up=1m": syscall.EBUSY} {
+		t.Run(spec, func(t *testing.T) {
+			sim, host := simulated(t, spec)
+			sim.SetKernel(5, 4)
+			typ := inventory(t, host).GPUs[0].Capacity[0].Type
+			created, err := host.Create(t.Context(), mdev.CreateRequest{Type: typ})
+			require.NoError(t, err)
+			release, err := sim.Use(created.ID, "desk1", 4242)
+			require.NoError(t, err)
+			release()
+			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+			defer cancel()
+			err = host.Remove(ctx, created.ID)
+			require.ErrorIs(t, err, mdev.ErrInUse)
+			require.ErrorIs(t, err, errno)
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			assert.Contains(t, err.Error(), "cleaning up")
+			sim.Advance(time.Minute)
+			require.NoError(t, host.Remove(t.Context(), created.ID))
+		})
+	}
+}
+
+// On older kernels a device gets its group only from a driver that may not be
+// loaded: it is told, and undone.
+func TestDeviceThatNeverGetsItsGroup(t *testing.T) {
+	sim, host := simulated(t, "mtty")
+	before := inventory(t, host)
+	finish, err := sim.HalfMake("mtty", "mtty-2", "5b1d8c8e-0a51-4a52-9d3c-5a0c3d9d6a01")
+	require.NoError(t, err)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, err = host.Create(ctx, mdev.CreateRequest{Type: "mtty-2", UUID: uuid.MustParse("5b1d8c8e-0a51-4a52-9d3c-5a0c3d9d6a01")})
+	require.ErrorIs(t, err, context.DeadlineExceeded, "it is someone else's, and is left alone")
+	finish()
+	require.NoError(t, host.Remove(t.Context(), "5b1d8c8e-0a51-4a52-9d3c-5a0c3d9d6a01"))
+	assert.Equal(t, before, inventory(t, host))
+}
