@@ -135,7 +135,7 @@ func (h *Host) HalfMake(parentName, typ, uuid string) (finish func(), err error)
 func (h *Host) remove(d *device, data string) effect {
 	value, err := parseUint(data, 64)
 	if err != nil {
-		return failed(err)
+		return failed(syscall.EINVAL) // an overflow too
 	}
 	if value == 0 {
 		return effect{}
