@@ -157,6 +157,7 @@ func (h *Host) removeMdev(ctx context.Context, dev *Device, guard io.Closer) err
 	before := h.count(dev)
 	file := dev.Path + "/remove"
 	wait := newPatience(time.Until(deadlineOf(ctx)))
+	var busy error // what the last write that came back said
 	for {
 		err := h.writeGuarded(ctx, file, "1\n", guard)
 		guard = nil // writeGuarded has closed it, or will
@@ -166,8 +167,8 @@ func (h *Host) removeMdev(ctx context.Context, dev *Device, guard io.Closer) err
 		if _, statErr := h.fs.Stat(dev.Path); absent(statErr) {
 			break // another remover was faster
 		}
-		if err := h.removeBlocked(ctx, dev, err); err != nil {
-			return err
+		if blocked := h.removeBlocked(ctx, dev, err, busy); blocked != nil {
+			return blocked
 		}
 		if !errors.Is(err, syscall.EBUSY) && !errors.Is(err, syscall.EAGAIN) {
 			return explain("remove", dev.ID, removeFile, err)
@@ -175,19 +176,22 @@ func (h *Host) removeMdev(ctx context.Context, dev *Device, guard io.Closer) err
 		if !wait.sleep(ctx) {
 			return h.removeLate(ctx, dev, err)
 		}
-		next, guardErr := h.guard(ctx, dev)
-		if guardErr != nil {
-			return guardErr
+		busy = err
+		if guard, err = h.guard(ctx, dev); err != nil {
+			return err
 		}
-		guard = next
 	}
 	return h.seeGone(ctx, dev, before)
 }
 
-// removeBlocked answers a write that has not come back when ctx ended.
-func (h *Host) removeBlocked(ctx context.Context, dev *Device, err error) error {
-	if ctx.Err() == nil || errnoOf(err) != 0 {
+// removeBlocked answers a write that has not come back when ctx ended. If the
+// one before it was refused, that is the reason.
+func (h *Host) removeBlocked(ctx context.Context, dev *Device, err, busy error) error {
+	if err == nil || ctx.Err() == nil || errnoOf(err) != 0 {
 		return nil
+	}
+	if busy != nil {
+		return h.removeLate(ctx, dev, busy)
 	}
 	return &Error{
 		Op: "remove", Object: dev.ID, Meaning: "the kernel had not finished removing it", Cause: "something still has it open",
@@ -291,10 +295,11 @@ func (h *Host) notGone(ctx context.Context, dev *Device) error {
 func (h *Host) removeVF(ctx context.Context, dev *Device, guard io.Closer) error {
 	file := dev.Path + "/" + currentFile
 	wait := newPatience(time.Until(deadlineOf(ctx)))
+	var busy error // what the last write that came back said
 	for {
 		err := h.writeGuarded(ctx, file, noVGPU+"\n", guard)
 		guard = nil
-		if blocked := h.removeBlocked(ctx, dev, err); blocked != nil {
+		if blocked := h.removeBlocked(ctx, dev, err, busy); blocked != nil {
 			return blocked
 		}
 		if err == nil {
@@ -315,6 +320,7 @@ func (h *Host) removeVF(ctx context.Context, dev *Device, guard io.Closer) error
 		if !wait.sleep(ctx) {
 			return h.removeLate(ctx, dev, err)
 		}
+		busy = err
 		if guard, err = h.guard(ctx, dev); err != nil {
 			return err
 		}
