@@ -37,6 +37,9 @@ exits with 194 has the machine rebooted and is run again, with VGPUKIT_LAB_BOOT 
 // labFailed is the exit status when it is not the command that failed.
 const labFailed = 125
 
+// pullTime is what files get to come back when the command's time is up.
+const pullTime = time.Minute
+
 type list []string
 
 func (l *list) String() string     { return strings.Join(*l, " ") }
@@ -183,6 +186,12 @@ func use(ctx context.Context, m *lab.Machine, verb string, f flags, args []strin
 		err = m.RunThroughReboots(ctx, lab.Command{
 			Args: args, Env: f.vars, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 		})
+	}
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		// The files may tell why the time was up.
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), pullTime)
+		defer cancel()
 	}
 	for _, p := range f.pull {
 		guest, host, _ := strings.Cut(p, ":")
