@@ -19,7 +19,8 @@ type simulateCmd struct {
 func (c *simulateCmd) Help() string {
 	return "Boards: " + strings.Join(mdevtest.Boards(), ", ") + `.
 
-vgpuctl --root DIR then works on the mounted host, and so do a shell and other programs.
+vgpuctl --root DIR then works on the mounted host, and so do a shell and other programs
+(mdevctl from 1.3 on with MDEVCTL_ENV_ROOT=DIR).
 Lines written to DIR/sim/control play the rest: "use ID VM PID", "release ID",
 "sriov-manage -e ALL", "reboot".`
 }

@@ -34,17 +34,33 @@ var _ gofs.NodeOnAdder = (*rootNode)(nil)
 // OnAdd implements [gofs.NodeOnAdder].
 func (r *rootNode) OnAdd(ctx context.Context) {
 	r.AddChild("etc", r.NewPersistentInode(ctx, r.etc, gofs.StableAttr{Mode: syscall.S_IFDIR, Ino: inode("etc")}), true)
-	dir := r.NewPersistentInode(ctx, &gofs.Inode{}, gofs.StableAttr{Mode: syscall.S_IFDIR, Ino: inode("sim")})
-	dir.AddChild("control", dir.NewPersistentInode(ctx, r.control, gofs.StableAttr{Mode: syscall.S_IFREG, Ino: inode("sim/control")}), true)
-	r.AddChild("sim", dir, true)
-	usr := r.NewPersistentInode(ctx, &gofs.Inode{}, gofs.StableAttr{Mode: syscall.S_IFDIR, Ino: inode("usr")})
-	lib := r.NewPersistentInode(ctx, &gofs.Inode{}, gofs.StableAttr{Mode: syscall.S_IFDIR, Ino: inode("usr/lib")})
-	nvidia := r.NewPersistentInode(ctx, &gofs.Inode{}, gofs.StableAttr{Mode: syscall.S_IFDIR, Ino: inode("usr/lib/nvidia")})
+	sim := r.dir(ctx, "sim")
+	sim.AddChild("control", r.NewPersistentInode(ctx, r.control, gofs.StableAttr{Mode: syscall.S_IFREG, Ino: inode("sim/control")}), true)
 	program := &gofs.MemRegularFile{Data: []byte(sriovManage), Attr: fuse.Attr{Mode: 0o555}}
-	r.AddChild("usr", usr, true)
-	usr.AddChild("lib", lib, true)
-	lib.AddChild("nvidia", nvidia, true)
+	nvidia := r.dir(ctx, "usr/lib/nvidia")
 	nvidia.AddChild("sriov-manage", r.NewPersistentInode(ctx, program, gofs.StableAttr{Mode: syscall.S_IFREG}), true)
+	for _, kind := range mdevctlScripts {
+		r.dir(ctx, "usr/lib/mdevctl/scripts.d/"+kind)
+	}
+}
+
+// mdevctlScripts are directories without which mdevctl refuses to run.
+var mdevctlScripts = []string{"callouts", "notifiers"}
+
+// dir returns a directory of the mount's own, made when it is not there.
+func (r *rootNode) dir(ctx context.Context, path string) *gofs.Inode {
+	n := r.EmbeddedInode()
+	done := ""
+	for name := range strings.SplitSeq(path, "/") {
+		done += "/" + name
+		kid := n.GetChild(name)
+		if kid == nil {
+			kid = r.NewPersistentInode(ctx, &gofs.Inode{}, gofs.StableAttr{Mode: syscall.S_IFDIR, Ino: inode(done)})
+			n.AddChild(name, kid, true)
+		}
+		n = kid
+	}
+	return n
 }
 
 // Lookup implements [gofs.NodeLookuper].

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"sync"
 	"syscall"
 
@@ -42,10 +43,15 @@ func Mount(dir string, host *mdevtest.Host) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{dir: dir, etc: etc, host: host}
+	for _, kind := range mdevctlScripts {
+		err = errors.Join(err, os.MkdirAll(filepath.Join(etc, "mdevctl.d/scripts.d", kind), 0o755))
+	}
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(etc))
+	}
 	etcRoot, err := fs.NewLoopbackRoot(etc)
 	if err != nil {
-		os.Remove(etc)
-		return nil, err
+		return nil, errors.Join(err, os.RemoveAll(etc))
 	}
 	root := &rootNode{etc: etcRoot, control: &control{host: host, releases: make(map[string]func())}}
 	root.tree = &tree{host: host}
@@ -56,8 +62,7 @@ func Mount(dir string, host *mdevtest.Host) (*Server, error) {
 	options.AllowOther = os.Geteuid() == 0
 	// But for a few directories nothing is cached: a look is a look at the host.
 	if s.fuse, err = fs.Mount(dir, root, options); err != nil {
-		os.Remove(etc)
-		return nil, fmt.Errorf("mount %s: %w", dir, err)
+		return nil, errors.Join(fmt.Errorf("mount %s: %w", dir, err), os.RemoveAll(etc))
 	}
 	return s, nil
 }
