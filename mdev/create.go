@@ -20,6 +20,8 @@ const (
 	// vanishPatience is how long the kernel may still know the UUID of a device
 	// that is gone.
 	vanishPatience = time.Second
+	// createRounds is how often parents are chosen anew for a type.
+	createRounds = 3
 	// undoTimeout is how long a failed creation may take to be undone.
 	undoTimeout = 15 * time.Second
 	// undoGrace is how much longer than its context a creation may take so
@@ -88,17 +90,31 @@ func (h *Host) Create(ctx context.Context, req CreateRequest) (Created, error) {
 			return Created{}, err
 		}
 	}
-	candidates, err := h.newScan().choose(&req)
-	if err != nil {
-		return Created{}, err
+	wait := newPatience(vanishPatience)
+	for round := 1; ; round++ {
+		candidates, err := h.newScan().choose(&req)
+		if err != nil {
+			return Created{}, err
+		}
+		created, err := h.createOnAny(ctx, &req, candidates)
+		// By type alone, what looked free may have been lost to others; a driver
+		// that really refuses does so again.
+		lost := req.Parent == "" && req.UUID == noUUID && parentLost(err) && !errors.Is(err, ErrNoCapacity)
+		if err == nil || !lost || round == createRounds || !wait.sleep(ctx) {
+			return created, err
+		}
 	}
-	var first error
+}
+
+// createOnAny tries one parent after the other.
+func (h *Host) createOnAny(ctx context.Context, req *CreateRequest, candidates []candidate) (Created, error) {
+	var first error // of those that say most: the lack of room, else a refusal
 	for i := range candidates {
-		created, err := h.createOn(ctx, &req, &candidates[i])
+		created, err := h.createOn(ctx, req, &candidates[i])
 		if err == nil {
 			return created, nil
 		}
-		if first == nil {
+		if first == nil || errors.Is(err, ErrNoCapacity) && !errors.Is(first, ErrNoCapacity) || errors.Is(err, ErrRefused) && errors.Is(first, ErrExists) {
 			first = err
 		}
 		if req.Parent != "" || ctx.Err() != nil || !parentLost(err) || req.UUID != noUUID && errors.Is(err, ErrExists) {
