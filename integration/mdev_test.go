@@ -263,7 +263,6 @@ func TestMdevProbe(t *testing.T) {
 	require.NoError(t, err)
 	t.Logf("%+v", probe)
 	assert.Equal(t, "pci", probe.Kind)
-	assert.True(t, probe.Reset)
 	assert.True(t, probe.Migration.Supported())
 	assert.True(t, probe.Migration.P2P)
 	assert.True(t, probe.Migration.PreCopy)

@@ -44,7 +44,7 @@ func TestRebootKeepsDefinitions(t *testing.T) {
 	if boot() == "1" {
 		require.NoError(t, host.Define(t.Context(), mdev.Definition{Parent: "mtty", UUID: ourDefinition, Type: "Dual port serial"}))
 		require.NoError(t, host.Define(t.Context(), want[1]))
-		command(t, "mdevctl", "define", "--uuid", theirs.String(), "--parent", "mtty", "--type", "mtty-1", "--manual")
+		command(t, "mdevctl", "define", "--uuid", theirs.String(), "--parent", "mtty", "--type", "mtty-1")
 	} else {
 		for _, def := range want {
 			if def.Start == mdev.StartManual {
