@@ -16,9 +16,16 @@ LAB     := $(GO) -C integration run ./cmd/lab
 GOFUMPT     := $(GO) run mvdan.cc/gofumpt@v0.12.0
 STATICCHECK := $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
+# The kernel's sample display, then NVIDIA's two frameworks: an M60 whose GPU makes
+# mediated devices, and an L40S whose virtual functions are the vGPUs.
 demo: bin/demo
-	$(LAB) run --push $(CURDIR)/bin/demo --pull demo.png:$(CURDIR)/demo.png -- ./demo
-	@echo "The picture of the VM's display is demo.png."
+	$(LAB) run --boards 05:13f2,61:26b9:4 --push $(CURDIR)/bin/demo \
+		--pull demo.png:$(CURDIR)/ --pull demo-m60.png:$(CURDIR)/ --pull demo-l40s.png:$(CURDIR)/ -- sh -ec '\
+		/usr/lib/nvidia/sriov-manage -e ALL; \
+		./demo; \
+		./demo --machines 1 --type nvidia-22 --uuid 98d19132-f8f0-4d19-8743-9efa23e6c493 --picture demo-m60.png; \
+		./demo --machines 1 --type "NVIDIA L40S-8Q" --picture demo-l40s.png'
+	@echo "The pictures of the VMs' displays are demo.png, demo-m60.png and demo-l40s.png."
 
 test: lint arrows unit integration
 
@@ -59,5 +66,5 @@ bin/%: FORCE
 FORCE:
 
 clean:
-	rm -rf bin demo.png
+	rm -rf bin demo*.png
 	$(LAB) clean

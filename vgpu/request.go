@@ -44,6 +44,9 @@ type Request struct {
 	// Display and RAMFB are the hostdev's attributes; empty leaves them out.
 	Display domain.Switch `json:"display,omitempty"`
 	RAMFB   domain.Switch `json:"ramfb,omitempty"`
+	// Alias names the hostdev in the document, for what refers to it there, such as
+	// <qemu:override>. It begins with "ua-"; empty: libvirt chooses one.
+	Alias string `json:"alias,omitempty"`
 	// Params are written to the device in order after it was made, such as
 	// {"vgpu_params", "frame_rate_limiter=0"}.
 	Params []mdev.Param `json:"params,omitempty"`

@@ -5,15 +5,20 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/google/uuid"
 
 	"github.com/vgpukit/vgpukit/domain"
 	"github.com/vgpukit/vgpukit/domain/virt"
@@ -21,7 +26,9 @@ import (
 	"github.com/vgpukit/vgpukit/vgpu"
 )
 
-const machine = `<domain type='qemu'>
+// machine is a small q35 VM. The override lets QEMU show the display of a virtual
+// function, for which libvirt has no attribute; an mdev does not need it.
+const machine = `<domain type='qemu' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>
   <name>%s</name>
   <memory unit='MiB'>64</memory>
   <os><type arch='x86_64' machine='q35'>hvm</type></os>
@@ -29,15 +36,23 @@ const machine = `<domain type='qemu'>
     <graphics type='vnc' listen='127.0.0.1' autoport='yes'/>
     <video><model type='none'/></video>
   </devices>
+  <qemu:override>
+    <qemu:device alias='ua-vgpu'><qemu:frontend><qemu:property name='display' type='string' value='on'/></qemu:frontend></qemu:device>
+  </qemu:override>
 </domain>`
 
 func main() {
 	typ := flag.String("type", "mdpy-xga", "vGPU type, by id or name")
+	id := flag.String("uuid", "", "UUID of the first VM's vGPU; empty: derived from the VM")
+	machines := flag.Int("machines", 2, "1, or 2 with a second VM that has two vGPUs")
 	picture := flag.String("picture", "demo.png", "where to save the picture of the VM's display")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	d := &demo{typ: *typ, begin: time.Now()}
+	d := &demo{typ: *typ, count: *machines, begin: time.Now()}
+	if *id != "" {
+		d.uuid = uuid.MustParse(*id)
+	}
 	if err := d.run(ctx, *picture); err != nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)
 		var hint interface{ Hint() string }
@@ -50,6 +65,8 @@ func main() {
 
 type demo struct {
 	typ     string
+	uuid    uuid.UUID
+	count   int
 	begin   time.Time
 	host    *mdev.Host
 	conn    *virt.Conn
@@ -76,7 +93,7 @@ func (d *demo) run(ctx context.Context, picture string) (err error) {
 		return err
 	}
 	d.say("What this host offers:")
-	show(before)
+	fmt.Print(summary(before, ""))
 
 	made, err := d.host.Create(ctx, mdev.CreateRequest{Type: d.typ})
 	if err != nil {
@@ -87,20 +104,28 @@ func (d *demo) run(ctx context.Context, picture string) (err error) {
 		return err
 	}
 
-	if err := d.machines(ctx, picture); err != nil {
+	if err := d.machines(ctx, made.Framework, picture); err != nil {
 		return err
 	}
 	return d.nothingLeft(ctx, before)
 }
 
-// machines lets two VMs live, the second with two vGPUs.
-func (d *demo) machines(ctx context.Context, picture string) (err error) {
+// machines lets the VMs live, the second with two vGPUs.
+func (d *demo) machines(ctx context.Context, framework mdev.Framework, picture string) (err error) {
 	display := vgpu.Request{Type: d.typ, Address: "0000:00:08.0", Display: "on", RAMFB: "on"}
-	plain := vgpu.Request{Type: d.typ, Address: "0000:00:09.0"}
-	for _, vm := range []struct {
+	if framework == mdev.FrameworkVendorVFIO {
+		display = vgpu.Request{Type: d.typ, Address: "0000:00:08.0", Alias: "ua-vgpu"}
+	}
+	first := display
+	first.UUID = d.uuid
+	vms := []struct {
 		name  string
 		vgpus []vgpu.Request
-	}{{"demo-one", []vgpu.Request{display}}, {"demo-two", []vgpu.Request{display, plain}}} {
+	}{
+		{"demo-one", []vgpu.Request{first}},
+		{"demo-two", []vgpu.Request{display, {Type: d.typ, Address: "0000:00:09.0"}}},
+	}[:d.count]
+	for _, vm := range vms {
 		made, err := d.manager.Provision(ctx, vgpu.ProvisionRequest{Domain: fmt.Appendf(nil, machine, vm.name), VGPUs: vm.vgpus})
 		if err != nil {
 			return err
@@ -124,8 +149,8 @@ func (d *demo) machines(ctx context.Context, picture string) (err error) {
 	if err != nil {
 		return err
 	}
-	d.say("Both VMs run; the same parent serves them:")
-	show(inv)
+	d.say("What the VMs hold:")
+	fmt.Print(summary(inv, d.typ))
 	if err := d.host.Remove(ctx, firstDevice(inv)); !errors.Is(err, mdev.ErrInUse) {
 		return fmt.Errorf("a vGPU in use was not refused: %v", err)
 	} else {
@@ -139,12 +164,12 @@ func (d *demo) machines(ctx context.Context, picture string) (err error) {
 		return err
 	}
 	d.say("The display of demo-one is saved as %s (%s, %d bytes).", picture, mime, len(image))
-	for _, name := range []string{"demo-one", "demo-two"} {
-		vm, err := d.manager.Stop(ctx, name, vgpu.StopOptions{Guest: -1})
+	for _, vm := range vms {
+		stopped, err := d.manager.Stop(ctx, vm.name, vgpu.StopOptions{Guest: -1})
 		if err != nil {
 			return err
 		}
-		fmt.Printf("  %s is %s\n", name, vm.State)
+		fmt.Printf("  %s is %s\n", stopped.Name, stopped.State)
 	}
 	return nil
 }
@@ -189,14 +214,18 @@ func (d *demo) nothingLeft(ctx context.Context, before *mdev.Inventory) error {
 		return err
 	}
 	d.say("After the teardown:")
-	show(after)
+	fmt.Print(summary(after, d.typ))
 	for _, dom := range domains {
 		if strings.HasPrefix(dom.Name, "demo-") {
 			return fmt.Errorf("the domain %s is left", dom.Name)
 		}
 	}
-	if was, is := summary(before), summary(after); was != is {
-		return fmt.Errorf("the host is not as before:\n%s\n%s", was, is)
+	was, err := json.Marshal(before)
+	if err != nil {
+		return err
+	}
+	if is, err := json.Marshal(after); err != nil || !bytes.Equal(was, is) {
+		return errors.Join(errors.New("the host is not as before"), err)
 	}
 	fmt.Println("  no domain, no vGPU, every instance back.")
 	return nil
@@ -210,23 +239,31 @@ func (d *demo) inventory(ctx context.Context) (*mdev.Inventory, error) {
 	return inv, err
 }
 
-func show(inv *mdev.Inventory) { fmt.Print(summary(inv)) }
-
-func summary(inv *mdev.Inventory) string {
+// summary has the room that each GPU has for its types, or for one of them, and
+// its vGPUs.
+func summary(inv *mdev.Inventory, only string) string {
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "  PARENT\tTYPE\tNAME\tLEFT")
+	fmt.Fprintln(w, "  GPU\tTYPE\tNAME\tROOM FOR")
 	for _, gpu := range inv.GPUs {
-		for _, p := range gpu.Parents {
-			for _, t := range p.Types {
-				fmt.Fprintf(w, "  %s\t%s\t%s\t%d\n", p.Name, t.ID, t.Name, t.Available)
+		types := gpu.Capacity
+		if only != "" {
+			types = slices.DeleteFunc(slices.Clone(types), func(c mdev.Capacity) bool { return c.Type != only && c.Name != only })
+		}
+		for i, c := range types {
+			if i == 3 && len(types) > 4 {
+				fmt.Fprintf(w, "  %s\t… and %d more types\t\t\n", gpu.Name, len(types)-i)
+				break
 			}
+			fmt.Fprintf(w, "  %s\t%s\t%s\t%d\n", gpu.Name, c.Type, c.Name, c.Available)
+		}
+		for _, p := range gpu.Parents {
 			for _, v := range p.Devices {
 				held := ""
 				if v.Holder != nil {
 					held = "held by VM " + v.Holder.VM
 				}
-				fmt.Fprintf(w, "    vGPU %s\t%s\t%s\t\n", v.ID, v.Type, held)
+				fmt.Fprintf(w, "    %s\t%s\t%s\t\n", v.ID, v.Type, held)
 			}
 		}
 	}
