@@ -16,7 +16,7 @@ var texts = []struct {
 	re *regexp.Regexp
 	reading
 }{
-	{re(`mediated device (\S+) is in use by driver (\S+), domain (.+)`), reading{
+	{re(`mediated device (?:\S*/)?(\S+) is in use by driver (\S+), domain (.+)`), reading{
 		kind: domain.ErrInUse, meaning: "the vGPU $1 is in use by VM $3",
 		next: "stop VM $3, or give this VM a vGPU of its own",
 	}},
@@ -28,6 +28,9 @@ var texts = []struct {
 		kind: domain.ErrNotFound, meaning: "the vGPU $1 does not exist on the host",
 		cause: "it was removed, or the host was rebooted: mediated devices do not survive that",
 		next:  "create it again with the same UUID and type, then repeat",
+	}},
+	{re(`no device found with alias (\S+)|device not present in domain configuration`), reading{
+		kind: domain.ErrNotFound, meaning: "the VM has no such device $1", next: "list its devices: virsh dumpxml",
 	}},
 	{re(`error getting device from group (\d+)`), reading{
 		meaning: "the GPU's driver refused to open the vGPU (VFIO group $1)", retry: true,
@@ -167,7 +170,7 @@ func explainText(e *Error, lv libvirt.Error) bool {
 				return ref
 			})
 		}
-		r.meaning, r.next = fill(r.meaning), fill(r.next)
+		r.meaning, r.next = strings.TrimSpace(fill(r.meaning)), fill(r.next)
 		r.apply(e)
 		return true
 	}
