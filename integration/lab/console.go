@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// causes are what a console says of a boot that failed, and what to make of it, the most
+// causes are what a console says of a machine that failed, and what to make of it, the most
 // telling first.
 var causes = []struct {
 	pattern *regexp.Regexp
@@ -23,7 +23,7 @@ var causes = []struct {
 	{regexp.MustCompile(`Failed to start`), "a service did not start; the lines above name it"},
 }
 
-// causeOf finds the likely cause of a failed boot in what the console and QEMU said.
+// causeOf finds the likely cause of a machine's end in all that the console and QEMU said.
 func causeOf(console string) string {
 	for _, c := range causes {
 		if c.pattern.MatchString(console) {
@@ -31,6 +31,8 @@ func causeOf(console string) string {
 		}
 	}
 	switch {
+	case strings.Contains(console, ready):
+		return "the kernel said nothing of it: QEMU was killed, or the machine no longer answers"
 	case strings.Contains(console, kernelUp):
 		return "the kernel came up, the system did not: this host may be too busy"
 	default:
@@ -38,19 +40,28 @@ func causeOf(console string) string {
 	}
 }
 
-var terminalCodes = regexp.MustCompile(`\x1b(\[[0-9;?!]*[A-Za-z]|c|\][^\x07]*\x07)`)
+var (
+	terminalCodes = regexp.MustCompile(`\x1b(\[[0-9;?!]*[A-Za-z]|c|\][^\x07]*\x07)`)
+	crash         = regexp.MustCompile(`Kernel panic|Oops: |BUG: |general protection fault`)
+)
 
-// consoleTail is the end of what a console has said, without what moves a cursor.
-func consoleTail(file string, lines int) string {
+// readConsole gives what a console has said, without what moves a cursor.
+func readConsole(file string) string {
 	data, err := os.ReadFile(file)
 	if err != nil {
 		return ""
 	}
 	text := terminalCodes.ReplaceAllString(string(data), "")
-	text = strings.ReplaceAll(text, "\r", "")
-	all := strings.Split(strings.TrimSpace(text), "\n")
-	if extra := len(all) - lines; extra > 0 {
-		all = all[extra:]
+	return strings.TrimSpace(strings.ReplaceAll(text, "\r", ""))
+}
+
+// excerpt is the telling part of a console: from where the kernel crashed on, or else the end.
+func excerpt(console string, lines int) string {
+	all := strings.Split(console, "\n")
+	for i, line := range all {
+		if crash.MatchString(line) {
+			return strings.Join(all[i:min(len(all), i+lines)], "\n")
+		}
 	}
-	return strings.Join(all, "\n")
+	return strings.Join(all[max(0, len(all)-lines):], "\n")
 }

@@ -128,11 +128,13 @@ func (m *Machine) bootOnce(ctx context.Context) error {
 	return nil
 }
 
-// blame adds to a failed boot's error what the console said last, and what to make of it.
+// blame adds to the error of a machine that failed what its console said, and what to make
+// of it.
 func (m *Machine) blame(err error, stderr string) error {
-	tail := consoleTail(filepath.Join(m.dir, "console"), 15)
-	said := strings.TrimSpace(tail + "\n" + stderr)
-	return fmt.Errorf("%w\nlikely: %s\nits console ended:\n%s", err, causeOf(said+"\n"+err.Error()), said)
+	console := readConsole(filepath.Join(m.dir, "console"))
+	cause := causeOf(strings.Join([]string{console, stderr, err.Error()}, "\n"))
+	said := strings.TrimSpace(excerpt(console, 15) + "\n" + stderr)
+	return fmt.Errorf("%w\nlikely: %s\nits console:\n%s", err, cause, said)
 }
 
 // awaitLine waits until the console shows a text.
@@ -148,7 +150,7 @@ func awaitLine(ctx context.Context, q *qemu, console, text string, limit time.Du
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-q.exited:
-			return errors.New("the machine died while it booted")
+			return fmt.Errorf("the machine died while it booted (QEMU: %s)", q.end())
 		case <-deadline:
 			return fmt.Errorf("the machine hung: %q was not seen in %v", text, limit)
 		case <-tick.C:
@@ -213,9 +215,9 @@ func (m *Machine) Close() error {
 	return errors.Join(append(errs, m.entry.release())...)
 }
 
-// Console is the end of what the machine's kernel has said.
+// Console is what the machine's kernel has said since it was last booted.
 func (m *Machine) Console() string {
-	return consoleTail(filepath.Join(m.dir, "console"), 40)
+	return readConsole(filepath.Join(m.dir, "console"))
 }
 
 // Accel is how the machine's processors run: "kvm" or "tcg".

@@ -114,6 +114,7 @@ func TestCauseOf(t *testing.T) {
 		"qemu-system-x86_64: Could not access KVM kernel module: Permission denied":                       "KVM",
 		"You are in emergency mode.":  "systemd",
 		kernelUp + "\nsystemd[1]: ok": "the system did not",
+		kernelUp + "\n" + ready:       "QEMU was killed",
 	} {
 		if got := causeOf(console); !strings.Contains(got, want) {
 			t.Errorf("%q: %s", console, got)
@@ -121,16 +122,26 @@ func TestCauseOf(t *testing.T) {
 	}
 }
 
-func TestConsoleTail(t *testing.T) {
+func TestConsole(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "console")
 	if err := os.WriteFile(file, []byte("\x1bc\x1b[?7l\x1b[2J\x1b[0mSeaBIOS\r\none\r\ntwo\r\nthree\r\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if got := consoleTail(file, 2); got != "two\nthree" {
-		t.Errorf("got %q", got)
+	console := readConsole(file)
+	if console != "SeaBIOS\none\ntwo\nthree" {
+		t.Errorf("read %q", console)
 	}
-	if got := consoleTail(file, 9); got != "SeaBIOS\none\ntwo\nthree" {
-		t.Errorf("got %q", got)
+	if got := excerpt(console, 2); got != "two\nthree" {
+		t.Errorf("its end: %q", got)
+	}
+	if got := excerpt(console, 9); got != console {
+		t.Errorf("all of it: %q", got)
+	}
+	if got := excerpt("a\n[ 2.2] Kernel panic - not syncing\nb\nc\nd", 3); got != "[ 2.2] Kernel panic - not syncing\nb\nc" {
+		t.Errorf("its crash: %q", got)
+	}
+	if got := readConsole(file + "x"); got != "" {
+		t.Errorf("a console that isn't there: %q", got)
 	}
 }
 

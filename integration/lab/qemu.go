@@ -106,6 +106,14 @@ func (q *qemu) kill() {
 	}
 }
 
+// end says how QEMU, which has ended, did so.
+func (q *qemu) end() string {
+	if q.err != nil {
+		return q.err.Error()
+	}
+	return "ended by itself, as it does when the kernel panics or resets"
+}
+
 // quit ends QEMU so that its disk is whole, or by force after a time.
 func (q *qemu) quit() {
 	if _, err := q.monitor.execute("quit", nil); err == nil {

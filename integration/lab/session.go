@@ -134,6 +134,5 @@ func (m *Machine) session() (*ssh.Session, error) {
 
 // died explains a broken connection.
 func (m *Machine) died(err error) error {
-	console := m.Console()
-	return fmt.Errorf("the connection to the machine broke: %w\nlikely: %s\nits console ended:\n%s", err, causeOf(console), console)
+	return m.blame(fmt.Errorf("the connection to the machine broke: %w", err), "")
 }
