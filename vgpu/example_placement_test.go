@@ -105,7 +105,7 @@ func ExampleRefusal() {
 		fmt.Println("next:", refusal.Hint())
 	}
 	// Output:
-	// place: no host can take all 2 vGPUs: 1 not-together, 1 other-size
+	// place: no host can take all 2 vGPUs: 0000:05:00.0 runs GRID M60-2Q, whose framebuffer is 2 GiB; GRID M60-8Q has 8 GiB; 0000:06:00.0 has room for vGPU 0, but not together with the others
 	// [0000:05:00.0] other-size: 0000:05:00.0 runs GRID M60-2Q, whose framebuffer is 2 GiB; GRID M60-8Q has 8 GiB
 	// [0000:06:00.0] not-together: 0000:06:00.0 has room for vGPU 0, but not together with the others
 	// next: ask for fewer or smaller vGPUs, or free a GPU

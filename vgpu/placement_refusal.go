@@ -47,25 +47,33 @@ func (r *Refusal) Error() string {
 	default:
 		fmt.Fprintf(&b, "no host can take all %d vGPUs", len(r.requests))
 	}
-	counts := r.count()
-	order := slices.Sorted(maps.Keys(counts))
-	if len(order) == 1 && counts[order[0]] == 1 {
-		r.each(true, func(reason Reason) {
-			if r.Request < 0 || reason.Request == r.Request {
-				fmt.Fprintf(&b, ": %s", reason.Text)
-			}
-		})
-		return b.String()
-	}
-	slices.SortStableFunc(order, func(a, b ReasonCode) int { return counts[b] - counts[a] })
-	for i, code := range order {
-		separator := ": "
-		if i > 0 {
-			separator = ", "
-		}
-		fmt.Fprintf(&b, "%s%d %s", separator, counts[code], code)
-	}
+	b.WriteString(r.because())
 	return b.String()
+}
+
+// said is how many GPUs are named with their reason.
+const said = 3
+
+// because names the GPUs that come closest with their reasons, and counts the
+// others: those that have no such type or are not what was asked for say little.
+func (r *Refusal) because() string {
+	var sentences []string
+	rest := map[ReasonCode]int{}
+	r.each(true, func(reason Reason) {
+		switch {
+		case r.Request >= 0 && reason.Request != r.Request:
+		case reason.Code != ReasonPinned && reason.Code != ReasonNoSuchType && len(sentences) < said:
+			sentences = append(sentences, reason.Text)
+		default:
+			rest[reason.Code]++
+		}
+	})
+	order := slices.Sorted(maps.Keys(rest))
+	slices.SortStableFunc(order, func(a, b ReasonCode) int { return rest[b] - rest[a] })
+	for _, code := range order {
+		sentences = append(sentences, fmt.Sprintf("%d %s", rest[code], code))
+	}
+	return ": " + strings.Join(sentences, "; ")
 }
 
 // count sums the reasons up, over the GPUs.
