@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/vgpukit/vgpukit/domain"
 	"github.com/vgpukit/vgpukit/mdev"
 )
 
@@ -79,6 +80,9 @@ func (m *Manager) place(ctx context.Context, s spec) ([]device, [][]candidate, e
 		return nil, nil, err
 	}
 	l := newLookup(inv)
+	if err := l.checkVFs(s.doc); err != nil {
+		return nil, nil, err
+	}
 	candidates, types, err := l.candidates(s)
 	if err != nil {
 		return nil, nil, err
@@ -179,6 +183,25 @@ func (l lookup) typeOn(parent, idOrName string) (mdev.Type, bool) {
 		return mdev.Type{}, false
 	}
 	return p.Types[i], true
+}
+
+// checkVFs refuses a document that harms a virtual function which can be a vGPU:
+// of all passed-through PCI devices, only the host knows which those are.
+func (l lookup) checkVFs(doc *domain.Document) error {
+	var vgpus domain.Metadata
+	for _, h := range doc.Hostdevs() {
+		if p, ok := l.parents[h.VF]; ok && p.Framework == mdev.FrameworkVendorVFIO {
+			vgpus.VGPUs = append(vgpus.VGPUs, domain.VGPU{ID: h.VF})
+		}
+	}
+	if len(vgpus.VGPUs) == 0 {
+		return nil
+	}
+	named, err := doc.WithMetadata(vgpus)
+	if err != nil {
+		return err
+	}
+	return named.Check()
 }
 
 // gpu is the physical GPU that a parent belongs to.

@@ -174,7 +174,7 @@ func (s spec) document(devices []device) (*domain.Document, error) {
 	scratch := s.doc
 	for i, d := range devices {
 		q := s.requests[i]
-		h := domain.Hostdev{Display: q.Display, RAMFB: q.RAMFB}
+		h := domain.Hostdev{Display: q.Display, RAMFB: q.RAMFB, Alias: q.Alias}
 		if d.vf() {
 			h.VF = d.ID
 		} else {
