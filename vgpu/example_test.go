@@ -1,0 +1,198 @@
+//go:build cgo
+
+package vgpu_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"os"
+	"time"
+
+	"github.com/vgpukit/vgpukit/domain"
+	"github.com/vgpukit/vgpukit/domain/virt"
+	"github.com/vgpukit/vgpukit/mdev"
+	"github.com/vgpukit/vgpukit/mdev/mdevtest"
+	"github.com/vgpukit/vgpukit/vgpu"
+)
+
+// example is a Manager on a simulated host with a Tesla M60 and on libvirt's own
+// test driver. A program has mdev.Open(mdev.Config{}) and a virt.Open of its
+// host's libvirt instead, and keeps its state in vgpu.DefaultStateDir.
+func example() (m *vgpu.Manager, host *mdev.Host, conn *virt.Conn, done func()) {
+	board, err := mdevtest.NewBoard("tesla-m60@0000:05:00.0")
+	check(err)
+	host, err = mdev.Open(mdev.Config{FS: mdevtest.New(board)})
+	check(err)
+	conn, err = virt.Open(context.Background(), virt.Config{URI: "test:///default"})
+	check(err)
+	dir, err := os.MkdirTemp("", "vgpukit-example")
+	check(err)
+	m, err = vgpu.New(vgpu.Config{Host: host, Hypervisor: conn, StateDir: dir})
+	check(err)
+	return m, host, conn, func() {
+		check(conn.Close())
+		check(os.RemoveAll(dir))
+	}
+}
+
+func check(err error) {
+	if err != nil {
+		log.Fatal(err)
+	}
+}
+
+func machine(name string) []byte { return fmt.Appendf(nil, cycleDomain, name, "") }
+
+func ExampleManager() {
+	m, _, _, done := example()
+	defer done()
+	ctx := context.Background()
+	vm, err := m.Provision(ctx, vgpu.ProvisionRequest{
+		Domain: machine("desktop"),
+		VGPUs:  []vgpu.Request{{Type: "GRID M60-8Q", Address: "0000:00:08.0"}},
+	})
+	check(err)
+	fmt.Println(vm.Name, vm.State, vm.VGPUs[0].Type, "at", vm.VGPUs[0].Address)
+	vm, err = m.Start(ctx, "desktop", vgpu.StartOptions{})
+	check(err)
+	fmt.Println(vm.State)
+	vm, err = m.Stop(ctx, "desktop", vgpu.StopOptions{Guest: time.Minute})
+	check(err)
+	fmt.Println(vm.State)
+	check(m.Teardown(ctx, "desktop", vgpu.TeardownOptions{}))
+	_, err = m.Status(ctx, "desktop")
+	fmt.Println(errors.Is(err, vgpu.ErrNotFound))
+	// Output:
+	// desktop off nvidia-22 at 0000:00:08.0
+	// running
+	// off
+	// true
+}
+
+func ExampleManager_Provision() {
+	m, _, _, done := example()
+	defer done()
+	ctx := context.Background()
+	request := vgpu.ProvisionRequest{
+		Domain:   machine("pair"),
+		Lifetime: vgpu.WhileRunning, // off, the VM takes no capacity
+		VGPUs:    []vgpu.Request{{Type: "GRID M60-8Q"}, {Type: "GRID M60-8Q"}},
+	}
+	vm, err := m.Provision(ctx, request)
+	check(err)
+	for _, v := range vm.VGPUs {
+		fmt.Println(v.Parent, v.Address, v.Present)
+	}
+	again, err := m.Provision(ctx, request) // a retry finds it there
+	check(err)
+	fmt.Println(again.Existed)
+	check(m.Teardown(ctx, "pair", vgpu.TeardownOptions{}))
+	// Output:
+	// 0000:05:00.0 0000:00:02.0 false
+	// 0000:06:00.0 0000:00:03.0 false
+	// true
+}
+
+func ExampleManager_Plan() {
+	m, _, _, done := example()
+	defer done()
+	plan, err := m.Plan(context.Background(), vgpu.ProvisionRequest{
+		Domain: machine("desktop"), VGPUs: []vgpu.Request{{Type: "GRID M60-2Q", Parent: "0000:06:00.0"}},
+	})
+	check(err)
+	fmt.Println(plan.VGPUs[0].Parent, plan.VGPUs[0].Address)
+
+	_, err = m.Plan(context.Background(), vgpu.ProvisionRequest{
+		Domain: machine("desktop"), VGPUs: []vgpu.Request{{Type: "GRID M60-3Q"}},
+	})
+	var e *vgpu.Error
+	fmt.Println(errors.As(err, &e), errors.Is(err, vgpu.ErrNotFound))
+	// Output:
+	// 0000:06:00.0 0000:00:02.0
+	// true true
+}
+
+func ExampleManager_Reconcile() {
+	m, host, _, done := example()
+	defer done()
+	ctx := context.Background()
+	vm, err := m.Provision(ctx, vgpu.ProvisionRequest{Domain: machine("desktop"), VGPUs: []vgpu.Request{{Type: "GRID M60-8Q"}}})
+	check(err)
+	check(host.Remove(ctx, vm.VGPUs[0].ID)) // as a reboot of the host does
+
+	for _, options := range []vgpu.ReconcileOptions{{DryRun: true}, {Restore: true}, {Restore: true}} {
+		report, err := m.Reconcile(ctx, options)
+		check(err)
+		fmt.Println(len(report.Actions), "to do")
+		for _, a := range report.Actions {
+			fmt.Println(a.Kind, a.VM, a.Done)
+		}
+	}
+	check(m.Teardown(ctx, "desktop", vgpu.TeardownOptions{}))
+	// Output:
+	// 1 to do
+	// restore desktop false
+	// 1 to do
+	// restore desktop true
+	// 0 to do
+}
+
+func ExampleManager_Teardown() {
+	m, _, _, done := example()
+	defer done()
+	ctx := context.Background()
+	_, err := m.Provision(ctx, vgpu.ProvisionRequest{Domain: machine("desktop"), VGPUs: []vgpu.Request{{Type: "GRID M60-8Q"}}})
+	check(err)
+	check(m.Teardown(ctx, "desktop", vgpu.TeardownOptions{
+		Stop:     vgpu.StopOptions{Guest: -1, Force: true},               // do not ask, and let nothing stop it
+		Undefine: domain.UndefineOptions{ManagedSave: true, NVRAM: true}, // and keep nothing
+	}))
+	vms, err := m.List(ctx)
+	check(err)
+	fmt.Println(len(vms))
+	// Output: 0
+}
+
+func ExampleManager_Watch() {
+	m, _, conn, done := example()
+	defer done()
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error)
+	go func() { ended <- m.Watch(ctx) }() // a service does so for as long as it runs
+
+	_, err := m.Provision(ctx, vgpu.ProvisionRequest{
+		Domain: machine("desktop"), Lifetime: vgpu.WhileRunning, VGPUs: []vgpu.Request{{Type: "GRID M60-8Q"}},
+	})
+	check(err)
+	_, err = m.Start(ctx, "desktop", vgpu.StartOptions{})
+	check(err)
+	check(conn.Kill(ctx, "desktop")) // somebody destroys it
+	for present := true; present; {
+		vm, err := m.Status(ctx, "desktop")
+		check(err)
+		present = vm.VGPUs[0].Present
+	}
+	fmt.Println("given back")
+	check(m.Teardown(ctx, "desktop", vgpu.TeardownOptions{}))
+	cancel()
+	fmt.Println(<-ended)
+	// Output:
+	// given back
+	// context canceled
+}
+
+func ExampleError() {
+	m, _, _, done := example()
+	defer done()
+	_, err := m.Start(context.Background(), "nobody", vgpu.StartOptions{})
+	var e *vgpu.Error
+	if errors.As(err, &e) {
+		fmt.Println(e.Op, e.VM, e.Kind)
+		fmt.Println(e.Hint())
+	}
+	// Output:
+	// start nobody not found
+	// virsh list --all shows the domains that there are
+}
