@@ -1,0 +1,173 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/vgpukit/vgpukit/domain/virt"
+	"github.com/vgpukit/vgpukit/examples/vgpuctl/simfs"
+	"github.com/vgpukit/vgpukit/mdev/mdevtest"
+)
+
+const (
+	id       = "98d19132-f8f0-4d19-8743-9efa23e6c493"
+	document = `<domain type='test'>
+  <name>vm</name>
+  <memory unit='MiB'>64</memory>
+  <os><type arch='x86_64' machine='q35'>hvm</type></os>
+  <devices>
+    <graphics type='vnc'/>
+  </devices>
+  <!-- kept -->
+</domain>
+`
+)
+
+// vgpuctl runs the program on an empty host with libvirt's test driver.
+func vgpuctl(t *testing.T, stdin string, args ...string) (status int, stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	status = run(t.Context(), args, strings.NewReader(stdin), &out, &errs)
+	return status, out.String(), errs.String()
+}
+
+// TestContract: each kind of failure has its status, and says in one line what and
+// in one line what to do.
+func TestContract(t *testing.T) {
+	root := t.TempDir()
+	with := func(args ...string) []string {
+		return append([]string{"--root", root, "--state", filepath.Join(root, "state"), "--connect", "test:///default"}, args...)
+	}
+	withVGPU := func() string {
+		_, out, _ := vgpuctl(t, document, "xml", "add", "--uuid", id, "--address", "0000:00:08.0")
+		return out
+	}()
+	for _, c := range []struct {
+		args   []string
+		stdin  string
+		status int
+		says   string
+	}{
+		{[]string{}, "", exitUsage, "expected one of"},
+		{[]string{"frobnicate"}, "", exitUsage, "frobnicate"},
+		{with("create"), "", exitUsage, "--type"},
+		{with("create", "--type", "mtty-1", "--uuid", "nonsense"), "", exitUsage, "UUID"},
+		{with("create", "--type", "mtty-1"), "", exitNotFound, "no parent"},
+		{with("create", "--type", "a/b"), "", exitUsage, "a/b"},
+		{with("remove", id), "", exitNotFound, id},
+		{with("remove", "nonsense"), "", exitUsage, "nonsense"},
+		{with("xml", "add", "--uuid", id), "<pool/>", exitUsage, "<domain>"},
+		{with("xml", "add"), document, exitUsage, "--uuid"},
+		{with("xml", "add", "--uuid", id, "--address", "8"), document, exitUsage, "8"},
+		{with("xml", "add", "--uuid", id, "--address", "0000:00:00.0"), document, exitRefused, "0000:00:00.0"},
+		{with("xml", "add", "--vf", "0000:41:00.4", "--address", "0000:00:08.0"), withVGPU, exitRefused, "0000:00:08.0"},
+		{with("xml", "remove", "--uuid", id), document, exitNotFound, id},
+		{with("xml", "addresses", "--free", "-1"), document, exitUsage, "--free"},
+		{with("start", "nobody"), "", exitNotFound, "nobody"},
+		{with("stop", "a/b"), "", exitUsage, "a/b"},
+		{with("provision", "--domain", "-", "--vgpu", "mtty-1"), document, exitUsage, "key=value"},
+		{with("provision", "--domain", "-", "--vgpu", "type=mtty-1,color=red"), document, exitUsage, "color"},
+		{with("provision", "--domain", "-", "--vgpu", "type=mtty-1"), document, exitNotFound, "mtty-1"},
+		{with("provision", "--domain", "/nowhere", "--vgpu", "type=mtty-1"), "", exitUsage, "/nowhere"},
+		{append(with("status"), "--connect", "nonsense://"), "", exitUsage, "nonsense"},
+	} {
+		t.Run(strings.Join(c.args, " "), func(t *testing.T) {
+			status, stdout, stderr := vgpuctl(t, c.stdin, c.args...)
+			assert.Equal(t, c.status, status, stderr)
+			assert.Empty(t, stdout)
+			assert.Contains(t, stderr, c.says)
+			assert.Equal(t, 2, strings.Count(stderr, "\n"), "what, and what to do: %s", stderr)
+		})
+	}
+	status, stdout, stderr := vgpuctl(t, "", with("inventory")...)
+	assert.Zero(t, status, stderr)
+	assert.Contains(t, stdout, "offers no vGPUs", "a host without vGPUs is an answer, no error")
+}
+
+// TestXML: what add puts in, remove takes out to the byte; addresses are shown as
+// scripts expect them.
+func TestXML(t *testing.T) {
+	status, with, stderr := vgpuctl(t, document, "xml", "add", "--uuid", id, "--address", "0000:00:08.0", "--display", "on", "--ramfb", "on")
+	require.Zero(t, status, stderr)
+	assert.Contains(t, with, "slot='0x08'")
+	assert.Contains(t, with, "<!-- kept -->")
+	status, without, stderr := vgpuctl(t, with, "xml", "remove", "--uuid", id)
+	require.Zero(t, status, stderr)
+	assert.Equal(t, document, without)
+
+	status, out, stderr := vgpuctl(t, with, "-o", "json", "xml", "addresses", "--free", "2")
+	require.Zero(t, status, stderr)
+	var answer struct {
+		Used []struct{ Address, By string }
+		Free []string
+	}
+	require.NoError(t, json.Unmarshal([]byte(out), &answer))
+	var used []string
+	for _, u := range answer.Used {
+		used = append(used, u.Address)
+	}
+	assert.Contains(t, used, "0000:00:08.0")
+	assert.Len(t, answer.Free, 2)
+	assert.NotContains(t, used, answer.Free[0])
+
+	status, out, _ = vgpuctl(t, with, "xml", "add", "--uuid", "8f1e3a5c-0000-4000-8000-000000000001", "--address", "none")
+	require.Zero(t, status)
+	assert.Equal(t, 1, strings.Count(out, "slot="), "libvirt chooses the second one's address")
+
+	status, out, stderr = vgpuctl(t, with, "qemu-args")
+	require.Zero(t, status, stderr)
+	assert.Contains(t, out, `"driver":"vfio-pci-nohotplug"`)
+	assert.Contains(t, out, `"addr":"0x8"`)
+}
+
+// TestLifeOnAMountedHost: plan, provision, start, status, stop, reconcile and
+// teardown work on a mounted simulated host.
+func TestLifeOnAMountedHost(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("mounting needs root")
+	}
+	board, err := mdevtest.NewBoard("tesla-m60@0000:05:00.0")
+	require.NoError(t, err)
+	// libvirt's test driver lives as long as somebody is connected to it.
+	conn, err := virt.Open(t.Context(), virt.Config{URI: "test:///default"})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, conn.Close()) })
+	root := t.TempDir()
+	server, err := simfs.Mount(root, mdevtest.New(board))
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, server.Close()) })
+	state := t.TempDir()
+	do := func(status int, args ...string) string {
+		t.Helper()
+		got, stdout, stderr := vgpuctl(t, document, append([]string{"--root", root, "--state", state, "--connect", "test:///default"}, args...)...)
+		require.Equal(t, status, got, stderr)
+		return stdout
+	}
+	vgpu := "type=GRID M60-8Q,address=0000:00:08.0,params=frame_rate_limiter=0,disable_vnc=1"
+	assert.Contains(t, do(0, "plan", "--domain", "-", "--vgpu", vgpu), "0000:05:00.0")
+	assert.Contains(t, do(0, "provision", "--domain", "-", "--vgpu", vgpu), "off")
+	do(0, "provision", "--domain", "-", "--vgpu", vgpu)
+	var vm struct {
+		State string
+		VGPUs []struct{ ID, Type, Address string }
+	}
+	require.NoError(t, json.Unmarshal([]byte(do(0, "-o", "json", "start", "vm")), &vm))
+	assert.Equal(t, "running", vm.State)
+	assert.Equal(t, "nvidia-22", vm.VGPUs[0].Type)
+	assert.Equal(t, "0000:00:08.0", vm.VGPUs[0].Address)
+	assert.Contains(t, do(0, "inventory"), vm.VGPUs[0].ID)
+	do(exitRefused, "create", "--type", "nvidia-22", "--parent", "0000:05:00.0")
+	assert.Contains(t, do(0, "status"), "running")
+	assert.Contains(t, do(0, "stop", "vm", "--timeout", "0"), "off")
+	assert.Contains(t, do(0, "reconcile"), "as it should be")
+	do(0, "teardown", "vm")
+	do(exitNotFound, "teardown", "vm")
+	assert.Contains(t, do(0, "inventory"), "No vGPUs exist.")
+}
