@@ -13,8 +13,9 @@ import (
 )
 
 const (
-	abortGrace = 5 * time.Second       // for an aborted job to end
-	abortPoll  = 20 * time.Millisecond // until the job to abort has begun
+	abortGrace = 10 * time.Second      // for an aborted job to end
+	abortPoll  = 50 * time.Millisecond // until the job to abort has begun
+	abortAgain = 2 * time.Second       // for QEMU to end it, before it is asked again
 )
 
 // Save writes the VM's memory and device state, vGPUs included, to a file on
@@ -115,20 +116,22 @@ func (c *Conn) saveJob(ctx context.Context, op, vm string, save func(*libvirt.Do
 	})
 }
 
-// abortSave aborts the save until it has ended. It looks first whether the job
-// is a save: ours may still wait for somebody's migration, which is not to be
-// aborted.
+// abortSave aborts the save, once it has begun, and again should it go on. It
+// looks first whether the job is a save: ours may still wait for somebody's
+// migration, which is not to be aborted.
 func abortSave(d *libvirt.Domain, over <-chan struct{}) {
-	tick := time.NewTicker(abortPoll)
-	defer tick.Stop()
 	for {
-		if stats, err := d.GetJobStats(0); err == nil && stats.OperationSet && stats.Operation == libvirt.DOMAIN_JOB_OPERATION_SAVE {
-			_ = d.AbortJob() // refused while it cannot be: the next round
+		pause := abortPoll
+		stats, err := d.GetJobStats(0)
+		if err == nil && stats.OperationSet && stats.Operation == libvirt.DOMAIN_JOB_OPERATION_SAVE && d.AbortJob() == nil {
+			pause = abortAgain
 		}
+		timer := time.NewTimer(pause)
 		select {
 		case <-over:
+			timer.Stop()
 			return
-		case <-tick.C:
+		case <-timer.C:
 		}
 	}
 }

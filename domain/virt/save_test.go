@@ -62,7 +62,7 @@ func TestSaveIsAborted(t *testing.T) {
 				cancel()
 			}()
 			err := c.ManagedSave(ctx, "one")
-			assert.Positive(t, d.count(procAbortJob))
+			assert.Equal(t, 1, d.count(procAbortJob))
 			if tt.result == nil {
 				require.NoError(t, err)
 				return
