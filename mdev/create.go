@@ -97,37 +97,50 @@ func (h *Host) Create(ctx context.Context, req CreateRequest) (Created, error) {
 			return Created{}, err
 		}
 		created, err := h.createOnAny(ctx, &req, candidates)
-		// By type alone, what looked free may have been lost to others; a driver
-		// that really refuses does so again.
-		lost := req.Parent == "" && req.UUID == noUUID && parentLost(err) && !errors.Is(err, ErrNoCapacity)
-		if err == nil || !lost || round == createRounds || !wait.sleep(ctx) {
+		var lost *lostError
+		if !errors.As(err, &lost) {
 			return created, err
+		}
+		// What looked free may have been lost to others; a driver that really
+		// refuses does so again.
+		again := req.Parent == "" && req.UUID == noUUID && !errors.Is(err, ErrNoCapacity)
+		if !again || round == createRounds || !wait.sleep(ctx) {
+			return Created{}, lost.err
 		}
 	}
 }
 
-// createOnAny tries one parent after the other.
+// lostError is a refusal before anything was made: another parent may do.
+type lostError struct{ err error }
+
+func (e *lostError) Error() string { return e.err.Error() }
+func (e *lostError) Unwrap() error { return e.err }
+
+// createOnAny tries one parent after the other. It returns a *lostError when
+// all refuse.
 func (h *Host) createOnAny(ctx context.Context, req *CreateRequest, candidates []candidate) (Created, error) {
 	var first error // of those that say most: the lack of room, else a refusal
 	for i := range candidates {
 		created, err := h.createOn(ctx, req, &candidates[i])
-		if err == nil {
-			return created, nil
+		var lost *lostError
+		if !errors.As(err, &lost) {
+			return created, err
+		}
+		err = lost.err
+		if req.Parent != "" || ctx.Err() != nil || !parentLost(err) || req.UUID != noUUID && errors.Is(err, ErrExists) {
+			return Created{}, err
 		}
 		if first == nil || errors.Is(err, ErrNoCapacity) && !errors.Is(first, ErrNoCapacity) || errors.Is(err, ErrRefused) && errors.Is(first, ErrExists) {
 			first = err
 		}
-		if req.Parent != "" || ctx.Err() != nil || !parentLost(err) || req.UUID != noUUID && errors.Is(err, ErrExists) {
-			return Created{}, err
-		}
 		h.log.DebugContext(ctx, "parent lost to another creator", "parent", candidates[i].parent.Name, "error", err)
 	}
 	if errors.Is(first, ErrNoCapacity) || errors.Is(first, ErrRefused) {
-		return Created{}, first
+		return Created{}, &lostError{first}
 	}
-	return Created{}, &Error{
+	return Created{}, &lostError{&Error{
 		Op: "create", Object: req.Type, Meaning: "each parent that had room was lost to another creator", Cause: first.Error(), Next: "retry", Err: ErrNoCapacity,
-	}
+	}}
 }
 
 // check refuses what no kernel should be asked.
@@ -219,9 +232,9 @@ func (h *Host) createMdev(ctx context.Context, req *CreateRequest, on *candidate
 	}
 	dev, err := h.settle(ctx, id)
 	if err == nil && (dev.Type != on.typ.ID || dev.Parent != on.parent.Name) {
-		err = &Error{
-			Op: "create", Object: id, Meaning: fmt.Sprintf("the device came out as type %s under %s, not as %s under %s", dev.Type, dev.Parent, on.typ.ID, on.parent.Name),
-			Next: "see the kernel log (dmesg)", Err: ErrRefused,
+		return Created{}, &Error{ // theirs, so not ours to undo
+			Op: "create", Object: id, Meaning: fmt.Sprintf("someone removed the device and made another with its UUID, of type %s under parent %s", dev.Type, dev.Parent),
+			Next: "look who else manages this host's vGPUs", Err: ErrExists,
 		}
 	}
 	if err == nil {
@@ -252,7 +265,7 @@ func (h *Host) createFailed(ctx context.Context, req *CreateRequest, on *candida
 	case syscall.EIO:
 		h.explainRefusal(e, on)
 	}
-	return Created{}, e
+	return Created{}, &lostError{e}
 }
 
 // explainRefusal adds to NVIDIA's EIO what the GPU already runs.
@@ -314,6 +327,9 @@ func unsettled(dev *Device) *Error {
 	e := &Error{
 		Op: "create", Object: dev.ID, Meaning: "the device did not become ready", Err: ErrRefused,
 		Next: "see the kernel log (dmesg)",
+	}
+	if dev.State == StateGhost {
+		e.Meaning, e.Err = "someone else is removing the device", ErrInUse
 	}
 	if len(dev.Problems) > 0 {
 		e.Cause, e.Next = dev.Problems[0].Text, dev.Problems[0].Next

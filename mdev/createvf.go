@@ -30,15 +30,14 @@ func (h *Host) createVF(ctx context.Context, req *CreateRequest, on *candidate) 
 		case syscall.EIO:
 			h.explainRefusal(e, on)
 		}
-		return Created{}, e
+		return Created{}, &lostError{e}
 	}
 	dev, err := h.settle(ctx, p.Name)
 	if err == nil && dev.Type != on.typ.ID {
-		err = &Error{
-			Op: "create", Object: p.Name, Meaning: fmt.Sprintf("the virtual function has type %s after %s was written", dev.Type, on.typ.ID),
-			Next: "look who else manages this host's vGPUs", Err: ErrRefused,
+		return Created{}, &Error{ // theirs, so not ours to undo
+			Op: "create", Object: p.Name, Meaning: fmt.Sprintf("someone gave the virtual function type %s after %s was written", dev.Type, on.typ.ID),
+			Next: "look who else manages this host's vGPUs", Err: ErrExists,
 		}
-		return Created{}, err // another's: not ours to undo
 	}
 	if err == nil {
 		err = h.setParams(ctx, &dev, req.Params, false)

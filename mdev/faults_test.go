@@ -295,7 +295,7 @@ func TestConcurrentCreateAndRemove(t *testing.T) {
 						}
 						created, err := host.Create(context.Background(), req)
 						if err != nil {
-							if !errors.Is(err, mdev.ErrNoCapacity) && (req.UUID == uuid.UUID{} || !errors.Is(err, mdev.ErrNotFound)) {
+							if !errors.Is(err, mdev.ErrNoCapacity) && (req.UUID == uuid.UUID{} || !errors.Is(err, mdev.ErrNotFound) && !errors.Is(err, mdev.ErrExists)) {
 								t.Errorf("create: %v", err)
 							}
 							continue

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/vgpukit/vgpukit/mdev"
+	"github.com/vgpukit/vgpukit/mdev/mdevtest"
 )
 
 // What a virtual function is, is known also to a process that has just begun,
@@ -86,4 +87,31 @@ func TestDeviceThatNeverGetsItsGroup(t *testing.T) {
 	finish()
 	require.NoError(t, host.Remove(t.Context(), "5b1d8c8e-0a51-4a52-9d3c-5a0c3d9d6a01"))
 	assert.Equal(t, before, inventory(t, host))
+}
+
+// A device that someone removes while it is being made is theirs to remove: the
+// error says so.
+func TestDeviceThatIsRemovedWhileItIsMade(t *testing.T) {
+	sim, host := simulated(t, "mtty")
+	const id = "5b1d8c8e-0a51-4a52-9d3c-5a0c3d9d6a01"
+	removed := make(chan error, 1)
+	undo := sim.Fail(mdevtest.Fault{Op: mdevtest.OpWrite, Path: "create", N: 1, After: true, Do: func(mdevtest.Access) error {
+		release, err := sim.Use(id, "desk1", 4242)
+		if err == nil {
+			go func() { removed <- sim.WriteAttr("sys/bus/mdev/devices/"+id+"/remove", []byte("1\n")) }()
+			for err == nil {
+				_, err = sim.Stat("sys/bus/mdev/devices/" + id)
+			}
+			time.AfterFunc(time.Second, release)
+		}
+		return nil
+	}})
+	defer undo()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	_, err := host.Create(ctx, mdev.CreateRequest{Type: "mtty-2", UUID: uuid.MustParse(id)})
+	require.ErrorIs(t, err, mdev.ErrNotFound, "it is gone when the VM has ended")
+	require.NoError(t, <-removed)
+	_, err = host.Device(t.Context(), id)
+	require.ErrorIs(t, err, mdev.ErrNotFound)
 }
