@@ -286,7 +286,7 @@ func (h *Host) explainRefusal(e *Error, on *candidate) {
 
 // settle waits until a device is ready.
 func (h *Host) settle(ctx context.Context, id string) (Device, error) {
-	wait := newPatience(settleTimeout)
+	wait, made := newPatience(settleTimeout), newPatience(time.Until(deadlineOf(ctx)))
 	for missing := 0; ; {
 		dev, err := h.newScan().find("create", id)
 		if err == nil && dev.State == StateReady && nodeSeen(h, &dev) {
@@ -298,7 +298,11 @@ func (h *Host) settle(ctx context.Context, id string) (Device, error) {
 		if err != nil {
 			missing++
 		}
-		if missing < 3 && wait.sleep(ctx) {
+		pause := wait
+		if err == nil && dev.State == StateHalfMade && dev.Type == "" {
+			pause = made // the kernel is at it, however busy it is
+		}
+		if missing < 3 && pause.sleep(ctx) {
 			continue
 		}
 		if ctx.Err() != nil {
