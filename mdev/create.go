@@ -286,7 +286,7 @@ func (h *Host) explainRefusal(e *Error, on *candidate) {
 
 // settle waits until a device is ready.
 func (h *Host) settle(ctx context.Context, id string) (Device, error) {
-	wait, made := newPatience(settleTimeout), newPatience(time.Until(deadlineOf(ctx)))
+	wait, made := newPatience(settleTimeout), newPatience(time.Until(deadlineOf(ctx))+time.Second) // the latter ends with ctx
 	for missing := 0; ; {
 		dev, err := h.newScan().find("create", id)
 		if err == nil && dev.State == StateReady && nodeSeen(h, &dev) {
