@@ -29,6 +29,7 @@ type fakeHypervisor struct {
 
 	deafGuests bool // guests ignore shutdown
 	stuckQEMU  bool // QEMU ignores SIGTERM
+	reboots    int
 }
 
 type fakeDomain struct {
@@ -225,13 +226,27 @@ func (f *fakeHypervisor) crash(vm string) {
 	f.end(vm, domain.StateCrashed)
 }
 
+// rename is virsh's domrename.
+func (f *fakeHypervisor) rename(vm, to string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	d := f.domains[vm]
+	delete(f.domains, vm)
+	d.info.Name = to
+	f.domains[to] = d
+}
+
 // reboot is the host's: all VMs end without a word, definitions stay.
 func (f *fakeHypervisor) reboot() {
 	f.mu.Lock()
-	for _, d := range f.domains {
+	for name, d := range f.domains {
 		d.release = nil
 		d.info.State = domain.StateShutOff
+		if !d.info.Persistent {
+			delete(f.domains, name)
+		}
 	}
+	f.reboots++
 	f.mu.Unlock()
 	f.sim.Reboot()
 }

@@ -84,17 +84,20 @@ func (m *Manager) rent(ctx context.Context, o *operation, vf string) (unlock fun
 	if err != nil {
 		return nil, err
 	}
+	rented := false
+	defer func() {
+		if !rented {
+			unlock()
+		}
+	}()
 	_, err = m.host.Device(ctx, vf)
 	if errors.Is(err, mdev.ErrNotFound) {
 		err = m.store.writeLease(lease{VF: vf, VM: o.vm, Boot: m.boot})
 	} else if err == nil {
 		err = taken("somebody else")
 	}
-	if err != nil {
-		unlock()
-		return nil, err
-	}
-	return unlock, nil
+	rented = err == nil
+	return unlock, err
 }
 
 // vacate ends a VM's lease of a virtual function, whose lock is held.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -25,6 +26,7 @@ type rig struct {
 	hyper *fakeHypervisor
 	dir   string
 	m     *Manager
+	board string
 }
 
 func newRig(t *testing.T, boards ...string) *rig {
@@ -35,7 +37,7 @@ func newRig(t *testing.T, boards ...string) *rig {
 		require.NoError(t, err)
 		list = append(list, b)
 	}
-	r := &rig{t: t, sim: mdevtest.New(list...), dir: t.TempDir()}
+	r := &rig{t: t, sim: mdevtest.New(list...), dir: stateDir(t), board: strings.Join(boards, " ")}
 	var err error
 	r.host, err = mdev.Open(mdev.Config{FS: r.sim})
 	require.NoError(t, err)
@@ -50,6 +52,7 @@ func (r *rig) manager(o Observer) *Manager {
 		Timeouts: Timeouts{Lock: 2 * time.Second, Start: 2 * time.Second, Release: 2 * time.Second, Undo: 5 * time.Second},
 	})
 	require.NoError(r.t, err)
+	m.boot = r.boot()
 	return m
 }
 
@@ -335,12 +338,7 @@ func TestBehindOurBack(t *testing.T) {
 			require.NoError(r.t, os.Remove(r.m.store.path(claimsDir, "vm")))
 		}, []ActionKind{ActionAdopt}},
 		{"renamed", func(r *rig) {
-			r.hyper.mu.Lock()
-			defer r.hyper.mu.Unlock()
-			d := r.hyper.domains["vm"]
-			delete(r.hyper.domains, "vm")
-			d.info.Name = "renamed"
-			r.hyper.domains["renamed"] = d
+			r.hyper.rename("vm", "renamed")
 		}, []ActionKind{ActionAdopt, ActionForget}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -368,5 +366,37 @@ func TestBehindOurBack(t *testing.T) {
 			assert.Empty(t, again.Actions)
 			assert.Empty(t, again.Strangers)
 		})
+	}
+}
+
+// TestManagedVFIsRefused: a virtual function that libvirt would take from NVIDIA's
+// driver, and so destroy its vGPU, is refused with the reason.
+func TestManagedVFIsRefused(t *testing.T) {
+	r := newRig(t, "l40s@0000:61:00.0,vfs=4")
+	before := r.world()
+	req := request("vm", "NVIDIA L40S-4Q", 1)
+	req.Domain = []byte(strings.Replace(string(req.Domain), "</devices>",
+		"<hostdev mode='subsystem' type='pci' managed='yes'><source><address domain='0' bus='0x61' slot='0' function='4'/></source></hostdev></devices>", 1))
+	_, err := r.m.Provision(t.Context(), req)
+	require.ErrorIs(t, err, ErrInvalid)
+	assert.ErrorContains(t, err, "managed='yes'")
+	assert.Equal(t, before, r.world())
+}
+
+// TestProvisionAfterUndefine: a VM that somebody undefined by hand can be
+// provisioned again at once; what it left is removed first.
+func TestProvisionAfterUndefine(t *testing.T) {
+	r := newRig(t, "tesla-m60")
+	_, err := r.m.Provision(t.Context(), request("vm", "GRID M60-2Q", 1))
+	require.NoError(t, err)
+	require.NoError(t, r.hyper.Undefine(t.Context(), "vm", domain.UndefineOptions{}))
+	vm, err := r.m.Provision(t.Context(), request("vm", "GRID M60-4Q", 1))
+	require.NoError(t, err)
+	assert.False(t, vm.Existed)
+	require.NoError(t, r.m.Teardown(t.Context(), "vm", TeardownOptions{Stop: quickStop}))
+	inv, err := r.host.Inventory(t.Context())
+	require.NoError(t, err)
+	for _, gpu := range inv.GPUs {
+		assert.Empty(t, gpu.Parents[0].Devices)
 	}
 }

@@ -19,6 +19,8 @@ type operation struct {
 	// unsure: a step ended without an answer; whether it had its effect shows
 	// later, so that the intent must stay on disk.
 	unsure bool
+	// asked: the VM was told to end.
+	asked bool
 }
 
 type undo struct {

@@ -131,6 +131,12 @@ func (m *Manager) placeAgain(ctx context.Context, devices []device, which []int,
 		}
 	}
 	found, _, err := l.candidates(s)
+	if errors.Is(err, ErrNotFound) { // the VM had these types; virtual functions do not list what has no room
+		err = &Error{
+			Kind: ErrNoCapacity, Err: fmt.Errorf("no parent offers the type of a vGPU of this VM at the moment (%v)", err),
+			Next: "stop a VM that has vGPUs on the same GPUs, or see the inventory for what there is",
+		}
+	}
 	if err != nil {
 		return err
 	}

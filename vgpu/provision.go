@@ -46,8 +46,28 @@ func (m *Manager) Provision(ctx context.Context, req ProvisionRequest) (VM, erro
 		if err := legal(opProvision, v.state()); err != nil {
 			return VM{}, o.wrap("look", "", err)
 		}
+		if v.claim != nil {
+			if err := o.clear(ctx, v); err != nil {
+				return VM{}, err
+			}
+		}
 		return o.provision(ctx, s)
 	})
+}
+
+// clear removes what a VM of this name left that somebody undefined by hand. What
+// another domain has by now, since the VM was renamed, stays with that.
+func (o *operation) clear(ctx context.Context, v *view) error {
+	s, err := o.m.survey(ctx, "")
+	if err != nil {
+		return o.wrap("look", "", err)
+	}
+	for _, a := range v.findings(o.vm, s, ReconcileOptions{}) {
+		if a = o.m.act(ctx, o, v, a); a.err != nil {
+			return a.err
+		}
+	}
+	return nil
 }
 
 func (o *operation) provision(ctx context.Context, s spec) (VM, error) {
@@ -310,7 +330,10 @@ func (o *operation) create(ctx context.Context, d device, c candidate) error {
 	}
 	if errors.Is(err, ErrExists) || errors.Is(err, mdev.ErrExists) {
 		made = false
-		if c.VF {
+	}
+	if err != nil && c.VF {
+		// The next candidate is tried: what happens to this one is not ours.
+		if _, there := o.m.host.Device(ctx, c.Parent); !made || errors.Is(there, mdev.ErrNotFound) {
 			err = errors.Join(err, o.m.vacate(c.Parent, o.vm))
 		}
 	}

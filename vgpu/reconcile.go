@@ -39,7 +39,7 @@ const (
 	ReportForeign ActionKind = "foreign" // a device has our id and another type: left alone
 	ReportGhost   ActionKind = "ghost"   // a blocked removal of somebody holds an instance: gone when its VM ends
 	ReportBusy    ActionKind = "busy"    // another operation is at work on the VM: left alone
-	ReportUnread  ActionKind = "unread"  // a domain's document could not be read: left alone
+	ReportUnread  ActionKind = "unread"  // a domain's document or a part of the host could not be read: left alone
 )
 
 // Action is one finding and what was done about it.
@@ -80,9 +80,12 @@ func (m *Manager) Reconcile(ctx context.Context, opts ReconcileOptions) (Report,
 	}
 	report := Report{Actions: m.tidy(opts), Strangers: s.strangers()}
 	for _, name := range s.names() {
-		found := s.views[name].findings(name, s.namedBy, opts)
+		if _, unread := s.unread[name]; unread {
+			continue // what it has cannot be known
+		}
+		found := s.views[name].findings(name, s, opts)
 		if needsWork(found) && !opts.DryRun {
-			found = m.settleVM(ctx, name, s.namedBy, opts, found)
+			found = m.settleVM(ctx, name, s, opts, found)
 		}
 		report.Actions = append(report.Actions, found...)
 	}
@@ -96,7 +99,7 @@ func (m *Manager) Reconcile(ctx context.Context, opts ReconcileOptions) (Report,
 
 // findings is what is to be done about one VM: a pure function, so that a dry
 // run and a real one cannot differ.
-func (v *view) findings(name string, namedBy map[string]string, opts ReconcileOptions) []Action {
+func (v *view) findings(name string, s *survey, opts ReconcileOptions) []Action {
 	if v.intent != nil {
 		return []Action{{
 			Kind: ActionFinish, VM: name, Object: v.intent.Operation,
@@ -126,9 +129,12 @@ func (v *view) findings(name string, namedBy map[string]string, opts ReconcileOp
 	if v.claim != nil {
 		for _, d := range v.claim.Devices {
 			_, exists := v.found[d.ID]
-			owner, named := namedBy[d.ID]
-			if v.ours && slices.ContainsFunc(v.devices, func(e device) bool { return e.ID == d.ID }) {
-				owner, named = name, true // also if it was provisioned after the domains were listed
+			owner, named := s.namedBy[d.ID]
+			if mine := v.ours && slices.ContainsFunc(v.devices, func(e device) bool { return e.ID == d.ID }); mine || owner == name {
+				owner, named = name, mine // the domains were listed before, and the VM may have come or gone
+			}
+			if len(s.unread) > 0 && !named {
+				return found // the domain that could not be read may have it
 			}
 			if exists && !named {
 				found = append(found, Action{Kind: ActionOrphan, VM: name, Object: d.ID, Reason: "we made it for the VM, and no domain has it"})
@@ -157,7 +163,7 @@ func needsWork(found []Action) bool {
 
 // settleVM does what is to be done about one VM, under its lock and upon a fresh
 // look.
-func (m *Manager) settleVM(ctx context.Context, name string, namedBy map[string]string, opts ReconcileOptions, seen []Action) []Action {
+func (m *Manager) settleVM(ctx context.Context, name string, s *survey, opts ReconcileOptions, seen []Action) []Action {
 	o := m.operation(opReconcile, name)
 	failed := func(kind ActionKind, object string, err error) []Action {
 		return []Action{failure(Action{Kind: kind, VM: name, Object: object, Reason: "could not be looked at"}, err)}
@@ -180,7 +186,7 @@ func (m *Manager) settleVM(ctx context.Context, name string, namedBy map[string]
 	var done []Action
 	// Finishing an operation may uncover more, once: what it leaves is settled.
 	for round := 0; round < 2; round++ {
-		found := v.findings(name, namedBy, opts)
+		found := v.findings(name, s, opts)
 		for _, a := range found {
 			a = m.act(ctx, o, v, a)
 			if done = append(done, a); a.err != nil {
@@ -299,18 +305,44 @@ func (s *survey) oddities() []Action {
 			})
 		}
 	}
+	for _, p := range everyProblem(s.inventory) {
+		if p.Err != nil {
+			odd = append(odd, Action{Kind: ReportUnread, Object: p.Object, Reason: p.Text, Error: p.Err.Error(), Next: p.Next})
+		}
+	}
 	for name, err := range s.unread {
 		odd = append(odd, failure(Action{Kind: ReportUnread, VM: name, Reason: "the domain's document could not be read"}, err))
 	}
 	return odd
 }
 
+// everyProblem lists what could not be read of the host.
+func everyProblem(inv *mdev.Inventory) []mdev.Problem {
+	all := slices.Clone(inv.Problems)
+	for _, gpu := range inv.GPUs {
+		all = append(all, gpu.Problems...)
+		for _, p := range gpu.Parents {
+			all = append(all, p.Problems...)
+			for _, d := range p.Devices {
+				all = append(all, d.Problems...)
+			}
+		}
+	}
+	return all
+}
+
 // tidy sets damaged entries aside and removes the temporary files of writers
 // that died, each under the lock of the VM whose file it is.
 func (m *Manager) tidy(opts ReconcileOptions) []Action {
 	var actions []Action
-	for _, sub := range []string{journalDir, claimsDir} {
-		_, damaged, err := m.store.all(sub)
+	for _, sub := range []string{journalDir, claimsDir, leasesDir} {
+		var (
+			damaged []*damagedError
+			err     error
+		)
+		if sub != leasesDir { // a damaged lease counts as none
+			_, damaged, err = m.store.all(sub)
+		}
 		if err != nil {
 			return append(actions, failure(Action{Kind: ActionSetAside, Object: sub, Reason: "the state directory could not be read"}, err))
 		}
@@ -340,13 +372,17 @@ func (m *Manager) tidy(opts ReconcileOptions) []Action {
 	return actions
 }
 
-// underFileLock acts on a file of the state directory under its VM's lock. The
-// VM's name is not known, but the lock's file name follows from the file's.
+// underFileLock acts on a file of the state directory under the lock of its VM or
+// virtual function, whose file name follows from the file's.
 func (m *Manager) underFileLock(opts ReconcileOptions, a Action, path string, do func() error) Action {
 	if opts.DryRun {
 		return a
 	}
-	lock := filepath.Join(m.store.dir, locksDir, "vm-"+strings.TrimSuffix(filepath.Base(path), ".json"))
+	kind := "vm-"
+	if filepath.Base(filepath.Dir(path)) == leasesDir {
+		kind = "vf-"
+	}
+	lock := filepath.Join(m.store.dir, locksDir, kind+strings.TrimSuffix(filepath.Base(path), ".json"))
 	f, err := m.store.tryLock(lock, opReconcile)
 	if err != nil {
 		a.Kind, a.Next = ReportBusy, "reconcile again later"

@@ -66,12 +66,31 @@ func (o *operation) recoverProvision(ctx context.Context, v *view) error {
 // recoverStart keeps a VM that runs, and else removes what was made for it.
 func (o *operation) recoverStart(ctx context.Context, v *view) error {
 	in := v.intent
-	moved := v.ours && v.claim != nil && !sameDevices(v.devices, v.claim.Devices)
-	if v.state() == StateRunning {
-		return o.close(in.VM, moved)
-	}
-	if err := o.removeAll(ctx, o.made(v)); err != nil {
+	// libvirt goes on starting a VM when the process that asked for it has died.
+	waiting, cancel := context.WithTimeout(ctx, o.m.timeouts.Start)
+	defer cancel()
+	running := false
+	err := poll(waiting, nil, func() (bool, error) {
+		fresh, err := o.m.look(ctx, in.VM)
+		if err != nil {
+			return false, err
+		}
+		*v = *fresh
+		if running = v.state() == StateRunning; running {
+			return true, nil
+		}
+		err = o.removeAll(ctx, o.made(v))
+		if errors.Is(err, ErrInUse) && waiting.Err() == nil {
+			o.wait("recover", "libvirt, which is still starting the VM")
+			return false, nil
+		}
+		return true, err
+	})
+	if err != nil {
 		return err
+	}
+	if running {
+		return o.close(in.VM, v.ours && v.claim != nil && !sameDevices(v.devices, v.claim.Devices))
 	}
 	if v.ours && in.Before != "" && string(v.doc.Bytes()) != in.Before {
 		err := o.step("define", in.VM, func() error {

@@ -2,10 +2,12 @@ package vgpu
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"strings"
 
+	"github.com/vgpukit/vgpukit/domain"
 	"github.com/vgpukit/vgpukit/mdev"
 )
 
@@ -92,6 +94,9 @@ func (m *Manager) survey(ctx context.Context, only string) (*survey, error) {
 		if err := v.read(ctx, m.hyper, info); err != nil {
 			if ctx.Err() != nil {
 				return nil, err
+			}
+			if errors.Is(err, domain.ErrNotFound) {
+				continue // gone meanwhile
 			}
 			s.unread[info.Name] = err
 			continue

@@ -16,6 +16,9 @@ const (
 	DefaultTerminateTimeout = 20 * time.Second
 )
 
+// callPatience is how long libvirt may take to answer a call at least.
+const callPatience = 5 * time.Second
+
 // StopOptions says how a VM is brought to stop.
 type StopOptions struct {
 	// Guest is how long the guest may take to shut down once asked. Zero:
@@ -75,13 +78,23 @@ func (v *view) surplus() []device {
 
 // surplusOnceOff lists the vGPUs to remove when the VM has stopped.
 func (v *view) surplusOnceOff() []device {
-	var surplus []device
-	for _, d := range v.devices {
-		if _, foreign := v.foreign[d.ID]; v.life == WhileRunning && !foreign {
-			surplus = append(surplus, d)
+	if v.life != WhileRunning {
+		return nil
+	}
+	return v.removable(v.devices)
+}
+
+// removable leaves out what is not the VM's. A virtual function that was not
+// found to have its vGPU is or may soon be somebody else's.
+func (v *view) removable(devices []device) []device {
+	var ours []device
+	for _, d := range devices {
+		_, foreign := v.foreign[d.ID]
+		if _, found := v.found[d.ID]; found || !foreign && !d.vf() {
+			ours = append(ours, d)
 		}
 	}
-	return surplus
+	return ours
 }
 
 // stop is Stop after its intent was written.
@@ -95,14 +108,19 @@ func (o *operation) stop(ctx context.Context, v *view, opts StopOptions) error {
 	return o.close(o.vm, false)
 }
 
-// giveUp ends a stop that did not bring the VM down. As long as the VM runs
-// nothing was changed and nothing is left to do; if ctx ended, the guest may
-// still go down and the entry stays.
+// giveUp ends a stop that did not bring the VM down, or a teardown that libvirt
+// refused. If the VM was not asked yet, or all was tried and refused, nothing is
+// left to do. If ctx ended or libvirt gave no answer, the VM may still go down:
+// then the entry stays.
 func (o *operation) giveUp(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return err
+	kind := kindOf(err)
+	if ctx.Err() == nil && !(o.asked && (kind == nil || kind == ErrUnavailable)) {
+		return errors.Join(err, o.m.store.end(o.vm))
 	}
-	return errors.Join(err, o.m.store.end(o.vm))
+	return o.wrap("give up", "", &Error{
+		Kind: kind, Err: fmt.Errorf("%w; the VM may still go down, the journal keeps what is left", err),
+		Next: "run reconcile, or repeat the operation: either finishes it",
+	})
 }
 
 // halt brings the VM down and waits until its vGPUs are let go.
@@ -115,7 +133,7 @@ func (o *operation) halt(ctx context.Context, v *view, opts StopOptions) error {
 	return o.step("release", "", func() error {
 		ctx, cancel := context.WithTimeout(ctx, o.m.timeouts.Release)
 		defer cancel()
-		for _, d := range v.devices {
+		for _, d := range v.removable(v.devices) { // another VM may have the virtual function by now
 			if err := o.m.waitFree(ctx, d); err != nil {
 				return err
 			}
@@ -135,8 +153,9 @@ func (o *operation) powerOff(ctx context.Context, opts StopOptions) error {
 	if guest := orDefault(opts.Guest, DefaultGuestTimeout); guest > 0 {
 		off := false
 		err := o.step("ask guest", o.vm, func() error {
-			if err := o.m.hyper.Shutdown(ctx, o.vm); err != nil {
-				if errors.Is(err, domain.ErrUnavailable) {
+			o.asked = true
+			if err := bounded(ctx, guest, func(ctx context.Context) error { return o.m.hyper.Shutdown(ctx, o.vm) }); err != nil {
+				if errors.Is(err, domain.ErrUnavailable) || ctx.Err() != nil {
 					return err
 				}
 				o.wait("ask guest", "nothing: the guest cannot be asked: "+err.Error())
@@ -153,7 +172,8 @@ func (o *operation) powerOff(ctx context.Context, opts StopOptions) error {
 	patience := orDefault(opts.Terminate, DefaultTerminateTimeout)
 	off := false
 	err = o.step("terminate", o.vm, func() error {
-		err := o.m.hyper.Terminate(ctx, o.vm)
+		o.asked = true
+		err := bounded(ctx, patience, func(ctx context.Context) error { return o.m.hyper.Terminate(ctx, o.vm) })
 		if errors.Is(err, domain.ErrUnavailable) || ctx.Err() != nil {
 			return err
 		}
@@ -180,6 +200,14 @@ func (o *operation) powerOff(ctx context.Context, opts StopOptions) error {
 		defer cancel()
 		return o.m.waitOff(ctx, events, o.vm)
 	})
+}
+
+// bounded calls libvirt with a deadline: a QEMU that does not answer on its monitor
+// keeps libvirt waiting too.
+func bounded(ctx context.Context, patience time.Duration, call func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, max(patience, callPatience))
+	defer cancel()
+	return call(ctx)
 }
 
 func orDefault(d, standard time.Duration) time.Duration {

@@ -61,7 +61,7 @@ func (o *operation) teardown(ctx context.Context, v *view, opts TeardownOptions)
 			return o.giveUp(ctx, err)
 		}
 	}
-	if err := o.removeAll(ctx, v.everyDevice()); err != nil {
+	if err := o.removeAll(ctx, v.removable(v.everyDevice())); err != nil {
 		return err // the entry stays: Reconcile removes what is left
 	}
 	return o.step("forget", "", func() error {

@@ -1,0 +1,268 @@
+package vgpu
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/vgpukit/vgpukit/domain"
+	"github.com/vgpukit/vgpukit/mdev"
+)
+
+// everyBoard is a board of each framework, with one physical GPU.
+var everyBoard = []struct{ board, typ string }{
+	{"mtty", "mtty-1"},
+	{"a40,vfs=3", "NVIDIA A40-4Q"},
+	{"l40s,vfs=3", "NVIDIA L40S-4Q"},
+}
+
+// journey is an operation and the world that it begins in.
+type journey struct {
+	name  string
+	setup func(*rig, string)
+	do    func(context.Context, *Manager, string) error
+}
+
+func provision(n int, life Lifetime) func(context.Context, *Manager, string) error {
+	return func(ctx context.Context, m *Manager, typ string) error {
+		req := request("vm", typ, n)
+		req.Lifetime = life
+		_, err := m.Provision(ctx, req)
+		return err
+	}
+}
+
+// provisioned is a world with the VM in it; started, with the VM running.
+func provisioned(n int, life Lifetime) func(*rig, string) {
+	return func(r *rig, typ string) { require.NoError(r.t, provision(n, life)(context.Background(), r.m, typ)) }
+}
+
+func started(n int, life Lifetime) func(*rig, string) {
+	return func(r *rig, typ string) {
+		provisioned(n, life)(r, typ)
+		_, err := r.m.Start(context.Background(), "vm", StartOptions{})
+		require.NoError(r.t, err)
+	}
+}
+
+func start(ctx context.Context, m *Manager, _ string) error {
+	_, err := m.Start(ctx, "vm", StartOptions{})
+	return err
+}
+
+func stop(ctx context.Context, m *Manager, _ string) error {
+	_, err := m.Stop(ctx, "vm", quickStop)
+	return err
+}
+
+func teardown(ctx context.Context, m *Manager, _ string) error {
+	return m.Teardown(ctx, "vm", TeardownOptions{Stop: quickStop})
+}
+
+func reconcile(ctx context.Context, m *Manager, _ string) error {
+	return reconciled(m.Reconcile(ctx, ReconcileOptions{}))
+}
+
+// reconciled is nil if all is well.
+func reconciled(report Report, err error) error {
+	for _, a := range report.Actions {
+		if err == nil && a.Error != "" {
+			err = errors.New(a.Error)
+		}
+	}
+	return err
+}
+
+// died is a world in which a process died of an operation, at its last change but
+// some.
+func died(setup func(*rig, string), do func(context.Context, *Manager, string) error, but int) func(*rig, string) {
+	return func(r *rig, typ string) {
+		count := newRig(r.t, r.board)
+		stranger(count, typ)
+		setup(count, typ)
+		whole := count.launch(nil)
+		err, _ := whole.run(func(ctx context.Context, m *Manager) error { return do(ctx, m, typ) })
+		require.NoError(r.t, err)
+		setup(r, typ)
+		p := r.launch(func(a access) fate {
+			if a.change == whole.changes-but {
+				return dieBefore
+			}
+			return live
+		})
+		_, dead := p.run(func(ctx context.Context, m *Manager) error { return do(ctx, m, typ) })
+		require.True(r.t, dead)
+	}
+}
+
+var journeys = []journey{
+	{"provision two", func(*rig, string) {}, provision(2, Reserved)},
+	{"provision two while running", func(*rig, string) {}, provision(2, WhileRunning)},
+	{"start", provisioned(2, Reserved), start},
+	{"start while running", provisioned(2, WhileRunning), start},
+	{"start after a reboot", func(r *rig, typ string) { provisioned(2, Reserved)(r, typ); r.reboot(typ) }, start},
+	{"start elsewhere", func(r *rig, typ string) {
+		provisioned(1, WhileRunning)(r, typ)
+		_, err := r.m.Provision(context.Background(), request("other", typ, 1))
+		require.NoError(r.t, err)
+	}, start},
+	{"stop", started(2, Reserved), stop},
+	{"stop while running", started(2, WhileRunning), stop},
+	{"teardown of one that is off", provisioned(2, Reserved), teardown},
+	{"teardown of one that runs", started(2, WhileRunning), teardown},
+	{"teardown of one that was undefined", func(r *rig, typ string) {
+		provisioned(2, Reserved)(r, typ)
+		require.NoError(r.t, r.hyper.Undefine(context.Background(), "vm", domain.UndefineOptions{}))
+	}, teardown},
+	{"reconcile a dead provision", died(func(*rig, string) {}, provision(2, Reserved), 3), reconcile},
+	{"reconcile a dead provision, defined", died(func(*rig, string) {}, provision(2, Reserved), 0), reconcile},
+	{"reconcile a dead start", died(provisioned(2, WhileRunning), start, 2), reconcile},
+	{"reconcile a dead stop", died(started(2, WhileRunning), stop, 1), reconcile},
+	{"reconcile a dead teardown", died(started(2, Reserved), teardown, 3), reconcile},
+	{"reconcile a VM that crashed", func(r *rig, typ string) { started(2, WhileRunning)(r, typ); r.hyper.crash("vm") }, reconcile},
+	{"reconcile an undefined VM", func(r *rig, typ string) {
+		provisioned(2, Reserved)(r, typ)
+		require.NoError(r.t, r.hyper.Undefine(context.Background(), "vm", domain.UndefineOptions{}))
+	}, reconcile},
+	{"reconcile a lost claim", func(r *rig, typ string) {
+		provisioned(2, Reserved)(r, typ)
+		require.NoError(r.t, os.Remove(r.m.store.path(claimsDir, "vm")))
+	}, reconcile},
+	{"reconcile a renamed VM", func(r *rig, typ string) { provisioned(2, Reserved)(r, typ); r.hyper.rename("vm", "renamed") }, reconcile},
+	{"restore", func(r *rig, typ string) { provisioned(2, Reserved)(r, typ); r.reboot(typ) }, func(ctx context.Context, m *Manager, _ string) error {
+		return reconciled(m.Reconcile(ctx, ReconcileOptions{Restore: true}))
+	}},
+}
+
+// stranger makes a vGPU and a domain that are not ours.
+func stranger(r *rig, typ string) {
+	req := mdev.CreateRequest{Type: typ}
+	if !strings.HasPrefix(r.board, "l40s") { // there a vGPU has no UUID
+		req.UUID = deviceUUID(namespace, 0)
+	}
+	_, err := r.host.Create(context.Background(), req)
+	require.NoError(r.t, err)
+	if _, err := r.hyper.Info(context.Background(), "theirs"); err != nil {
+		_, err := r.hyper.Define(context.Background(), string(document("theirs")))
+		require.NoError(r.t, err)
+	}
+}
+
+// reboot reboots the host; its stranger makes his vGPU again.
+func (r *rig) reboot(typ string) {
+	r.hyper.reboot()
+	r.m.boot = r.boot()
+	stranger(r, typ)
+}
+
+// stride returns at which points of a long series to try: at all if VGPUKIT_POINTS
+// is "all", else at one in some, from a random one on.
+func stride(t *testing.T) (first, step int) {
+	if os.Getenv("VGPUKIT_POINTS") == "all" {
+		return 1, 1
+	}
+	const some = 12
+	first = 1 + rand.IntN(some)
+	t.Logf("VGPUKIT_POINTS: one in %d from %d on", some, first)
+	return first, some
+}
+
+// TestEveryAccess: at each access of each operation to host, hypervisor and state
+// directory the process is killed, before and after its effect, or the access
+// fails, alone or with all changes that follow, undoing included. Then one
+// Reconcile brings the world to what it was before or to what was asked for, a
+// second one finds nothing to do, and no stranger is touched.
+func TestEveryAccess(t *testing.T) {
+	var points atomic.Int64
+	t.Cleanup(func() { t.Logf("%d points in all", points.Load()) })
+	for _, b := range everyBoard {
+		for _, j := range journeys {
+			t.Run(b.board+" "+j.name, func(t *testing.T) {
+				t.Parallel() // most of it waits
+				n := j.everyAccess(t, b.board, b.typ)
+				points.Add(int64(n))
+				t.Logf("%d points", n)
+			})
+		}
+	}
+}
+
+func (j journey) everyAccess(t *testing.T, board, typ string) (points int) {
+	world := func() *rig {
+		r := newRig(t, board)
+		stranger(r, typ)
+		j.setup(r, typ)
+		return r
+	}
+	r := world()
+	before := r.picture()
+	whole := r.launch(nil)
+	err, _ := whole.run(func(ctx context.Context, m *Manager) error { return j.do(ctx, m, typ) })
+	require.NoError(t, err)
+	after := r.picture()
+
+	try := func(what string, decide func(access) fate) {
+		points++
+		begin := time.Now()
+		defer func() {
+			if took := time.Since(begin); took > time.Second {
+				t.Logf("%s took %s", what, took)
+			}
+		}()
+		r := world()
+		p := r.launch(decide)
+		err, dead := p.run(func(ctx context.Context, m *Manager) error { return j.do(ctx, m, typ) })
+		at := fmt.Sprintf("%s, at access %d of %d: %s; it said: %v", what, p.last.n, whole.accesses, p.last.what, err)
+		if err == nil && !dead {
+			require.Equal(t, after, r.picture(), "it said that it was done: %s", at)
+		}
+		healer := r.launch(nil)
+		report, err := healer.m.Reconcile(context.Background(), ReconcileOptions{})
+		require.NoError(t, err, at)
+		now := r.picture()
+		if now != before && now != after {
+			require.Equal(t, after, now, "neither as before nor done: %s\nreport: %+v", at, report.Actions)
+		}
+		again, err := healer.m.Reconcile(context.Background(), ReconcileOptions{})
+		require.NoError(t, err, at)
+		for _, a := range again.Actions {
+			require.False(t, a.Done, "the second time there is nothing to do: %s: %+v", at, a)
+		}
+		require.Equal(t, now, r.picture(), "the second time changes nothing: %s", at)
+		left, err := filepath.Glob(filepath.Join(r.dir, "*", ".*"))
+		require.NoError(t, err)
+		require.Empty(t, left, at)
+	}
+	first, step := stride(t)
+	for k := first; k <= whole.accesses; k += step {
+		// Package mdev takes a device whose directory cannot be looked at for gone; a
+		// kernel has no reason to refuse that look.
+		try("fails", func(a access) fate { return when(a.n == k && !deviceDir.MatchString(a.what), fail) })
+	}
+	for k := 1 + first%min(step, 3); k <= whole.changes; k += min(step, 3) {
+		try("dies before", func(a access) fate { return when(a.change == k, dieBefore) })
+		try("dies after", func(a access) fate { return when(a.change == k, dieAfter) })
+		try("answer lost", func(a access) fate { return when(a.change == k && a.answers, failAfter) })
+		try("all changes fail from", func(a access) fate { return when(a.change >= k, fail) })
+	}
+	return points
+}
+
+var deviceDir = regexp.MustCompile(`^stat sys/devices/.*/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
+
+func when(yes bool, f fate) fate {
+	if yes {
+		return f
+	}
+	return live
+}
