@@ -257,13 +257,12 @@ func (m *hostModel) byHand(name string) {
 		}
 		said("create "+made.ID, err)
 	case 7: // a stranger removes one of his
-		for _, id := range slices.Sorted(maps.Keys(m.strangers)) {
-			err := m.host.Remove(ctx, id)
+		if ids := slices.Sorted(maps.Keys(m.strangers)); len(ids) > 0 {
+			err := m.host.Remove(ctx, ids[0])
 			if err == nil {
-				delete(m.strangers, id)
+				delete(m.strangers, ids[0])
 			}
-			said("remove "+id, err)
-			break
+			said("remove "+ids[0], err)
 		}
 	case 8:
 		m.hyper.deafGuests, m.hyper.stuckQEMU = m.chance(0.3), m.chance(0.2)
