@@ -16,7 +16,8 @@
 // Three places say which vGPUs are ours and can be compared: the state
 // directory (a journal of unfinished work, and a claim for each VM that has
 // vGPUs), the metadata in the VM's libvirt document, and the device itself by
-// its UUID and type. What is observed outranks what is stored. A device or a
+// its UUID and type, or, since a virtual function has no UUID, by a lease in the
+// state directory. What is observed outranks what is stored. A device or a
 // domain that none of these names as ours is a stranger: it is reported by
 // Reconcile and never touched.
 //
