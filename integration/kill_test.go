@@ -1,0 +1,295 @@
+//go:build integration && linux && amd64
+
+package integration
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"github.com/vgpukit/vgpukit/domain"
+	"github.com/vgpukit/vgpukit/domain/virt"
+	"github.com/vgpukit/vgpukit/mdev"
+	"github.com/vgpukit/vgpukit/vgpu"
+)
+
+// The environment of a child that does one operation and may be killed at it.
+const (
+	killedOperation = "VGPUKIT_KILLED_OPERATION"
+	killedState     = "VGPUKIT_KILLED_STATE"
+	killedTraced    = "VGPUKIT_KILLED_TRACED" // somebody waits to be told of its writes
+)
+
+// victim is the VM that operations are killed at.
+const victim = "vgpukit-test-victim"
+
+// plain is a VM that starts fast: no display, nothing to boot.
+func plain(name string) []byte {
+	return fmt.Appendf(nil, `<domain type='qemu'>
+  <name>%s</name>
+  <uuid>%s</uuid>
+  <memory unit='MiB'>64</memory>
+  <os><type arch='x86_64' machine='q35'>hvm</type></os>
+  <devices><controller type='usb' model='none'/><memballoon model='none'/></devices>
+</domain>
+`, name, uuid.NewSHA1(uuid.Nil, []byte(name)))
+}
+
+func twoPorts(life vgpu.Lifetime) vgpu.ProvisionRequest {
+	return vgpu.ProvisionRequest{Domain: plain(victim), Lifetime: life, VGPUs: []vgpu.Request{{Type: "mtty-1"}, {Type: "mtty-2"}}}
+}
+
+// operations are what a child can do.
+var operations = map[string]func(context.Context, *vgpu.Manager) error{
+	"provision": func(ctx context.Context, m *vgpu.Manager) error {
+		_, err := m.Provision(ctx, twoPorts(vgpu.Reserved))
+		return err
+	},
+	"start": func(ctx context.Context, m *vgpu.Manager) error {
+		_, err := m.Start(ctx, victim, vgpu.StartOptions{})
+		return err
+	},
+	"stop": func(ctx context.Context, m *vgpu.Manager) error {
+		_, err := m.Stop(ctx, victim, powerOff)
+		return err
+	},
+	"teardown": func(ctx context.Context, m *vgpu.Manager) error {
+		return m.Teardown(ctx, victim, vgpu.TeardownOptions{Stop: powerOff})
+	},
+	"reconcile": func(ctx context.Context, m *vgpu.Manager) error {
+		_, err := m.Reconcile(ctx, vgpu.ReconcileOptions{})
+		return err
+	},
+}
+
+// init lets the test program play the child.
+func init() {
+	name := os.Getenv(killedOperation)
+	if name == "" {
+		return
+	}
+	if err := child(operations[name]); err != nil {
+		fmt.Println(name+":", err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+func child(do func(context.Context, *vgpu.Manager) error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	host, err := mdev.Open(mdev.Config{})
+	if err != nil {
+		return err
+	}
+	conn, err := virt.Open(ctx, virt.Config{URI: "qemu:///system"})
+	if err != nil {
+		return err
+	}
+	if os.Getenv(killedTraced) != "" {
+		if err := haltAtWrites(); err != nil {
+			return err
+		}
+	}
+	m, err := vgpu.New(vgpu.Config{Host: host, Hypervisor: conn, StateDir: os.Getenv(killedState)})
+	if err != nil {
+		return err
+	}
+	return do(ctx, m)
+}
+
+// ward is the world that an operation is killed in.
+type ward struct {
+	*rig
+	t             *testing.T
+	log           *os.File // what the children say
+	before, after string   // the host, before the operation and when it was done
+	writes        int      // of a Provision
+}
+
+// spawn lets a child do an operation, and kills it at its n-th write; with n = 0
+// it is let live and must succeed.
+func (w *ward) spawn(operation string, n int) (writes int, last string, killed bool) {
+	w.t.Helper()
+	writes, last, killed, status := trace(w.t, n, w.log, killedOperation+"="+operation, killedState+"="+w.dir, killedTraced+"=1")
+	if !killed {
+		said, _ := os.ReadFile(w.log.Name())
+		require.Zero(w.t, status, "%s: %s", operation, said)
+	}
+	return writes, last, killed
+}
+
+// clear takes the victim away, whatever it is at.
+func (w *ward) clear() {
+	if _, err := w.conn.Info(w.t.Context(), victim); err == nil {
+		require.NoError(w.t, w.m.Teardown(within(w.t, time.Minute), victim, vgpu.TeardownOptions{Stop: powerOff}))
+	}
+	_, err := w.m.Reconcile(within(w.t, time.Minute), vgpu.ReconcileOptions{})
+	require.NoError(w.t, err)
+}
+
+func (w *ward) provision(life vgpu.Lifetime) {
+	if _, err := w.m.Status(w.t.Context(), victim); err == nil {
+		return
+	}
+	_, err := w.m.Provision(within(w.t, time.Minute), twoPorts(life))
+	require.NoError(w.t, err)
+}
+
+func (w *ward) off() {
+	w.provision(vgpu.WhileRunning)
+	_, err := w.m.Stop(within(w.t, time.Minute), victim, powerOff)
+	require.NoError(w.t, err)
+}
+
+func (w *ward) running() {
+	w.provision(vgpu.WhileRunning)
+	_, err := w.m.Start(within(w.t, time.Minute), victim, vgpu.StartOptions{})
+	require.NoError(w.t, err)
+}
+
+// mess is what Reconcile has to do: an interrupted Provision, the vGPU of a VM
+// that was undefined by hand, and one left over from a VM that stopped.
+func (w *ward) mess() {
+	const undefined, stopped = "vgpukit-test-undefined", "vgpukit-test-stopped"
+	if w.writes == 0 {
+		w.writes, _, _ = w.spawn("provision", 0)
+		w.clear()
+	}
+	ctx := within(w.t, time.Minute)
+	if _, err := w.m.Status(ctx, stopped); err != nil {
+		_, err := w.m.Provision(ctx, vgpu.ProvisionRequest{Domain: plain(stopped), Lifetime: vgpu.WhileRunning, VGPUs: []vgpu.Request{{Type: "mtty-1"}}})
+		require.NoError(w.t, err)
+	}
+	vm, err := w.m.Status(ctx, stopped)
+	require.NoError(w.t, err)
+	_, err = w.host.Create(ctx, mdev.CreateRequest{Type: "mtty-1", UUID: uuid.MustParse(vm.VGPUs[0].ID)})
+	require.NoError(w.t, err)
+	_, err = w.m.Provision(ctx, vgpu.ProvisionRequest{Domain: plain(undefined), VGPUs: []vgpu.Request{{Type: "mtty-1"}}})
+	require.NoError(w.t, err)
+	require.NoError(w.t, w.conn.Undefine(ctx, undefined, domain.UndefineOptions{}))
+	_, _, killed := w.spawn("provision", w.writes/2) // before it defines the VM, so that it is undone
+	require.True(w.t, killed)
+}
+
+// TestKilledAnywhere: a process that provisions, starts, stops, tears down or
+// reconciles is killed at each system call that writes, before it takes effect;
+// then one Reconcile brings the host to what it was before or to what was asked
+// for. A vGPU and a domain of somebody else stay as they are. By default some of
+// the points are tried, from a random one on; VGPUKIT_KILL=all tries all.
+func TestKilledAnywhere(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	rng := rand.New(rand.NewPCG(seed, 0))
+	total := 0
+	for _, c := range []struct {
+		operation string
+		setup     func(*ward)
+		tries     int // by default
+	}{
+		{"provision", (*ward).clear, 6},
+		{"start", (*ward).off, 3},
+		{"stop", (*ward).running, 2},
+		{"teardown", func(w *ward) { w.provision(vgpu.Reserved) }, 5},
+		{"reconcile", (*ward).mess, 3},
+	} {
+		t.Run(c.operation, func(t *testing.T) {
+			w := newWard(t)
+			w.clear()
+			c.setup(w)
+			w.before = w.state(t)
+			writes, last, _ := w.spawn(c.operation, 0)
+			w.after = w.state(t)
+			t.Logf("%s writes %d times, last: %s", c.operation, writes, last)
+			stride, first := 1, 1
+			if os.Getenv("VGPUKIT_KILL") != "all" {
+				stride = max(1, writes/c.tries)
+				first += rng.IntN(stride)
+			}
+			tried, done, begin := 0, 0, time.Now()
+			for n := first; n <= writes; n += stride {
+				c.setup(w)
+				require.Equal(t, w.before, w.state(t), "the world is as it was the first time")
+				killed, finished := w.killed(c.operation, n)
+				tried, done = tried+killed, done+finished
+			}
+			t.Logf("%s: killed at %d of %d writes, finished %d and undid %d times, %s", c.operation, tried, writes, done, tried-done, time.Since(begin).Round(time.Second))
+			total += tried
+		})
+	}
+	t.Logf("%d kill points", total)
+}
+
+// newWard makes a world with a vGPU and a domain of a stranger, and takes away
+// at the end what is ours.
+func newWard(t *testing.T) *ward {
+	w := &ward{rig: newRig(t), t: t}
+	log, err := os.Create(filepath.Join(t.TempDir(), "children"))
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, log.Close()) })
+	w.log = log
+	virtCreate(t, w.host)
+	virtDefine(t, w.conn, string(plain("vgpukit-test-theirs")))
+	empty := w.state(t)
+	t.Cleanup(func() {
+		if t.Failed() {
+			return // what there is says why
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		vms, err := w.m.List(ctx)
+		require.NoError(t, err)
+		for _, vm := range vms {
+			require.NoError(t, w.m.Teardown(ctx, vm.Name, vgpu.TeardownOptions{Stop: powerOff}))
+		}
+		require.Equal(t, empty, w.state(contextless{t}), "nothing is left")
+	})
+	return w
+}
+
+// contextless is for what runs when the test's own context has ended.
+type contextless struct{ testing.TB }
+
+func (contextless) Context() context.Context { return context.Background() }
+
+// killed kills an operation at its n-th write, reconciles, and compares the host
+// with what it was before and with what was asked for.
+func (w *ward) killed(operation string, n int) (tried, finished int) {
+	_, last, killed := w.spawn(operation, n)
+	if !killed {
+		return 0, 0 // it did not write as often this time
+	}
+	at := fmt.Sprintf("%s, killed at write %d: %s", operation, n, last)
+	report, err := w.m.Reconcile(within(w.t, 2*time.Minute), vgpu.ReconcileOptions{})
+	require.NoError(w.t, err, at)
+	now := w.settled()
+	if now != w.before || operation == "reconcile" {
+		require.Equal(w.t, w.after, now, "%s\n%+v", at, report.Actions)
+		finished = 1
+	}
+	again, err := w.m.Reconcile(within(w.t, time.Minute), vgpu.ReconcileOptions{})
+	require.NoError(w.t, err, at)
+	require.Empty(w.t, again.Actions, at)
+	require.Equal(w.t, now, w.state(w.t), "the second time changes nothing: %s", at)
+	return 1, finished
+}
+
+// settled returns the host's state as soon as it is one of the two: libvirt goes
+// on with what a killed process asked of it.
+func (w *ward) settled() string {
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		now := w.state(w.t)
+		if now == w.before || now == w.after || time.Now().After(deadline) {
+			return now
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
