@@ -1,17 +1,23 @@
 package vgpu
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/vgpukit/vgpukit/domain"
 )
 
-// StartOptions is for what callers may want of Start in time.
-type StartOptions struct{}
+// StartOptions says how long Start is patient.
+type StartOptions struct {
+	// Timeout is how long the started VM may take to be seen running. Zero: the
+	// Manager's Timeouts.Start.
+	Timeout time.Duration
+}
 
 // Start makes sure that each of the VM's vGPUs exists, starts the VM and waits
 // until it runs. vGPUs that live only while the VM runs, and Reserved ones that
@@ -20,7 +26,7 @@ type StartOptions struct{}
 // Starting a running VM succeeds and does nothing.
 //
 // If it fails or ctx ends, what was made is removed again and the VM is off.
-func (m *Manager) Start(ctx context.Context, name string, _ StartOptions) (VM, error) {
+func (m *Manager) Start(ctx context.Context, name string, opts StartOptions) (VM, error) {
 	o := m.operation(opStart, name)
 	return m.withVM(ctx, o, func(v *view) (VM, error) {
 		if err := o.admit(v); err != nil {
@@ -29,7 +35,7 @@ func (m *Manager) Start(ctx context.Context, name string, _ StartOptions) (VM, e
 		if v.state() == StateRunning {
 			return v.vm(name), nil
 		}
-		if err := o.start(ctx, v); err != nil {
+		if err := o.start(ctx, v, cmp.Or(opts.Timeout, m.timeouts.Start)); err != nil {
 			return VM{}, err
 		}
 		v, err := m.look(ctx, name)
@@ -78,7 +84,7 @@ func (o *operation) begin(rec record) error {
 	})
 }
 
-func (o *operation) start(ctx context.Context, v *view) error {
+func (o *operation) start(ctx context.Context, v *view, patience time.Duration) error {
 	rec, moved, err := o.ensure(ctx, v)
 	if err != nil {
 		return err
@@ -88,7 +94,7 @@ func (o *operation) start(ctx context.Context, v *view) error {
 	o.onFailure("start", o.vm, func(ctx context.Context) error { return o.m.haltGently(ctx, o.vm) })
 	err = o.step("start", o.vm, func() error { return o.m.hyper.Start(ctx, o.vm) })
 	if err == nil {
-		err = o.step("run", o.vm, func() error { return o.m.waitRunning(ctx, o.vm) })
+		err = o.step("run", o.vm, func() error { return o.m.waitRunning(ctx, o.vm, patience) })
 	}
 	if err != nil {
 		o.unsure = o.unsure || ctx.Err() != nil
@@ -189,8 +195,8 @@ func (o *operation) rewrite(ctx context.Context, v *view, rec record) error {
 	})
 }
 
-func (m *Manager) waitRunning(ctx context.Context, name string) error {
-	ctx, cancel := context.WithTimeout(ctx, m.timeouts.Start)
+func (m *Manager) waitRunning(ctx context.Context, name string, patience time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	return poll(ctx, nil, func() (bool, error) {
 		info, err := m.hyper.Info(ctx, name)
