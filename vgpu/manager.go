@@ -175,11 +175,18 @@ func (v *view) read(ctx context.Context, hyper Hypervisor, info domain.Info) err
 // find looks up the VM's devices. A virtual function that has a vGPU of another
 // VM or of a stranger counts as not there: the VM takes the next one.
 func (m *Manager) find(v *view, name string, device func(id string) (mdev.Device, error)) error {
-	v.found, v.foreign = map[string]mdev.Device{}, map[string]string{}
+	v.found, v.leased, v.foreign = map[string]mdev.Device{}, map[string]bool{}, map[string]string{}
 	for _, d := range v.everyDevice() {
 		found, err := device(d.ID)
 		switch {
 		case errors.Is(err, mdev.ErrNotFound):
+			if d.vf() {
+				l, known, err := m.store.lease(d.ID)
+				if err != nil {
+					return err
+				}
+				v.leased[d.ID] = known && l.VM == name && l.Boot == m.boot
+			}
 		case err != nil:
 			return err
 		case found.State == mdev.StateGhost: // it cannot be used again, and goes by itself

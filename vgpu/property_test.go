@@ -109,7 +109,9 @@ func (m *hostModel) turn() {
 	name := m.one(vmNames)
 	if m.chance(0.25) {
 		m.byHand(name)
-		m.check()
+		if m.chance(0.5) {
+			m.check()
+		}
 		return
 	}
 	what, do, reached := m.operation(name)
@@ -128,11 +130,16 @@ func (m *hostModel) turn() {
 		v, err := m.m.Status(context.Background(), name)
 		require.True(m.t, reached(v, err), "it said that it was done: %+v %v: %s", v, err, m)
 	}
-	m.check()
+	if faulted {
+		m.check()
+	}
 	if name == "theirs" || faulted {
 		name = ""
 	}
 	m.othersAsBefore(before, name, what)
+	if !faulted && m.chance(0.5) {
+		m.check()
+	}
 }
 
 // fault makes up what goes wrong in the next operation, if anything.

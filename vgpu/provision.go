@@ -43,6 +43,9 @@ func (m *Manager) Provision(ctx context.Context, req ProvisionRequest) (VM, erro
 				return vm, nil
 			}
 		}
+		if err := o.clearLeftovers(ctx, v); err != nil {
+			return VM{}, err
+		}
 		if err := legal(opProvision, v.state()); err != nil {
 			return VM{}, o.wrap("look", "", err)
 		}
@@ -68,6 +71,23 @@ func (o *operation) clear(ctx context.Context, v *view) error {
 		}
 	}
 	return nil
+}
+
+// clearLeftovers removes what an undefined VM of that name has left: the claim that
+// says so will be replaced.
+func (o *operation) clearLeftovers(ctx context.Context, v *view) error {
+	if v.defined || v.claim == nil {
+		return nil
+	}
+	devices := v.removable(v.everyDevice())
+	err := o.step("look", "", func() (err error) {
+		devices, err = o.m.unnamed(ctx, o.vm, devices)
+		return err
+	})
+	if err == nil {
+		err = o.removeAll(ctx, devices)
+	}
+	return err
 }
 
 func (o *operation) provision(ctx context.Context, s spec) (VM, error) {

@@ -110,7 +110,7 @@ func (o *operation) made(v *view) []device {
 	var made []device
 	for _, id := range v.intent.Makes {
 		for _, d := range v.intent.Devices {
-			if _, ok := v.found[id]; ok && d.ID == id {
+			if _, ok := v.found[id]; (ok || v.leased[id]) && d.ID == id {
 				made = append(made, d)
 			}
 		}

@@ -91,6 +91,7 @@ type view struct {
 	ours    bool             // the document's metadata names vGPUs
 	life    Lifetime
 	found   map[string]mdev.Device // those of devices that exist
+	leased  map[string]bool        // virtual functions that have no vGPU and a lease of the VM
 	foreign map[string]string      // ids that exist, but as something else than what we made: what
 }
 

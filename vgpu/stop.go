@@ -85,12 +85,12 @@ func (v *view) surplusOnceOff() []device {
 }
 
 // removable leaves out what is not the VM's. A virtual function that was not
-// found to have its vGPU is or may soon be somebody else's.
+// found to have its vGPU is or may soon be somebody else's, but its lease ends.
 func (v *view) removable(devices []device) []device {
 	var ours []device
 	for _, d := range devices {
 		_, foreign := v.foreign[d.ID]
-		if _, found := v.found[d.ID]; found || !foreign && !d.vf() {
+		if _, found := v.found[d.ID]; found || v.leased[d.ID] || !foreign && !d.vf() {
 			ours = append(ours, d)
 		}
 	}

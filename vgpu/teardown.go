@@ -61,7 +61,14 @@ func (o *operation) teardown(ctx context.Context, v *view, opts TeardownOptions)
 			return o.giveUp(ctx, err)
 		}
 	}
-	if err := o.removeAll(ctx, v.removable(v.everyDevice())); err != nil {
+	devices := v.removable(v.everyDevice())
+	if !v.defined {
+		var err error
+		if devices, err = o.m.unnamed(ctx, o.vm, devices); err != nil {
+			return err
+		}
+	}
+	if err := o.removeAll(ctx, devices); err != nil {
 		return err // the entry stays: Reconcile removes what is left
 	}
 	return o.step("forget", "", func() error {
@@ -70,4 +77,23 @@ func (o *operation) teardown(ctx context.Context, v *view, opts TeardownOptions)
 		}
 		return o.m.store.end(o.vm)
 	})
+}
+
+// unnamed leaves out the devices that another domain has: whoever renames a VM
+// takes its vGPUs along.
+func (m *Manager) unnamed(ctx context.Context, name string, devices []device) ([]device, error) {
+	s, err := m.survey(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	for _, err := range s.unread {
+		return nil, err // that domain may have them
+	}
+	var ours []device
+	for _, d := range devices {
+		if owner, named := s.namedBy[d.ID]; !named || owner == name {
+			ours = append(ours, d)
+		}
+	}
+	return ours, nil
 }
