@@ -157,6 +157,8 @@ func (h *Host) addFunction(g *gpu, a address, pf *function) *function {
 		h.text(n, "class", m.class+"\n")
 		h.text(n, "revision", "0xa1\n")
 		h.text(n, "numa_node", itoa(g.board.NUMANode)+"\n")
+		// Without memory of its own: 6 BARs, the ROM, and 6 BARs for VFs.
+		h.text(n, "resource", strings.Repeat("0x0000000000000000 0x0000000000000000 0x0000000000000000\n", 13))
 		h.text(h.dir(n, "power"), "control", "auto\n")
 		id := strings.ToUpper(m.vendorID[2:] + ":" + m.deviceID[2:])
 		h.attr(n, "uevent", func() (string, error) {
