@@ -13,7 +13,7 @@ import (
 const (
 	defaultOpenTimeout = 30 * time.Second
 	defaultKeepAlive   = 5 * time.Second
-	defaultMaxCalls    = 32
+	defaultMaxCalls    = 4
 	defaultMaxBackoff  = 10 * time.Second
 	minBackoff         = 100 * time.Millisecond
 	closeWait          = 5 * time.Second
@@ -37,7 +37,10 @@ type Config struct {
 	// libvirt's client library before 10.0.0 the messages are a second apart,
 	// which makes up for a fault of its own; the time to give up is the same.
 	KeepAlive time.Duration
-	// MaxCalls bounds the libvirt calls under way at a time. 0: 32.
+	// MaxCalls bounds the libvirt calls under way at a time. 0: 4, because
+	// libvirtd reads nothing more from a client, keep-alive messages neither,
+	// while max_client_requests of its calls (in libvirtd.conf, 5 as shipped)
+	// wait for their answers.
 	MaxCalls int
 	// MaxBackoff bounds the pause between two attempts to connect again, which
 	// starts at 100 ms and doubles. 0: 10 s.
@@ -55,8 +58,10 @@ type Conn struct {
 
 	slots chan struct{} // one place for each call under way
 	hub   hub
-	done  chan struct{}  // closed by Close
-	tasks sync.WaitGroup // calls and watchers; Close waits for them
+
+	abortMu sync.Mutex     // aborting a save is not counted in slots: one at a time
+	done    chan struct{}  // closed by Close
+	tasks   sync.WaitGroup // calls and watchers; Close waits for them
 
 	mu           sync.Mutex
 	closed       bool

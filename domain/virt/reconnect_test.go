@@ -2,6 +2,7 @@ package virt
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -117,6 +118,36 @@ func TestFrozenDaemon(t *testing.T) {
 	thaw()
 	_, err := c.Info(within(t), "one")
 	require.NoError(t, err)
+}
+
+// libvirtd, as shipped, stops reading when five calls of one client wait for
+// their answers. By default we stay below that, whatever the number of callers.
+func TestCallsStayBelowTheDaemonsLimit(t *testing.T) {
+	d := startDaemon(t)
+	c := openURI(t, Config{URI: d.uri()})
+	const callers = 20
+	var now, most atomic.Int32
+	arrived := make(chan struct{}, callers)
+	release := make(chan struct{})
+	d.answer(procCreateFlags, func(*xdr) ([]byte, error) {
+		if n := now.Add(1); n > most.Load() {
+			most.Store(n)
+		}
+		arrived <- struct{}{}
+		<-release
+		now.Add(-1)
+		return vmOne, nil
+	})
+	var all sync.WaitGroup
+	for range callers {
+		all.Go(func() { assert.NoError(t, c.Start(within(t), "one")) })
+	}
+	for range 4 {
+		<-arrived
+	}
+	close(release)
+	all.Wait()
+	assert.LessOrEqual(t, most.Load(), int32(4))
 }
 
 // Keep-alive messages find out that the daemon hangs, without any deadline.

@@ -76,11 +76,15 @@ func (c *Conn) ManagedSaveRemove(ctx context.Context, vm string) error {
 
 // saveJob runs save, which libvirt makes a job of, and aborts it when ctx ends.
 func (c *Conn) saveJob(ctx context.Context, op, vm string, save func(*libvirt.Domain) error) error {
-	var begun atomic.Bool
+	if ctx.Err() != nil {
+		return c.wrap(op, vmObject(vm), ended(ctx))
+	}
+	// Either the job begins or ctx ends, first; it does not begin afterwards.
+	var decided atomic.Bool
 	waiting, giveUp := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer giveUp(nil)
 	stop := context.AfterFunc(ctx, func() {
-		if begun.Load() {
+		if !decided.CompareAndSwap(false, true) {
 			timer := time.NewTimer(abortGrace)
 			defer timer.Stop()
 			select {
@@ -93,13 +97,15 @@ func (c *Conn) saveJob(ctx context.Context, op, vm string, save func(*libvirt.Do
 	defer stop()
 
 	return doDomain(waiting, c, op, vm, writes, func(_ *link, d *libvirt.Domain) error {
-		begun.Store(true)
+		if !decided.CompareAndSwap(false, true) {
+			return ended(ctx)
+		}
 		over := make(chan struct{})
 		var helper sync.WaitGroup
 		helper.Go(func() {
 			select {
 			case <-ctx.Done():
-				abortSave(d, over)
+				c.abortSave(d, over)
 			case <-over:
 			}
 		})
@@ -118,12 +124,17 @@ func (c *Conn) saveJob(ctx context.Context, op, vm string, save func(*libvirt.Do
 
 // abortSave aborts the save, once it has begun, and again should it go on. It
 // looks first whether the job is a save: ours may still wait for somebody's
-// migration, which is not to be aborted.
-func abortSave(d *libvirt.Domain, over <-chan struct{}) {
+// migration, which is not to be aborted. One at a time does so, beyond MaxCalls.
+func (c *Conn) abortSave(d *libvirt.Domain, over <-chan struct{}) {
+	abort := func() bool {
+		c.abortMu.Lock()
+		defer c.abortMu.Unlock()
+		stats, err := d.GetJobStats(0)
+		return err == nil && stats.OperationSet && stats.Operation == libvirt.DOMAIN_JOB_OPERATION_SAVE && d.AbortJob() == nil
+	}
 	for {
 		pause := abortPoll
-		stats, err := d.GetJobStats(0)
-		if err == nil && stats.OperationSet && stats.Operation == libvirt.DOMAIN_JOB_OPERATION_SAVE && d.AbortJob() == nil {
+		if abort() {
 			pause = abortAgain
 		}
 		timer := time.NewTimer(pause)

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/iotest"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -73,6 +74,33 @@ func TestSaveIsAborted(t *testing.T) {
 			assert.Contains(t, err.Error(), "the VM goes on")
 		})
 	}
+}
+
+// A save whose context has ended, or ends while it waits for its turn, never
+// begins.
+func TestSaveNeverBegins(t *testing.T) {
+	d := startDaemon(t)
+	c := openURI(t, Config{URI: d.uri(), MaxCalls: 1})
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 50 {
+		require.ErrorIs(t, c.ManagedSave(ended, "one"), context.Canceled)
+	}
+	busy, release := make(chan struct{}), make(chan struct{})
+	d.answer(procCreateFlags, func(*xdr) ([]byte, error) {
+		close(busy)
+		<-release
+		return vmOne, nil
+	})
+	started := make(chan error, 1)
+	go func() { started <- c.Start(within(t), "one") }()
+	<-busy
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	require.ErrorIs(t, c.ManagedSave(ctx, "one"), context.DeadlineExceeded)
+	close(release)
+	require.NoError(t, <-started)
+	assert.Zero(t, d.count(procManagedSave))
 }
 
 // A VM's state goes to a file and comes back from it.
