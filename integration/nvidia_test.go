@@ -220,7 +220,9 @@ func TestNvidiaTalk(t *testing.T) {
 	types := sh("virsh nodedev-dumpxml pci_0000_05_00_0")
 	assert.Contains(t, types, "<type id='nvidia-22'>")
 	assert.Contains(t, types, "<name>GRID M60-8Q</name>")
-	assert.Contains(t, sh("virsh nodedev-list --cap mdev"), strings.ReplaceAll(talkUUID, "-", "_"))
+	require.Eventually(t, func() bool { // libvirt hears of it from udev
+		return strings.Contains(sh("virsh nodedev-list --cap mdev"), strings.ReplaceAll(talkUUID, "-", "_"))
+	}, 30*time.Second, 500*time.Millisecond)
 
 	device, err := r.host.Device(ctx, talkUUID)
 	require.NoError(t, err)
