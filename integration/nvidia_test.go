@@ -4,6 +4,7 @@ package integration
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"image/png"
 	"os"
@@ -37,6 +38,10 @@ func nvidia(t *testing.T) *rig {
 		if gpu.SRIOV != nil && gpu.SRIOV.Enabled == 0 {
 			_, err := r.host.SetVFs(t.Context(), gpu.Name, gpu.SRIOV.Total)
 			require.NoError(t, err)
+			t.Cleanup(func() { // as it was
+				_, err := r.host.SetVFs(context.Background(), gpu.Name, 0)
+				require.NoError(t, err)
+			})
 		}
 	}
 	for _, name := range []string{"0000:05:00.0", "0000:41:00.0", "0000:61:00.0"} {
