@@ -112,6 +112,21 @@ func (m *Manager) vacate(vf, vm string) error {
 	return nil
 }
 
+// endLeases ends a VM's leases of virtual functions whose vGPU somebody removed: the
+// VM may get other ones.
+func (m *Manager) endLeases(ctx context.Context, v *view, vm string) error {
+	for _, d := range v.everyDevice() {
+		if !v.leased[d.ID] {
+			continue
+		}
+		if err := m.removeDevice(ctx, vm, d); err != nil {
+			return err
+		}
+		v.leased[d.ID] = false
+	}
+	return nil
+}
+
 // takeOver makes the leases the VM's that are of a VM which is gone: somebody
 // renamed it.
 func (m *Manager) takeOver(ctx context.Context, v *view, name string) error {

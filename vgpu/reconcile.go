@@ -232,6 +232,9 @@ func (m *Manager) act(ctx context.Context, o *operation, v *view, a Action) Acti
 			}
 			return m.store.settle(o.vm)
 		case ActionForget:
+			if err := m.endLeases(ctx, v, o.vm); err != nil {
+				return err
+			}
 			return m.store.forget(o.vm)
 		case ActionRestore:
 			return m.restore(ctx, v, o.vm)

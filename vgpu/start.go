@@ -128,6 +128,9 @@ func (o *operation) ensure(ctx context.Context, v *view) (rec record, moved bool
 			which = append(which, i)
 		}
 	}
+	if err := o.m.endLeases(ctx, v, o.vm); err != nil {
+		return rec, false, o.wrap("lease", "", err)
+	}
 	if len(which) > 0 {
 		err := o.step("place", "", func() error { return o.m.placeAgain(ctx, v.devices, which, cand) })
 		if err != nil {
