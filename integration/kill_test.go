@@ -4,6 +4,7 @@ package integration
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -26,6 +27,9 @@ const (
 	killedState     = "VGPUKIT_KILLED_STATE"
 	killedTraced    = "VGPUKIT_KILLED_TRACED" // somebody waits to be told of its writes
 )
+
+// noCapacityStatus is a child's exit status when there was no capacity.
+const noCapacityStatus = 3
 
 // victim is the VM that operations are killed at.
 const victim = "vgpukit-test-victim"
@@ -52,6 +56,9 @@ var operations = map[string]func(context.Context, *vgpu.Manager) error{
 		_, err := m.Provision(ctx, twoPorts(vgpu.Reserved))
 		return err
 	},
+	"provision a": provisionOne("a"),
+	"provision b": provisionOne("b"),
+	"provision c": provisionOne("c"),
 	"start": func(ctx context.Context, m *vgpu.Manager) error {
 		_, err := m.Start(ctx, victim, vgpu.StartOptions{})
 		return err
@@ -69,6 +76,14 @@ var operations = map[string]func(context.Context, *vgpu.Manager) error{
 	},
 }
 
+// provisionOne provisions a VM with a single vGPU.
+func provisionOne(name string) func(context.Context, *vgpu.Manager) error {
+	return func(ctx context.Context, m *vgpu.Manager) error {
+		_, err := m.Provision(ctx, vgpu.ProvisionRequest{Domain: plain("vgpukit-test-" + name), VGPUs: []vgpu.Request{{Type: "mtty-1"}}})
+		return err
+	}
+}
+
 // init lets the test program play the child.
 func init() {
 	name := os.Getenv(killedOperation)
@@ -77,6 +92,9 @@ func init() {
 	}
 	if err := child(operations[name]); err != nil {
 		fmt.Println(name+":", err)
+		if errors.Is(err, vgpu.ErrNoCapacity) {
+			os.Exit(noCapacityStatus)
+		}
 		os.Exit(1)
 	}
 	os.Exit(0)
