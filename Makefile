@@ -43,7 +43,7 @@ unit:
 
 # On a real kernel, libvirtd and QEMU, in the lab.
 integration: bin/integration.test
-	$(LAB) run --boards 05:13f2,41:2235:32,61:26b9:32 --timeout 15m --push $(CURDIR)/bin/integration.test -- ./integration.test -test.v -test.timeout 14m
+	$(LAB) run --boards 05:13f2,41:2235:32,61:26b9:32 --timeout 45m --push $(CURDIR)/bin/integration.test -- ./integration.test -test.v -test.timeout 44m
 
 lab-shell:
 	$(LAB) shell
