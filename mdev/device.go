@@ -247,11 +247,18 @@ func (s *scan) find(op, id string) (Device, error) {
 		}
 	}
 	p := s.parent(place{path.Base(path.Dir(where)), path.Dir(where), FrameworkMdev})
+	known := len(p.Problems)
 	dev, ok := s.mdev(&p, id, onBus)
-	if !ok {
-		return Device{}, notFound(op, id)
+	if ok {
+		return dev, nil
 	}
-	return dev, nil
+	// What is there and cannot be read must not be taken for gone.
+	for _, problem := range p.Problems[known:] {
+		if problem.Err != nil && !absent(problem.Err) {
+			return Device{}, explain(op, id, anyFile, problem.Err)
+		}
+	}
+	return Device{}, notFound(op, id)
 }
 
 // findGhost looks under each parent for a device that has left the bus.
@@ -261,8 +268,12 @@ func (s *scan) findGhost(op, id string) (string, error) {
 		return "", explain(op, id, anyFile, err)
 	}
 	for _, p := range parents {
-		if _, err := s.fs.Stat(p.path + "/" + id); err == nil {
+		_, err := s.fs.Stat(p.path + "/" + id)
+		if err == nil {
 			return p.path + "/" + id, nil
+		}
+		if !absent(err) {
+			return "", explain(op, id, anyFile, err)
 		}
 	}
 	return "", notFound(op, id)

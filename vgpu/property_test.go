@@ -161,7 +161,7 @@ func (m *hostModel) fault() func(access) fate {
 			n = a.change
 		}
 		switch {
-		case f == failAfter && !a.answers, f == fail && deviceDir.MatchString(a.what):
+		case f == failAfter && !a.answers:
 			return live
 		case n == at, n != 0 && n > at && forever, again && n == at+3:
 			return f
