@@ -5,6 +5,7 @@ package integration
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"image/png"
 	"os"
@@ -220,6 +221,11 @@ func TestNvidiaTalk(t *testing.T) {
 		t.Logf("# %s\n%s", line, out)
 		return string(out)
 	}
+	t.Cleanup(func() { // also if the session ends early
+		if err := r.host.Remove(context.Background(), talkUUID); !errors.Is(err, mdev.ErrNotFound) {
+			require.NoError(t, err)
+		}
+	})
 	sh("echo " + talkUUID + " > /sys/bus/pci/drivers/nvidia/0000:05:00.0/mdev_supported_types/nvidia-22/create")
 	assert.Contains(t, sh("dmesg | grep "+talkUUID+" | tail -n 1"), "nvidia-vgpu-vfio "+talkUUID+": Adding to iommu group")
 	types := sh("virsh nodedev-dumpxml pci_0000_05_00_0")
