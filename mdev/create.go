@@ -46,6 +46,9 @@ type CreateRequest struct {
 	UUID uuid.UUID
 	// Params are written to the device after its creation, in order.
 	Params []Param
+	// Exclusive refuses with ErrExists a device that is already there, even if
+	// it is as asked, and does not touch it.
+	Exclusive bool
 }
 
 // Created is a device as it was read back.
@@ -59,8 +62,8 @@ type Created struct {
 //
 // It can be repeated: when the device is already there, with the same UUID (or
 // on the same virtual function), type and, if one is named, parent, then its
-// parameters are set and Existed is true. Without UUID and parent each call
-// makes another device.
+// parameters are set and Existed is true, unless the request is Exclusive.
+// Without UUID and parent each call makes another device.
 //
 // A request by type alone tries each parent that has room, in order of their
 // names, until one takes it.
@@ -157,7 +160,7 @@ func (req *CreateRequest) check() error {
 		return invalid(fmt.Sprintf("%q", req.Parent), "this cannot be a parent", "name one as the inventory does: 0000:41:00.4, mtty")
 	}
 	for _, param := range req.Params {
-		if err := param.check(); err != nil {
+		if err := param.Check(); err != nil {
 			return err
 		}
 	}
@@ -188,6 +191,9 @@ func (h *Host) existing(ctx context.Context, req *CreateRequest, dev Device) (Cr
 			Next:    "use another UUID, or remove that device", Err: ErrExists,
 		}
 	}
+	if req.Exclusive {
+		return Created{}, existsAsAsked(&dev)
+	}
 	settled, err := h.settle(ctx, dev.ID)
 	if err != nil {
 		return Created{}, err
@@ -196,6 +202,14 @@ func (h *Host) existing(ctx context.Context, req *CreateRequest, dev Device) (Cr
 		return Created{}, err
 	}
 	return Created{Device: settled, Existed: true}, nil
+}
+
+// existsAsAsked answers a request for a device that nobody else made.
+func existsAsAsked(dev *Device) *Error {
+	return &Error{
+		Op: "create", Object: dev.ID, Meaning: fmt.Sprintf("somebody has already made it, of type %s under parent %s", dev.Type, dev.Parent),
+		Next: "choose another, or remove it if you know whose it is", Err: ErrExists,
+	}
 }
 
 func holderNote(who *Holder) string {

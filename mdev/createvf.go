@@ -54,6 +54,9 @@ func (h *Host) existingVF(ctx context.Context, req *CreateRequest, on *candidate
 	if dev.Type != on.typ.ID {
 		return Created{}, vfTaken(&dev)
 	}
+	if req.Exclusive {
+		return Created{}, existsAsAsked(&dev)
+	}
 	if err := h.setParams(ctx, &dev, req.Params, true); err != nil {
 		return Created{}, err
 	}

@@ -217,7 +217,7 @@ func (d *Definition) check() error {
 		return invalid(fmt.Sprintf("%q", d.Start), "unknown start", "write manual or auto")
 	}
 	for _, param := range d.Params {
-		if err := param.check(); err != nil {
+		if err := param.Check(); err != nil {
 			return err
 		}
 	}

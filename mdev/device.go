@@ -190,12 +190,18 @@ func (s *scan) vfio(d *dir, dev *Device) {
 }
 
 // Device returns one device by its UUID, in any spelling, or by the PCI
-// address of its virtual function.
+// address of its virtual function, and who has it open.
 //
 // It fails with [ErrInvalid] when id is neither, and with [ErrNotFound] when
 // there is no such device; a virtual function without a vGPU type is none.
 func (h *Host) Device(ctx context.Context, id string) (Device, error) {
 	return h.device(ctx, "device", id, true)
+}
+
+// Find is [Host.Device] without the Holder, whom to find takes a walk through
+// all of /proc.
+func (h *Host) Find(ctx context.Context, id string) (Device, error) {
+	return h.device(ctx, "find", id, false)
 }
 
 func (h *Host) device(ctx context.Context, op, id string, withHolder bool) (Device, error) {

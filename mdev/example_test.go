@@ -258,3 +258,27 @@ func ExampleParsePCIAddress() {
 	fmt.Println(address, address.Domain, address.Slot, err)
 	// Output: 0001:41:1f.7 1 31 <nil>
 }
+
+func ExampleHost_Find() {
+	ctx := context.Background()
+	host, _ := exampleHost("tesla-m60")
+	made, err := host.Create(ctx, mdev.CreateRequest{Type: "GRID M60-2Q"})
+	if err != nil {
+		panic(err)
+	}
+	device, err := host.Find(ctx, made.ID)
+	fmt.Println(device.TypeName, device.State, err)
+	_, err = host.Find(ctx, "98d19132-f8f0-4d19-8743-9efa23e6c493")
+	fmt.Println(errors.Is(err, mdev.ErrNotFound))
+	// Output:
+	// GRID M60-2Q ready <nil>
+	// true
+}
+
+func ExampleParam_Check() {
+	fmt.Println(mdev.Param{Name: "vgpu_params", Value: "frame_rate_limiter=0"}.Check())
+	fmt.Println(mdev.Param{Name: "../remove", Value: "1"}.Check() == nil)
+	// Output:
+	// <nil>
+	// false
+}

@@ -13,8 +13,10 @@ const maxVGPUParams = 1024
 // ownFiles are a device's files that are no parameters.
 var ownFiles = []string{"remove", "uevent", "driver", "driver_override", "power", "subsystem", "mdev_type", "iommu_group", "vfio-dev", "current_vgpu_type"}
 
-// check refuses names that lead elsewhere and values that NVIDIA would cut.
-func (p Param) check() error {
+// Check refuses with [ErrInvalid] what no device should be asked: names that
+// lead elsewhere, and values that NVIDIA's driver would cut or not understand
+// when the VM starts. Create does so too.
+func (p Param) Check() error {
 	invalid := func(meaning, next string) error {
 		return &Error{Op: "create", Object: fmt.Sprintf("parameter %q", p.Name), Meaning: meaning, Next: next, Err: ErrInvalid}
 	}

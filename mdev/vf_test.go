@@ -115,3 +115,26 @@ func TestDeviceThatIsRemovedWhileItIsMade(t *testing.T) {
 	_, err = host.Device(t.Context(), id)
 	require.ErrorIs(t, err, mdev.ErrNotFound)
 }
+
+// An exclusive request refuses what is there already, also if it is as asked, and
+// does not write to it.
+func TestExclusiveCreateTouchesNothingOfOthers(t *testing.T) {
+	for _, c := range []struct{ board, typ string }{{"tesla-m60", "GRID M60-4Q"}, {"l40s,vfs=2", "NVIDIA L40S-4Q"}} {
+		_, host := simulated(t, c.board)
+		req := mdev.CreateRequest{Type: c.typ, Parent: inventory(t, host).GPUs[0].Parents[0].Name, Params: []mdev.Param{{Name: "vgpu_params", Value: "enable_uvm=1"}}}
+		if c.board == "tesla-m60" {
+			req.UUID = uuid.New()
+		}
+		_, err := host.Create(t.Context(), req)
+		require.NoError(t, err)
+		before := inventory(t, host)
+		req.Exclusive, req.Params[0].Value = true, "enable_uvm=0"
+		_, err = host.Create(t.Context(), req)
+		require.ErrorIs(t, err, mdev.ErrExists)
+		assert.Equal(t, before, inventory(t, host))
+		req.Exclusive, req.Params[0].Value = false, "enable_uvm=1"
+		again, err := host.Create(t.Context(), req)
+		require.NoError(t, err)
+		assert.True(t, again.Existed)
+	}
+}
