@@ -64,6 +64,16 @@ type Event struct {
 	Detail string    `json:"detail,omitempty"` // the device's alias, or why: "destroyed", "migrated"
 }
 
+// ShutdownMode is a way to ask a guest to shut down.
+type ShutdownMode string
+
+// The ways to ask a guest.
+const (
+	ShutdownAny   ShutdownMode = ""      // libvirt tries the agent, if the guest has one, then the power button
+	ShutdownACPI  ShutdownMode = "acpi"  // the power button
+	ShutdownAgent ShutdownMode = "agent" // the QEMU guest agent
+)
+
 // UndefineOptions says what goes together with a definition. libvirt refuses
 // to undefine a domain that has one of these unless told what to do with it.
 type UndefineOptions struct {

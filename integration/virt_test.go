@@ -75,14 +75,7 @@ func virtDefine(t *testing.T, c *virt.Conn, xml string) domain.Info {
 // virtCreate makes an mtty vGPU for the time of the test.
 func virtCreate(t *testing.T, host *mdev.Host) uuid.UUID {
 	t.Helper()
-	made, err := host.Create(within(t, time.Minute), mdev.CreateRequest{Type: "mtty-1"})
-	require.NoError(t, err)
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-		defer cancel()
-		assert.NoError(t, host.Remove(ctx, made.ID))
-	})
-	return uuid.MustParse(made.ID)
+	return uuid.MustParse(hostCreate(t, host, "mtty-1"))
 }
 
 // virtWait reads events until one of the VM's is of the kind.
@@ -145,7 +138,7 @@ func TestVirtLifecycle(t *testing.T) {
 	virtWait(t, events, info.Name, domain.EventResumed)
 	require.NoError(t, c.Reset(ctx, info.Name))
 	is(domain.StateRunning)
-	require.NoError(t, c.Shutdown(ctx, info.Name), "asking works; this guest has nobody to hear it")
+	require.NoError(t, c.Shutdown(ctx, info.Name, domain.ShutdownAny), "asking works; this guest has nobody to hear it")
 
 	saved, err := c.XML(ctx, info.Name)
 	require.NoError(t, err)
@@ -356,7 +349,7 @@ func TestVirtErrors(t *testing.T) {
 		{"attach missing", c.Attach(ctx, holder.Name, virtMdev(missing, "", ""), virt.ScopeLive), domain.ErrNotFound, libvirt.ERR_DEVICE_MISSING, missing.String()},
 		{"detach missing", c.Detach(ctx, holder.Name, "hostdev9", virt.ScopeSaved), domain.ErrNotFound, 0, "no such device"},
 		{"detach of stopped", c.Detach(ctx, rival.Name, "hostdev0", virt.ScopeLive), domain.ErrState, 0, "does not run"},
-		{"shutdown by agent", c.ShutdownBy(ctx, holder.Name, virt.ShutdownAgent), domain.ErrUnsupported, libvirt.ERR_ARGUMENT_UNSUPPORTED, "agent"},
+		{"shutdown by agent", c.Shutdown(ctx, holder.Name, domain.ShutdownAgent), domain.ErrUnsupported, libvirt.ERR_ARGUMENT_UNSUPPORTED, "agent"},
 		{"save with a vGPU without dirty log", c.ManagedSave(ctx, holder.Name), domain.ErrUnsupported, 0, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

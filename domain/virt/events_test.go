@@ -27,7 +27,7 @@ func TestEventsTellALife(t *testing.T) {
 	require.NoError(t, c.Start(ctx, "web1"))
 	require.NoError(t, c.Suspend(ctx, "web1"))
 	require.NoError(t, c.Resume(ctx, "web1"))
-	require.NoError(t, c.Shutdown(ctx, "web1"))
+	require.NoError(t, c.Shutdown(ctx, "web1", domain.ShutdownAny))
 	require.NoError(t, c.Start(ctx, "web1"))
 	require.NoError(t, c.Kill(ctx, "web1"))
 	require.NoError(t, c.Undefine(ctx, "web1", domain.UndefineOptions{}))

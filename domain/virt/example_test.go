@@ -230,7 +230,7 @@ func ExampleConn_Shutdown() {
 			return
 		}
 		_ = conn.Start(ctx, "web1")
-		_ = conn.Shutdown(ctx, "web1") // only asks
+		_ = conn.Shutdown(ctx, "web1", domain.ShutdownAny) // only asks
 		for e := range events {
 			if e.VM == "web1" && e.Kind == domain.EventStopped {
 				fmt.Println(e.Detail)
@@ -239,14 +239,6 @@ func ExampleConn_Shutdown() {
 		}
 	})
 	// Output: shutdown
-}
-
-func ExampleConn_ShutdownBy() {
-	with(func(ctx context.Context, conn *virt.Conn) {
-		err := conn.ShutdownBy(ctx, "web1", virt.ShutdownAgent|virt.ShutdownACPI)
-		fmt.Println(err != nil) // it does not run
-	})
-	// Output: true
 }
 
 func ExampleConn_Terminate() {

@@ -12,15 +12,6 @@ import (
 	"github.com/vgpukit/vgpukit/domain"
 )
 
-// A ShutdownMode is a way to ask the guest to shut down.
-type ShutdownMode uint
-
-// The ways; several may be tried in turn, by libvirt's order.
-const (
-	ShutdownACPI  ShutdownMode = 1 << iota // the power button
-	ShutdownAgent                          // the QEMU guest agent
-)
-
 // Define saves a domain document. A VM of that name and UUID gets it as its new
 // definition (a running one at its next start); [domain.ErrExists] if only one
 // of the two is taken.
@@ -80,24 +71,18 @@ func (c *Conn) Start(ctx context.Context, vm string) error {
 	})
 }
 
-// Shutdown asks the guest to shut down, in the way that libvirt prefers, and
-// does not wait until it has. A guest may ignore it.
-func (c *Conn) Shutdown(ctx context.Context, vm string) error {
-	return c.ShutdownBy(ctx, vm, 0)
-}
-
-// ShutdownBy is [Conn.Shutdown] in the given way.
-func (c *Conn) ShutdownBy(ctx context.Context, vm string, mode ShutdownMode) error {
-	if mode&^(ShutdownACPI|ShutdownAgent) != 0 {
-		return invalid("shut down", vmObject(vm), "unknown shutdown mode "+strconv.Itoa(int(mode)),
-			"use ShutdownACPI, ShutdownAgent or both")
-	}
+// Shutdown asks the guest to shut down, in the given way or in the one that
+// libvirt prefers, and does not wait until it has. A guest may ignore it.
+func (c *Conn) Shutdown(ctx context.Context, vm string, mode domain.ShutdownMode) error {
 	var flags libvirt.DomainShutdownFlags
-	if mode&ShutdownACPI != 0 {
-		flags |= libvirt.DOMAIN_SHUTDOWN_ACPI_POWER_BTN
-	}
-	if mode&ShutdownAgent != 0 {
-		flags |= libvirt.DOMAIN_SHUTDOWN_GUEST_AGENT
+	switch mode {
+	case domain.ShutdownAny:
+	case domain.ShutdownACPI:
+		flags = libvirt.DOMAIN_SHUTDOWN_ACPI_POWER_BTN
+	case domain.ShutdownAgent:
+		flags = libvirt.DOMAIN_SHUTDOWN_GUEST_AGENT
+	default:
+		return invalid("shut down", vmObject(vm), "unknown shutdown mode "+strconv.Quote(string(mode)), `use "acpi", "agent", or none`)
 	}
 	return doDomain(ctx, c, "shut down", vm, writes, func(_ *link, d *libvirt.Domain) error {
 		return d.ShutdownFlags(flags)

@@ -30,7 +30,7 @@ func TestLifecycleTable(t *testing.T) {
 	ctx := within(t)
 	ops := map[string]func(*Conn, string) error{
 		"start":     func(c *Conn, vm string) error { return c.Start(ctx, vm) },
-		"shutdown":  func(c *Conn, vm string) error { return c.Shutdown(ctx, vm) },
+		"shutdown":  func(c *Conn, vm string) error { return c.Shutdown(ctx, vm, domain.ShutdownAny) },
 		"terminate": func(c *Conn, vm string) error { return c.Terminate(ctx, vm) },
 		"kill":      func(c *Conn, vm string) error { return c.Kill(ctx, vm) },
 		"suspend":   func(c *Conn, vm string) error { return c.Suspend(ctx, vm) },
@@ -235,7 +235,7 @@ func TestBadInput(t *testing.T) {
 		"nameless device":  c.Detach(ctx, "one", "<hostdev/>", ScopeLive),
 		"two devices":      c.Detach(ctx, "one", "<a/><b/>", ScopeLive),
 		"broken device":    c.Detach(ctx, "one", "<hostdev>", ScopeLive),
-		"shutdown mode":    c.ShutdownBy(ctx, "one", 64),
+		"shutdown mode":    c.Shutdown(ctx, "one", "knock"),
 		"not a domain":     second(c.Define(ctx, "<network/>")),
 		"not well-formed":  second(c.Define(ctx, "<domain")),
 		"without a name":   second(c.Define(ctx, "<domain type='test'/>")),
