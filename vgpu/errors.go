@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/vgpukit/vgpukit/domain"
@@ -42,7 +43,8 @@ type Error struct {
 func (e *Error) Error() string {
 	var parts []string
 	for _, words := range [][2]string{{e.Op, e.VM}, {e.Step, e.Object}} {
-		if part := strings.TrimSpace(words[0] + " " + words[1]); part != "" {
+		part := strings.TrimSpace(words[0] + " " + words[1])
+		if part != "" && !slices.Contains(parts, part) {
 			parts = append(parts, part)
 		}
 	}
@@ -92,12 +94,9 @@ var kinds = []struct{ beneath, kind error }{
 	{domain.ErrUnsupported, ErrInvalid},
 }
 
-// kindOf finds the kind of an error from beneath. A context's end keeps its own
-// identity and gets no kind.
+// kindOf finds the kind of an error from beneath. A context's end that nothing
+// explains keeps its own identity and gets no kind.
 func kindOf(err error) error {
-	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
-		return nil
-	}
 	for _, kind := range []error{ErrInvalid, ErrNotFound, ErrExists, ErrInUse, ErrNoCapacity, ErrBusy, ErrState, ErrUnavailable} {
 		if errors.Is(err, kind) {
 			return kind
@@ -107,6 +106,9 @@ func kindOf(err error) error {
 		if errors.Is(err, k.beneath) {
 			return k.kind
 		}
+	}
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		return nil
 	}
 	return ErrUnavailable
 }

@@ -2,6 +2,8 @@ package vgpu
 
 import (
 	"context"
+	"fmt"
+	"time"
 
 	"github.com/vgpukit/vgpukit/domain"
 	"github.com/vgpukit/vgpukit/mdev"
@@ -12,7 +14,9 @@ import (
 type Host interface {
 	// Inventory reads all GPUs with their parents, types and devices.
 	Inventory(ctx context.Context) (*mdev.Inventory, error)
-	// Device reads one vGPU by UUID or VF address.
+	// Find reads one vGPU by UUID or VF address, but not who has it open.
+	Find(ctx context.Context, id string) (mdev.Device, error)
+	// Device is Find with the Holder.
 	Device(ctx context.Context, id string) (mdev.Device, error)
 	// Create makes a vGPU and confirms it, or leaves nothing behind.
 	Create(ctx context.Context, req mdev.CreateRequest) (mdev.Created, error)
@@ -24,12 +28,16 @@ type Host interface {
 // Hypervisor is what the Manager needs of libvirt; *virt.Conn has it. VMs are
 // given by name. Errors match package domain's sentinels.
 type Hypervisor interface {
+	// URI names the libvirt that it talks to. VMs that were provisioned through
+	// another one, and are not known here, are left alone.
+	URI() string
 	// Domains lists all domains, running or not.
 	Domains(ctx context.Context) ([]domain.Info, error)
 	// Info reads one domain.
 	Info(ctx context.Context, vm string) (domain.Info, error)
-	// XML is the saved definition, or the live one of a transient domain.
-	XML(ctx context.Context, vm string) (string, error)
+	// SecureXML is the saved definition, or the live one of a transient domain,
+	// with the secrets: it may be changed and defined again.
+	SecureXML(ctx context.Context, vm string) (string, error)
 	// Define makes or replaces a definition.
 	Define(ctx context.Context, xml string) (domain.Info, error)
 	// Undefine takes a definition away.
@@ -37,11 +45,93 @@ type Hypervisor interface {
 	// Start boots a defined domain.
 	Start(ctx context.Context, vm string) error
 	// Shutdown asks the guest to power off and does not wait.
-	Shutdown(ctx context.Context, vm string) error
+	Shutdown(ctx context.Context, vm string, mode domain.ShutdownMode) error
 	// Terminate ends QEMU by SIGTERM only.
 	Terminate(ctx context.Context, vm string) error
 	// Kill ends QEMU by SIGKILL if need be.
 	Kill(ctx context.Context, vm string) error
 	// Events delivers what happens to domains until ctx ends.
 	Events(ctx context.Context) (<-chan domain.Event, error)
+}
+
+// patientHypervisor gives each call a deadline: a daemon that hangs, or that waits
+// for a QEMU that hangs, answers nobody. Start is not among them, since a VM with
+// much memory takes its time: see StartOptions.
+type patientHypervisor struct {
+	Hypervisor
+	patience time.Duration
+}
+
+func (h patientHypervisor) Domains(ctx context.Context) ([]domain.Info, error) {
+	return answer(ctx, h.patience, h.Hypervisor.Domains)
+}
+
+func (h patientHypervisor) Info(ctx context.Context, vm string) (domain.Info, error) {
+	return answer(ctx, h.patience, func(ctx context.Context) (domain.Info, error) { return h.Hypervisor.Info(ctx, vm) })
+}
+
+func (h patientHypervisor) SecureXML(ctx context.Context, vm string) (string, error) {
+	return answer(ctx, h.patience, func(ctx context.Context) (string, error) { return h.Hypervisor.SecureXML(ctx, vm) })
+}
+
+func (h patientHypervisor) Define(ctx context.Context, xml string) (domain.Info, error) {
+	return answer(ctx, h.patience, func(ctx context.Context) (domain.Info, error) { return h.Hypervisor.Define(ctx, xml) })
+}
+
+func (h patientHypervisor) Undefine(ctx context.Context, vm string, opts domain.UndefineOptions) error {
+	return done(ctx, h.patience, func(ctx context.Context) error { return h.Hypervisor.Undefine(ctx, vm, opts) })
+}
+
+func (h patientHypervisor) Shutdown(ctx context.Context, vm string, mode domain.ShutdownMode) error {
+	return done(ctx, h.patience, func(ctx context.Context) error { return h.Hypervisor.Shutdown(ctx, vm, mode) })
+}
+
+func (h patientHypervisor) Terminate(ctx context.Context, vm string) error {
+	return done(ctx, h.patience, func(ctx context.Context) error { return h.Hypervisor.Terminate(ctx, vm) })
+}
+
+func (h patientHypervisor) Kill(ctx context.Context, vm string) error {
+	// It comes after what libvirt was asked before, and still waits for.
+	return done(ctx, 2*h.patience, func(ctx context.Context) error { return h.Hypervisor.Kill(ctx, vm) })
+}
+
+// Events bounds the wait for the stream, which itself lasts as long as ctx.
+func (h patientHypervisor) Events(ctx context.Context) (<-chan domain.Event, error) {
+	listening, stop := context.WithCancel(ctx)
+	timer := time.AfterFunc(h.patience, stop)
+	events, err := h.Hypervisor.Events(listening)
+	late := !timer.Stop() && ctx.Err() == nil
+	if err == nil && !late {
+		context.AfterFunc(ctx, stop)
+		return events, nil
+	}
+	stop()
+	if late {
+		err = noAnswer(h.patience, context.DeadlineExceeded)
+	}
+	return nil, err
+}
+
+// answer calls libvirt with a deadline.
+func answer[T any](ctx context.Context, patience time.Duration, call func(context.Context) (T, error)) (T, error) {
+	limited, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	v, err := call(limited)
+	if err != nil && limited.Err() != nil && ctx.Err() == nil {
+		err = noAnswer(patience, err)
+	}
+	return v, err
+}
+
+func noAnswer(patience time.Duration, err error) error {
+	return &Error{
+		Kind: ErrUnavailable, Err: fmt.Errorf("libvirt did not answer within %s: %w", patience, err),
+		Next: "see whether its daemon hangs: systemctl status libvirtd virtqemud; virsh list",
+	}
+}
+
+// done is answer for what returns nothing.
+func done(ctx context.Context, patience time.Duration, call func(context.Context) error) error {
+	_, err := answer(ctx, patience, func(ctx context.Context) (struct{}, error) { return struct{}{}, call(ctx) })
+	return err
 }

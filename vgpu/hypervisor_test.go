@@ -90,7 +90,9 @@ func (f *fakeHypervisor) Info(ctx context.Context, vm string) (domain.Info, erro
 	return d.info, ctx.Err()
 }
 
-func (f *fakeHypervisor) XML(ctx context.Context, vm string) (string, error) {
+func (f *fakeHypervisor) URI() string { return "fake:///" }
+
+func (f *fakeHypervisor) SecureXML(ctx context.Context, vm string) (string, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	d, ok := f.domains[vm]
@@ -207,7 +209,7 @@ func (f *fakeHypervisor) ending(ctx context.Context, call, vm string, ignored bo
 	})
 }
 
-func (f *fakeHypervisor) Shutdown(ctx context.Context, vm string) error {
+func (f *fakeHypervisor) Shutdown(ctx context.Context, vm string, _ domain.ShutdownMode) error {
 	return f.ending(ctx, "shutdown", vm, f.deafGuests)
 }
 

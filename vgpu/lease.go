@@ -90,7 +90,7 @@ func (m *Manager) rent(ctx context.Context, o *operation, vf string) (unlock fun
 			unlock()
 		}
 	}()
-	_, err = m.host.Device(ctx, vf)
+	_, err = m.host.Find(ctx, vf)
 	if errors.Is(err, mdev.ErrNotFound) {
 		err = m.store.writeLease(lease{VF: vf, VM: o.vm, Boot: m.boot})
 	} else if err == nil {
@@ -134,23 +134,36 @@ func (m *Manager) takeOver(ctx context.Context, v *view, name string) error {
 		if !d.vf() {
 			continue
 		}
-		l, known, err := m.store.lease(d.ID)
-		if err != nil {
-			return err
-		}
-		if known && (l.VM == name || l.Boot != m.boot) {
-			continue
-		}
-		if known {
-			if _, err := m.hyper.Info(ctx, l.VM); !errors.Is(err, domain.ErrNotFound) {
-				continue
-			}
-		} else if _, ok := v.found[d.ID]; !ok {
-			continue
-		}
-		if err := m.store.writeLease(lease{VF: d.ID, VM: name, Boot: m.boot}); err != nil {
+		if err := m.takeOverOne(ctx, v, name, d.ID); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (m *Manager) takeOverOne(ctx context.Context, v *view, name, vf string) error {
+	unlock, err := m.lockVF(ctx, vf, "take over "+vf)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	l, known, err := m.store.lease(vf)
+	if err != nil || known && (l.VM == name || l.Boot != m.boot) {
+		return err
+	}
+	if known {
+		if _, err := m.hyper.Info(ctx, l.VM); !errors.Is(err, domain.ErrNotFound) {
+			return nil
+		}
+	} else if _, ok := v.found[vf]; !ok {
+		return nil
+	}
+	return m.store.writeLease(lease{VF: vf, VM: name, Boot: m.boot})
+}
+
+// lockVF keeps others away from a virtual function.
+func (m *Manager) lockVF(ctx context.Context, vf, operation string) (unlock func(), err error) {
+	ctx, cancel := context.WithTimeout(ctx, m.timeouts.Lock)
+	defer cancel()
+	return m.store.lock(ctx, "vf", vf, operation)
 }

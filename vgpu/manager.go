@@ -30,7 +30,8 @@ type Config struct {
 // fields have the default.
 type Timeouts struct {
 	Lock    time.Duration // for another operation on the VM or the GPU: 30 s
-	Start   time.Duration // for a started VM to be seen running: 60 s
+	Call    time.Duration // for libvirt to answer, where it is not told to wait longer: 60 s
+	Start   time.Duration // for a VM to start and be seen running: 60 s
 	Release time.Duration // for a stopped VM's vGPUs to be let go, driver included: 30 s
 	Undo    time.Duration // for undoing a failed operation, all in all: 60 s
 }
@@ -55,13 +56,14 @@ func New(cfg Config) (*Manager, error) {
 	if cfg.Host == nil || cfg.Hypervisor == nil {
 		return nil, &Error{Op: "new manager", Kind: ErrInvalid, Err: errors.New("Config needs a Host and a Hypervisor"), Next: "open them with mdev.Open and virt.Open"}
 	}
-	m := &Manager{host: cfg.Host, hyper: cfg.Hypervisor, log: cfg.Logger, observer: cfg.Observer, timeouts: cfg.Timeouts, boot: bootID()}
+	m := &Manager{host: cfg.Host, log: cfg.Logger, observer: cfg.Observer, timeouts: cfg.Timeouts, boot: bootID()}
 	if m.log == nil {
 		m.log = slog.New(slog.DiscardHandler)
 	}
 	t := &m.timeouts
-	t.Lock, t.Start = cmp.Or(t.Lock, 30*time.Second), cmp.Or(t.Start, time.Minute)
+	t.Lock, t.Call, t.Start = cmp.Or(t.Lock, 30*time.Second), cmp.Or(t.Call, time.Minute), cmp.Or(t.Start, time.Minute)
 	t.Release, t.Undo = cmp.Or(t.Release, 30*time.Second), cmp.Or(t.Undo, time.Minute)
+	m.hyper = patientHypervisor{cfg.Hypervisor, t.Call}
 	dir := cmp.Or(cfg.StateDir, DefaultStateDir)
 	s, err := openStore(dir)
 	if err != nil {
@@ -93,23 +95,54 @@ func (m *Manager) withVM(ctx context.Context, o *operation, do func(*view) (VM, 
 		return VM{}, err
 	}
 	defer unlock()
-	var v *view
-	err = o.step("look", "", func() error {
-		v, err = m.look(ctx, o.vm)
-		return err
-	})
+	v, err := o.look(ctx)
+	if err == nil && v.intent != nil && !o.supersedes(v) {
+		if err = o.step("recover", v.intent.Operation, func() error { return m.recover(ctx, v) }); err == nil {
+			v, err = o.look(ctx)
+		}
+	}
 	if err != nil {
 		return VM{}, err
 	}
-	if v.intent != nil {
-		if err := o.step("recover", v.intent.Operation, func() error { return m.recover(ctx, v) }); err != nil {
-			return VM{}, err
-		}
-		if v, err = m.look(ctx, o.vm); err != nil {
-			return VM{}, o.wrap("look", "", err)
-		}
+	vm, err := do(v)
+	if err != nil && !v.defined && v.claim == nil {
+		m.store.dropLock(o.vm) // there is no such VM
 	}
-	return do(v)
+	return vm, err
+}
+
+// look is the Manager's, as a step. It refuses a VM that another libvirt has.
+func (o *operation) look(ctx context.Context) (v *view, err error) {
+	err = o.step("look", "", func() error {
+		if v, err = o.m.look(ctx, o.vm); err == nil {
+			err = o.m.here(v)
+		}
+		return err
+	})
+	return v, err
+}
+
+// here refuses a VM that another libvirt has.
+func (m *Manager) here(v *view) error {
+	if v.elsewhere == "" {
+		return nil
+	}
+	return &Error{
+		Kind: ErrExists, Err: fmt.Errorf("it was provisioned through libvirt at %s, and this is %s", v.elsewhere, m.hyper.URI()),
+		Next: "connect to that libvirt, or choose another name",
+	}
+}
+
+// supersedes tells whether this operation does what the one that was interrupted
+// began, and as this caller wants it.
+func (o *operation) supersedes(v *view) bool {
+	switch o.op {
+	case opStop:
+		return v.intent.Operation == opStop && v.ours
+	case opTeardown:
+		return (v.intent.Operation == opStop || v.intent.Operation == opTeardown) && (v.ours || !v.defined)
+	}
+	return false
 }
 
 func (m *Manager) lockVM(ctx context.Context, o *operation) (unlock func(), err error) {
@@ -125,19 +158,29 @@ func (m *Manager) lockVM(ctx context.Context, o *operation) (unlock func(), err 
 // look observes one VM: domain, metadata, claim, intent and devices. The VM's
 // lock is held, so that damaged entries can be set aside.
 func (m *Manager) look(ctx context.Context, name string) (*view, error) {
+	return m.observe(ctx, name, func(damaged *damagedError) error {
+		to, err := m.store.setAside(damaged)
+		if err == nil {
+			m.log.Warn("damaged entry set aside", "vm", name, "file", to, "err", damaged.err)
+		}
+		return err
+	})
+}
+
+// observe is look for who may not hold the lock, and says what to do about a
+// damaged entry.
+func (m *Manager) observe(ctx context.Context, name string, damaged func(*damagedError) error) (*view, error) {
 	v := &view{}
 	for _, place := range []struct {
-		read func(string) (record, bool, error)
-		to   **record
-	}{{m.store.intent, &v.intent}, {m.store.claim, &v.claim}} {
-		r, ok, err := place.read(name)
-		var damaged *damagedError
-		if errors.As(err, &damaged) {
-			to, err := m.store.setAside(damaged)
-			if err != nil {
+		sub string
+		to  **record
+	}{{journalDir, &v.intent}, {claimsDir, &v.claim}} {
+		r, ok, err := m.store.read(place.sub, name)
+		var harm *damagedError
+		if errors.As(err, &harm) {
+			if err := damaged(harm); err != nil {
 				return nil, err
 			}
-			m.log.Warn("damaged entry set aside", "vm", name, "file", to, "err", damaged.err)
 			continue
 		}
 		if err != nil {
@@ -156,12 +199,12 @@ func (m *Manager) look(ctx context.Context, name string) (*view, error) {
 	if err != nil {
 		return nil, err
 	}
-	return v, m.find(v, name, func(id string) (mdev.Device, error) { return m.host.Device(ctx, id) })
+	return v, m.find(v, name, func(id string) (mdev.Device, error) { return m.host.Find(ctx, id) })
 }
 
 // read takes the domain's document into the view.
 func (v *view) read(ctx context.Context, hyper Hypervisor, info domain.Info) error {
-	text, err := hyper.XML(ctx, info.Name)
+	text, err := hyper.SecureXML(ctx, info.Name)
 	if err != nil {
 		return err
 	}
@@ -176,6 +219,11 @@ func (v *view) read(ctx context.Context, hyper Hypervisor, info domain.Info) err
 // VM or of a stranger counts as not there: the VM takes the next one.
 func (m *Manager) find(v *view, name string, device func(id string) (mdev.Device, error)) error {
 	v.found, v.leased, v.foreign = map[string]mdev.Device{}, map[string]bool{}, map[string]string{}
+	for _, r := range []*record{v.intent, v.claim} {
+		if r != nil && !v.defined && r.Hypervisor != m.hyper.URI() {
+			v.elsewhere = r.Hypervisor
+		}
+	}
 	for _, d := range v.everyDevice() {
 		found, err := device(d.ID)
 		switch {
@@ -285,9 +333,7 @@ func (m *Manager) removeDevice(ctx context.Context, vm string, d device) error {
 	if !d.vf() {
 		return m.removeFound(ctx, d)
 	}
-	waiting, cancel := context.WithTimeout(ctx, m.timeouts.Lock)
-	defer cancel()
-	unlock, err := m.store.lock(waiting, "vf", d.ID, "remove "+d.ID)
+	unlock, err := m.lockVF(ctx, d.ID, "remove "+d.ID)
 	if err != nil {
 		return err
 	}
@@ -303,7 +349,7 @@ func (m *Manager) removeDevice(ctx context.Context, vm string, d device) error {
 }
 
 func (m *Manager) removeFound(ctx context.Context, d device) error {
-	found, err := m.host.Device(ctx, d.ID)
+	found, err := m.host.Find(ctx, d.ID)
 	if errors.Is(err, mdev.ErrNotFound) {
 		return nil
 	}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"time"
+
+	"github.com/vgpukit/vgpukit/domain"
 )
 
 // operation is one call of the Manager on one VM: it does steps, remembers how
@@ -16,7 +18,7 @@ type operation struct {
 	vm    string
 	log   *slog.Logger
 	undos []undo
-	// unsure: a step ended without an answer; whether it had its effect shows
+	// unsure: a step ended without an answer; whether it has its effect shows
 	// later, so that the intent must stay on disk.
 	unsure bool
 	// asked: the VM was told to end.
@@ -30,6 +32,12 @@ type undo struct {
 
 func (m *Manager) operation(op, vm string) *operation {
 	return &operation{m: m, op: op, vm: vm, log: m.log.With("op", op, "vm", vm)}
+}
+
+// unanswered tells of a failure that leaves open whether what was asked for will
+// be done.
+func unanswered(err error) bool {
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || errors.Is(err, domain.ErrUnavailable)
 }
 
 // step does one step. If it fails, the error says where.

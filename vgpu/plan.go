@@ -15,9 +15,11 @@ import (
 // Plan is what Provision would do at this moment.
 type Plan struct {
 	VM       string        `json:"vm"`
-	UUID     uuid.UUID     `json:"uuid"` // the VM's
+	UUID     uuid.UUID     `json:"uuid"` // the VM's; zero: libvirt will make one up
 	Lifetime Lifetime      `json:"lifetime"`
 	VGPUs    []PlannedVGPU `json:"vgpus"`
+	// Existed: the VM is there as asked, and Provision would do nothing.
+	Existed bool `json:"existed,omitempty"`
 	// Document is what libvirt would be given.
 	Document []byte `json:"-"`
 }
@@ -42,7 +44,26 @@ func (m *Manager) Plan(ctx context.Context, req ProvisionRequest) (Plan, error) 
 	if err != nil {
 		return Plan{}, o.wrap("check", "", err)
 	}
-	devices, candidates, err := m.place(ctx, s)
+	v, err := m.observe(ctx, s.name, func(*damagedError) error { return nil }) // Provision sees to it
+	if err == nil {
+		err = m.here(v)
+	}
+	if err != nil {
+		return Plan{}, o.wrap("look", "", err)
+	}
+	plan := Plan{VM: s.name, UUID: s.id, Lifetime: s.lifetime}
+	if plan.Existed, err = s.isThere(ctx, m, v); err == nil && !plan.Existed {
+		err = legal(opProvision, v.state())
+	}
+	if err != nil {
+		return Plan{}, o.wrap("look", "", err)
+	}
+	if plan.Existed {
+		plan.UUID, plan.Document = v.info.UUID, v.doc.Bytes()
+		plan.vgpus(v.vm(s.name).VGPUs, nil)
+		return plan, nil
+	}
+	devices, candidates, err := m.place(ctx, s, v)
 	if err != nil {
 		return Plan{}, o.wrap("place", "", err)
 	}
@@ -50,20 +71,24 @@ func (m *Manager) Plan(ctx context.Context, req ProvisionRequest) (Plan, error) 
 	if err != nil {
 		return Plan{}, o.wrap("document", "", err)
 	}
-	v := view{doc: doc, devices: devices, life: s.lifetime}
-	plan := Plan{VM: s.name, UUID: s.uuid, Lifetime: s.lifetime, Document: doc.Bytes()}
-	for i, g := range v.vm(s.name).VGPUs {
-		p := PlannedVGPU{ID: g.ID, Type: g.Type, Parent: g.Parent, Address: g.Address, Others: []string{}}
-		for j, c := range candidates[i] {
-			if j == 0 {
-				p.GPU = c.GPU
-			} else {
-				p.Others = append(p.Others, c.Parent)
+	plan.Document = doc.Bytes()
+	planned := view{doc: doc, devices: devices, life: s.lifetime}
+	plan.vgpus(planned.vm(s.name).VGPUs, candidates)
+	return plan, nil
+}
+
+// vgpus fills in the plan's vGPUs, with their candidates if they are to be made.
+func (p *Plan) vgpus(vgpus []VGPU, candidates [][]candidate) {
+	for i, g := range vgpus {
+		planned := PlannedVGPU{ID: g.ID, Type: g.Type, Parent: g.Parent, GPU: g.GPU, Address: g.Address, Others: []string{}}
+		if candidates != nil {
+			planned.GPU = candidates[i][0].GPU
+			for _, c := range candidates[i][1:] {
+				planned.Others = append(planned.Others, c.Parent)
 			}
 		}
-		plan.VGPUs = append(plan.VGPUs, p)
+		p.VGPUs = append(p.VGPUs, planned)
 	}
-	return plan, nil
 }
 
 // candidate is a parent that may take a vGPU.
@@ -73,8 +98,9 @@ type candidate struct {
 }
 
 // place finds parents for a VM's vGPUs on the host, best first, and names the
-// devices. It refuses a UUID that exists already: that device is not ours.
-func (m *Manager) place(ctx context.Context, s spec) ([]device, [][]candidate, error) {
+// devices. It refuses a UUID that exists already, unless it is what the VM has
+// left, which is cleared first: that device is not ours.
+func (m *Manager) place(ctx context.Context, s spec, left *view) ([]device, [][]candidate, error) {
 	inv, err := m.host.Inventory(ctx)
 	if err != nil {
 		return nil, nil, err
@@ -99,9 +125,15 @@ func (m *Manager) place(ctx context.Context, s spec) ([]device, [][]candidate, e
 		case q.UUID != uuid.Nil:
 			d.ID = q.UUID.String()
 		default:
-			d.ID = deviceUUID(s.uuid, i).String()
+			d.ID = deviceUUID(s.seed, i).String()
 		}
-		if there, ok := l.devices[d.ID]; ok && !first.VF {
+		there, exists := l.devices[d.ID]
+		if left != nil {
+			if _, cleared := left.found[d.ID]; cleared {
+				exists = false
+			}
+		}
+		if exists && !first.VF {
 			return nil, nil, &Error{
 				Object: d.ID, Kind: ErrExists,
 				Err:  fmt.Errorf("a vGPU of this UUID exists already, of type %s on %s, and is not this VM's", there.Type, there.Parent),

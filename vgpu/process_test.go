@@ -262,8 +262,10 @@ func (h processHypervisor) Info(ctx context.Context, vm string) (domain.Info, er
 	return through(h.p, "info "+vm, false, false, func() (domain.Info, error) { return h.f.Info(ctx, vm) })
 }
 
-func (h processHypervisor) XML(ctx context.Context, vm string) (string, error) {
-	return through(h.p, "xml "+vm, false, false, func() (string, error) { return h.f.XML(ctx, vm) })
+func (h processHypervisor) URI() string { return h.f.URI() }
+
+func (h processHypervisor) SecureXML(ctx context.Context, vm string) (string, error) {
+	return through(h.p, "xml "+vm, false, false, func() (string, error) { return h.f.SecureXML(ctx, vm) })
 }
 
 func (h processHypervisor) Define(ctx context.Context, xml string) (domain.Info, error) {
@@ -278,8 +280,8 @@ func (h processHypervisor) Start(ctx context.Context, vm string) error {
 	return effect(h.p, "start "+vm, true, func() error { return h.f.Start(ctx, vm) })
 }
 
-func (h processHypervisor) Shutdown(ctx context.Context, vm string) error {
-	return effect(h.p, "shutdown "+vm, true, func() error { return h.f.Shutdown(ctx, vm) })
+func (h processHypervisor) Shutdown(ctx context.Context, vm string, mode domain.ShutdownMode) error {
+	return effect(h.p, "shutdown "+vm, true, func() error { return h.f.Shutdown(ctx, vm, mode) })
 }
 
 func (h processHypervisor) Terminate(ctx context.Context, vm string) error {

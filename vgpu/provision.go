@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -32,22 +30,17 @@ func (m *Manager) Provision(ctx context.Context, req ProvisionRequest) (VM, erro
 		return VM{}, o.wrap("check", "", err)
 	}
 	return m.withVM(ctx, o, func(v *view) (VM, error) {
-		if v.defined && v.ours {
-			inv, err := m.host.Inventory(ctx)
-			if err != nil {
-				return VM{}, o.wrap("look", "", err)
-			}
-			if s.matches(v, newLookup(inv)) {
-				vm := v.vm(s.name)
-				vm.Existed = true
-				return vm, nil
-			}
+		there, err := s.isThere(ctx, m, v)
+		if err == nil && !there {
+			err = legal(opProvision, v.state())
 		}
-		if err := o.clearLeftovers(ctx, v); err != nil {
-			return VM{}, err
-		}
-		if err := legal(opProvision, v.state()); err != nil {
+		if err != nil {
 			return VM{}, o.wrap("look", "", err)
+		}
+		if there {
+			vm := v.vm(s.name)
+			vm.Existed = true
+			return vm, nil
 		}
 		if v.claim != nil {
 			if err := o.clear(ctx, v); err != nil {
@@ -58,10 +51,19 @@ func (m *Manager) Provision(ctx context.Context, req ProvisionRequest) (VM, erro
 	})
 }
 
+// isThere tells whether the VM is there as the request wants it.
+func (s spec) isThere(ctx context.Context, m *Manager, v *view) (bool, error) {
+	if !v.defined || !v.ours {
+		return false, nil
+	}
+	inv, err := m.host.Inventory(ctx)
+	return err == nil && s.matches(v, newLookup(inv)), err
+}
+
 // clear removes what a VM of this name left that somebody undefined by hand. What
 // another domain has by now, since the VM was renamed, stays with that.
 func (o *operation) clear(ctx context.Context, v *view) error {
-	s, err := o.m.survey(ctx, "")
+	s, err := o.m.survey(ctx)
 	if err != nil {
 		return o.wrap("look", "", err)
 	}
@@ -73,32 +75,15 @@ func (o *operation) clear(ctx context.Context, v *view) error {
 	return nil
 }
 
-// clearLeftovers removes what an undefined VM of that name has left: the claim that
-// says so will be replaced.
-func (o *operation) clearLeftovers(ctx context.Context, v *view) error {
-	if v.defined || v.claim == nil {
-		return nil
-	}
-	devices := v.removable(v.everyDevice())
-	err := o.step("look", "", func() (err error) {
-		devices, err = o.m.unnamed(ctx, o.vm, devices)
-		return err
-	})
-	if err == nil {
-		err = o.removeAll(ctx, devices)
-	}
-	return err
-}
-
 func (o *operation) provision(ctx context.Context, s spec) (VM, error) {
 	var (
-		rec  = record{VM: s.name, UUID: s.uuid, Operation: o.op, Since: now(), PID: os.Getpid(), Lifetime: s.lifetime}
+		rec  = o.record(s.id, s.lifetime)
 		all  []int
 		cand [][]candidate
 		doc  *domain.Document
 	)
 	err := o.step("place", "", func() (err error) {
-		rec.Devices, cand, err = o.m.place(ctx, s)
+		rec.Devices, cand, err = o.m.place(ctx, s, nil)
 		return err
 	})
 	if err != nil {
@@ -149,18 +134,21 @@ func (o *operation) provision(ctx context.Context, s spec) (VM, error) {
 }
 
 // define gives libvirt the document. libvirt goes on working when a caller stops
-// waiting, so that the outcome is open if ctx ends.
+// waiting, so that the outcome is open if there is no answer.
 func (o *operation) define(ctx context.Context, doc *domain.Document, rec record) error {
 	o.onFailure("define", rec.VM, func(ctx context.Context) error { return o.m.undefineOurs(ctx, rec) })
-	err := o.step("define", rec.VM, func() error {
+	return o.redefine(ctx, doc)
+}
+
+func (o *operation) redefine(ctx context.Context, doc *domain.Document) error {
+	return o.step("define", o.vm, func() error {
 		info, err := o.m.hyper.Define(ctx, string(doc.Bytes()))
-		if err == nil && info.Name != rec.VM {
+		if err == nil && info.Name != o.vm {
 			return fmt.Errorf("libvirt defined it as %q", info.Name)
 		}
+		o.unsure = o.unsure || unanswered(err)
 		return err
 	})
-	o.unsure = o.unsure || ctx.Err() != nil && err != nil
-	return err
 }
 
 // undefineOurs takes a definition away if it is the one that names these devices.
@@ -172,25 +160,36 @@ func (m *Manager) undefineOurs(ctx context.Context, rec record) error {
 	if !v.defined || !v.ours || !sameDevices(v.devices, rec.Devices) {
 		return nil
 	}
-	if err := m.hyper.Undefine(ctx, rec.VM, domain.UndefineOptions{}); err != nil && !errors.Is(err, domain.ErrNotFound) {
-		return err
+	// An NVRAM file was there before: none is made before a VM starts.
+	err = m.hyper.Undefine(ctx, rec.VM, domain.UndefineOptions{KeepNVRAM: true})
+	if errors.Is(err, domain.ErrNotFound) {
+		return nil
 	}
-	return nil
+	return err
 }
 
 func sameDevices(a, b []device) bool {
 	return slices.EqualFunc(a, b, func(x, y device) bool { return x.ID == y.ID && x.Type == y.Type })
 }
 
-// matches tells whether a VM that is there is what the request asks for.
+// matches tells whether a VM that is there has the vGPUs that the request asks for.
+// libvirt has its own way to write the rest of a document, so that it is not compared.
 func (s spec) matches(v *view, l lookup) bool {
-	if len(v.devices) != len(s.requests) || v.life != s.lifetime {
+	if len(v.devices) != len(s.requests) || v.life != s.lifetime || s.id != uuid.Nil && s.id != v.info.UUID {
 		return false
 	}
 	have := v.vm(s.name).VGPUs
+	hostdevs := map[string]domain.Hostdev{}
+	for _, h := range v.doc.Hostdevs() {
+		hostdevs[h.ID()] = h
+	}
 	for i, q := range s.requests {
-		g := have[i]
+		g, h := have[i], hostdevs[have[i].ID]
 		switch {
+		case !slices.Equal(q.Params, v.devices[i].Params),
+			off(q.Display) != off(h.Display), off(q.RAMFB) != off(h.RAMFB),
+			q.Alias != "" && q.Alias != h.Alias:
+			return false
 		case q.Type != g.Type && q.Type != g.TypeName && !l.sameType(q.Type, g.Type),
 			q.UUID != uuid.Nil && q.UUID.String() != g.ID,
 			q.Parent != "" && q.Parent != g.Parent && q.Parent != l.gpu(g.Parent),
@@ -200,6 +199,9 @@ func (s spec) matches(v *view, l lookup) bool {
 	}
 	return true
 }
+
+// off is a switch as it works: what is not written is off.
+func off(s domain.Switch) bool { return s == "" || s == domain.SwitchOff }
 
 func sameAddress(a, b string) bool {
 	x, errX := domain.ParseAddress(a)
@@ -255,9 +257,6 @@ func (s spec) document(devices []device) (*domain.Document, error) {
 	return doc.WithMetadata(metadata(devices, s.lifetime))
 }
 
-// now is the time as it is stored.
-func now() time.Time { return time.Now().UTC().Truncate(time.Second) }
-
 // make creates the devices at the given places of rec, each on the first of its
 // candidates that the kernel accepts; capacity is decided by the kernel. It
 // tells whether a device is another one than rec said before.
@@ -283,12 +282,15 @@ func (o *operation) makeOne(ctx context.Context, rec *record, i int, candidates 
 				return err
 			}
 		}
-		d := rec.Devices[i]
-		err := o.step("create", d.ID, func() error { return o.create(ctx, d, c) })
+		d, next := rec.Devices[i], false
+		err := o.step("create", d.ID, func() (err error) {
+			next, err = o.create(ctx, d, c)
+			return err
+		})
 		if err == nil {
 			return nil
 		}
-		if !tryNext(err, c) || ctx.Err() != nil {
+		if !next || ctx.Err() != nil {
 			return err
 		}
 		refusals = append(refusals, err)
@@ -315,53 +317,57 @@ func (o *operation) moveIntent(rec *record, i int, c candidate) error {
 	return o.step("journal", c.Parent, func() error { return o.m.store.begin(*rec) })
 }
 
-// create makes one device under its GPU's lock.
-func (o *operation) create(ctx context.Context, d device, c candidate) error {
+// create makes one device under its GPU's lock. If it fails, next tells whether
+// another parent may be tried.
+func (o *operation) create(ctx context.Context, d device, c candidate) (next bool, err error) {
 	lockCtx, cancel := context.WithTimeout(ctx, o.m.timeouts.Lock)
 	defer cancel()
 	unlock, err := o.m.store.lock(lockCtx, "gpu", c.GPU, o.op+" "+o.vm)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer unlock()
-	req := mdev.CreateRequest{Type: d.Type, Parent: c.Parent, Params: d.Params}
+	req := mdev.CreateRequest{Type: d.Type, Parent: c.Parent, Params: d.Params, Exclusive: true}
 	if c.VF {
 		leave, err := o.m.rent(ctx, o, c.Parent)
 		if err != nil {
-			return err
+			return tryNext(err, c), err
 		}
 		defer leave()
 	} else {
 		req.UUID = uuid.MustParse(d.ID)
 	}
-	made := true
+	ours := true // what is there, or may still come
 	o.onFailure("create", d.ID, func(ctx context.Context) error {
-		if !made {
+		if !ours {
 			return nil
 		}
 		return o.m.removeDevice(ctx, o.vm, d)
 	})
-	created, err := o.m.host.Create(ctx, req)
-	if err == nil && created.Existed {
-		err = &Error{
-			Kind: ErrExists, Err: fmt.Errorf("somebody else made %s on %s meanwhile", d.ID, c.Parent),
-			Next: "it is not ours and stays; choose another UUID, or remove it if you know whose it is",
-		}
+	_, err = o.m.host.Create(ctx, req)
+	switch {
+	case err == nil:
+		return false, nil
+	case errors.Is(err, mdev.ErrExists):
+		ours = false
+	case unanswered(err): // the kernel may still make it
+		o.unsure = true
+		return false, err
+	default:
+		_, there := o.m.host.Find(ctx, d.ID)
+		ours = !errors.Is(there, mdev.ErrNotFound)
 	}
-	if errors.Is(err, ErrExists) || errors.Is(err, mdev.ErrExists) {
-		made = false
+	if ours { // what could not be removed must not be forgotten
+		return false, err
 	}
-	if err != nil && c.VF {
-		// The next candidate is tried: what happens to this one is not ours.
-		if _, there := o.m.host.Device(ctx, c.Parent); !made || errors.Is(there, mdev.ErrNotFound) {
-			err = errors.Join(err, o.m.vacate(c.Parent, o.vm))
-		}
+	if c.VF {
+		err = errors.Join(err, o.m.vacate(c.Parent, o.vm))
 	}
-	return err
+	return tryNext(err, c), err
 }
 
 // tryNext tells whether another parent may take what this one refused.
 func tryNext(err error, c candidate) bool {
-	return errors.Is(err, ErrNoCapacity) || errors.Is(err, mdev.ErrRefused) || errors.Is(err, mdev.ErrNotFound) ||
+	return errors.Is(err, ErrNoCapacity) || errors.Is(err, mdev.ErrRefused) || errors.Is(err, mdev.ErrNotFound) || errors.Is(err, mdev.ErrInUse) ||
 		c.VF && (errors.Is(err, ErrExists) || errors.Is(err, mdev.ErrExists))
 }

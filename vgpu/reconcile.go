@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -39,7 +40,8 @@ const (
 	ReportForeign ActionKind = "foreign" // a device has our id and another type: left alone
 	ReportGhost   ActionKind = "ghost"   // a blocked removal of somebody holds an instance: gone when its VM ends
 	ReportBusy    ActionKind = "busy"    // another operation is at work on the VM: left alone
-	ReportUnread  ActionKind = "unread"  // a domain's document or a part of the host could not be read: left alone
+	ReportOther   ActionKind = "other"   // the VM was provisioned through another libvirt and is not known here: left alone
+	ReportUnread  ActionKind = "unread"  // a domain's document, an entry or a part of the host could not be read: left alone
 )
 
 // Action is one finding and what was done about it.
@@ -74,11 +76,11 @@ type Report struct {
 //
 // Call it when a program starts, and after a reboot of the host.
 func (m *Manager) Reconcile(ctx context.Context, opts ReconcileOptions) (Report, error) {
-	s, err := m.survey(ctx, "")
+	s, err := m.survey(ctx)
 	if err != nil {
 		return Report{}, m.operation(opReconcile, "").wrap("look", "", err)
 	}
-	report := Report{Actions: m.tidy(opts), Strangers: s.strangers()}
+	report := Report{Actions: append([]Action{}, m.tidy(opts)...), Strangers: s.strangers()}
 	for _, name := range s.names() {
 		if _, unread := s.unread[name]; unread {
 			continue // what it has cannot be known
@@ -100,6 +102,12 @@ func (m *Manager) Reconcile(ctx context.Context, opts ReconcileOptions) (Report,
 // findings is what is to be done about one VM: a pure function, so that a dry
 // run and a real one cannot differ.
 func (v *view) findings(name string, s *survey, opts ReconcileOptions) []Action {
+	if v.elsewhere != "" {
+		return []Action{{
+			Kind: ReportOther, VM: name, Object: v.elsewhere, Reason: "the VM was provisioned through that libvirt and is not known to this one",
+			Next: "reconcile with a connection to that libvirt",
+		}}
+	}
 	if v.intent != nil {
 		return []Action{{
 			Kind: ActionFinish, VM: name, Object: v.intent.Operation,
@@ -107,8 +115,8 @@ func (v *view) findings(name string, s *survey, opts ReconcileOptions) []Action 
 		}}
 	}
 	var found []Action
-	for id, what := range v.foreign {
-		found = append(found, Action{Kind: ReportForeign, VM: name, Object: id, Reason: what, Next: "remove it if you know whose it is, then start the VM"})
+	for _, id := range slices.Sorted(maps.Keys(v.foreign)) {
+		found = append(found, Action{Kind: ReportForeign, VM: name, Object: id, Reason: v.foreign[id], Next: "remove it if you know whose it is, then start the VM"})
 	}
 	for _, d := range v.surplus() {
 		found = append(found, Action{Kind: ActionGiveBack, VM: name, Object: d.ID, Reason: "the VM is off and its vGPU lives only while it runs"})
@@ -152,13 +160,11 @@ func (v *view) findings(name string, s *survey, opts ReconcileOptions) []Action 
 	return found
 }
 
-func needsWork(found []Action) bool {
-	for _, a := range found {
-		if a.Kind != ReportForeign && !(a.Kind == ActionRestore && a.Next != "") {
-			return true
-		}
-	}
-	return false
+func needsWork(found []Action) bool { return slices.ContainsFunc(found, Action.toDo) }
+
+// toDo tells whether there is something to do, and not only to report.
+func (a Action) toDo() bool {
+	return a.Kind != ReportForeign && a.Kind != ReportOther && !(a.Kind == ActionRestore && a.Next != "")
 }
 
 // settleVM does what is to be done about one VM, under its lock and upon a fresh
@@ -208,7 +214,7 @@ func (m *Manager) settleVM(ctx context.Context, name string, s *survey, opts Rec
 
 // act does one action.
 func (m *Manager) act(ctx context.Context, o *operation, v *view, a Action) Action {
-	if a.Kind == ReportForeign || a.Kind == ActionRestore && a.Next != "" {
+	if !a.toDo() {
 		return a
 	}
 	err := o.step(string(a.Kind), a.Object, func() error {
@@ -313,8 +319,8 @@ func (s *survey) oddities() []Action {
 			odd = append(odd, Action{Kind: ReportUnread, Object: p.Object, Reason: p.Text, Error: p.Err.Error(), Next: p.Next})
 		}
 	}
-	for name, err := range s.unread {
-		odd = append(odd, failure(Action{Kind: ReportUnread, VM: name, Reason: "the domain's document could not be read"}, err))
+	for _, name := range slices.Sorted(maps.Keys(s.unread)) {
+		odd = append(odd, failure(Action{Kind: ReportUnread, VM: name, Reason: "the domain's document could not be read"}, s.unread[name]))
 	}
 	return odd
 }
@@ -338,27 +344,16 @@ func everyProblem(inv *mdev.Inventory) []mdev.Problem {
 // that died, each under the lock of the VM whose file it is.
 func (m *Manager) tidy(opts ReconcileOptions) []Action {
 	var actions []Action
-	for _, sub := range []string{journalDir, claimsDir, leasesDir} {
-		var (
-			damaged []*damagedError
-			err     error
-		)
-		if sub != leasesDir { // a damaged lease counts as none
-			_, damaged, err = m.store.all(sub)
-		}
+	for _, sub := range []string{journalDir, claimsDir} { // a damaged lease counts as none
+		_, unread, err := m.store.all(sub)
 		if err != nil {
 			return append(actions, failure(Action{Kind: ActionSetAside, Object: sub, Reason: "the state directory could not be read"}, err))
 		}
-		for _, d := range damaged {
-			a := Action{Kind: ActionSetAside, Object: d.path, Reason: d.err.Error()}
-			actions = append(actions, m.underFileLock(opts, a, d.path, func() error {
-				to, err := m.store.setAside(d)
-				if err == nil {
-					a.Reason += "; it is kept as " + to
-				}
-				return err
-			}))
+		for _, path := range slices.Sorted(maps.Keys(unread)) {
+			actions = append(actions, m.tidyEntry(opts, path, unread[path]))
 		}
+	}
+	for _, sub := range []string{journalDir, claimsDir, leasesDir} {
 		entries, err := os.ReadDir(filepath.Join(m.store.dir, sub))
 		if err != nil {
 			continue // said above
@@ -369,15 +364,32 @@ func (m *Manager) tidy(opts ReconcileOptions) []Action {
 			}
 			path := filepath.Join(m.store.dir, sub, entry.Name())
 			a := Action{Kind: ActionSweep, Object: path, Reason: "a writer died before it was done"}
-			actions = append(actions, m.underFileLock(opts, a, atomicfile.Target(path), func() error { return os.Remove(path) }))
+			actions = append(actions, m.underFileLock(opts, a, atomicfile.Target(path), func(*Action) error { return os.Remove(path) }))
 		}
 	}
 	return actions
 }
 
+// tidyEntry sets an entry aside if it is damaged, and reports it if it only cannot
+// be read.
+func (m *Manager) tidyEntry(opts ReconcileOptions, path string, why error) Action {
+	var damaged *damagedError
+	if !errors.As(why, &damaged) {
+		return failure(Action{Kind: ReportUnread, Object: path, Reason: "the entry could not be read"}, why)
+	}
+	return m.underFileLock(opts, Action{Kind: ActionSetAside, Object: path, Reason: damaged.err.Error()}, path, func(a *Action) error {
+		if _, err := m.store.load(path); strings.HasSuffix(path, ".json") && !errors.As(err, &damaged) {
+			return err // its owner has written it anew meanwhile
+		}
+		to, err := m.store.setAside(damaged)
+		a.Reason += "; it is kept as " + to
+		return err
+	})
+}
+
 // underFileLock acts on a file of the state directory under the lock of its VM or
 // virtual function, whose file name follows from the file's.
-func (m *Manager) underFileLock(opts ReconcileOptions, a Action, path string, do func() error) Action {
+func (m *Manager) underFileLock(opts ReconcileOptions, a Action, path string, do func(*Action) error) Action {
 	if opts.DryRun {
 		return a
 	}
@@ -392,7 +404,7 @@ func (m *Manager) underFileLock(opts ReconcileOptions, a Action, path string, do
 		return a
 	}
 	defer f.Close()
-	if err := do(); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := do(&a); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return failure(a, err)
 	}
 	a.Done = true

@@ -92,12 +92,8 @@ func (o *operation) recoverStart(ctx context.Context, v *view) error {
 	if running {
 		return o.close(in.VM, v.ours && v.claim != nil && !sameDevices(v.devices, v.claim.Devices))
 	}
-	if v.ours && in.Before != "" && string(v.doc.Bytes()) != in.Before {
-		err := o.step("define", in.VM, func() error {
-			_, err := o.m.hyper.Define(ctx, in.Before)
-			return err
-		})
-		if err != nil {
+	if len(in.Was) > 0 {
+		if err := o.step("define", in.VM, func() error { return o.unwrite(ctx, *in) }); err != nil {
 			return err
 		}
 	}

@@ -68,7 +68,8 @@ type ProvisionRequest struct {
 type spec struct {
 	doc      *domain.Document
 	name     string
-	uuid     uuid.UUID // of the VM; derived from the name if the document has none
+	id       uuid.UUID // of the VM; zero if the document has none
+	seed     uuid.UUID // of the vGPUs' UUIDs: id, or derived from the name
 	requests []Request
 	lifetime Lifetime
 	options  PlacementOptions
@@ -103,9 +104,9 @@ func (r ProvisionRequest) check() (spec, error) {
 		return spec{}, invalid(fmt.Sprintf("ask for 1 to %d vGPUs in one VM", MaxVGPUs), "%d vGPUs requested", len(s.requests))
 	}
 	if vm, ok := doc.UUID(); ok {
-		s.uuid = vm
+		s.id, s.seed = vm, vm
 	} else {
-		s.uuid = uuid.NewSHA1(namespace, []byte("vm "+s.name))
+		s.seed = uuid.NewSHA1(namespace, []byte("vm "+s.name))
 	}
 	if _, ok, err := doc.Metadata(); err != nil {
 		return spec{}, err
@@ -122,6 +123,11 @@ func (r ProvisionRequest) check() (spec, error) {
 		if q.Address != "" && q.Address != AddressByLibvirt {
 			if _, err := domain.ParseAddress(q.Address); err != nil {
 				return spec{}, err
+			}
+		}
+		for _, p := range q.Params {
+			if err := p.Check(); err != nil {
+				return spec{}, fmt.Errorf("vGPU %d: %w", i, err)
 			}
 		}
 		if q.UUID == uuid.Nil {

@@ -3,8 +3,11 @@ package vgpu
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -14,8 +17,9 @@ import (
 
 // StartOptions says how long Start is patient.
 type StartOptions struct {
-	// Timeout is how long the started VM may take to be seen running. Zero: the
-	// Manager's Timeouts.Start.
+	// Timeout is how long libvirt may take to start the VM, until it is seen
+	// running. Zero: the Manager's Timeouts.Start. A VM with much memory takes
+	// its time, as all of it is pinned for the vGPU.
 	Timeout time.Duration
 }
 
@@ -60,12 +64,18 @@ func (o *operation) admit(v *view) error {
 	return nil
 }
 
+// record is what is stored of the operation.
+func (o *operation) record(id uuid.UUID, life Lifetime) record {
+	return record{
+		VM: o.vm, UUID: id, Operation: o.op, Since: time.Now().UTC().Truncate(time.Second), PID: os.Getpid(),
+		Lifetime: life, Hypervisor: o.m.hyper.URI(),
+	}
+}
+
 // intend writes the intent of an operation on a VM that is there.
 func (o *operation) intend(v *view, change func(*record)) (record, error) {
-	rec := record{
-		VM: o.vm, UUID: v.info.UUID, Operation: o.op, Since: now(), PID: os.Getpid(),
-		Lifetime: v.life, Devices: append([]device(nil), v.devices...),
-	}
+	rec := o.record(v.info.UUID, v.life)
+	rec.Devices = append(rec.Devices, v.devices...)
 	if change != nil {
 		change(&rec)
 	}
@@ -89,18 +99,46 @@ func (o *operation) start(ctx context.Context, v *view, patience time.Duration) 
 	if err != nil {
 		return err
 	}
+	limited, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	// A start that nobody waits for may still succeed; then the devices are held
 	// and the undoing leaves them, and the intent, in place.
-	o.onFailure("start", o.vm, func(ctx context.Context) error { return o.m.haltGently(ctx, o.vm) })
-	err = o.step("start", o.vm, func() error { return o.m.hyper.Start(ctx, o.vm) })
+	ours := true
+	o.onFailure("start", o.vm, func(ctx context.Context) error {
+		if !ours {
+			return nil
+		}
+		return o.m.haltGently(ctx, o.vm)
+	})
+	err = o.step("start", o.vm, func() error {
+		err := o.m.hyper.Start(limited, o.vm)
+		ours = !declined(err)
+		if errors.Is(err, domain.ErrState) {
+			if info, look := o.m.hyper.Info(limited, o.vm); look == nil && info.State.Active() {
+				return nil // somebody else has started it just now
+			}
+		}
+		o.unsure = o.unsure || unanswered(err)
+		return err
+	})
 	if err == nil {
-		err = o.step("run", o.vm, func() error { return o.m.waitRunning(ctx, o.vm, patience) })
+		err = o.step("run", o.vm, func() error { return o.m.waitRunning(limited, o.vm) })
+		o.unsure = o.unsure || ctx.Err() != nil && err != nil
 	}
 	if err != nil {
-		o.unsure = o.unsure || ctx.Err() != nil
 		return o.fail(ctx, err)
 	}
 	return o.close(rec.VM, moved)
+}
+
+// declined tells that libvirt did not do what it was asked, and never will.
+func declined(err error) bool {
+	for _, kind := range []error{domain.ErrInvalid, domain.ErrNotFound, domain.ErrInUse, domain.ErrState, domain.ErrDenied, domain.ErrUnsupported} {
+		if errors.Is(err, kind) {
+			return true
+		}
+	}
+	return false
 }
 
 // close ends the journal entry, or makes it the new claim if devices moved.
@@ -116,7 +154,8 @@ func (o *operation) close(vm string, moved bool) error {
 // ensure writes the intent and makes the VM's vGPUs that do not exist. If one
 // has to go elsewhere, the VM's document is changed accordingly; moved says so.
 func (o *operation) ensure(ctx context.Context, v *view) (rec record, moved bool, err error) {
-	for id, what := range v.foreign {
+	for _, id := range slices.Sorted(maps.Keys(v.foreign)) {
+		what := v.foreign[id]
 		return rec, false, o.wrap("look", id, &Error{Kind: ErrExists, Err: fmt.Errorf("%s", what), Next: "remove it if you know whose it is, then start the VM again"})
 	}
 	var (
@@ -138,7 +177,6 @@ func (o *operation) ensure(ctx context.Context, v *view) (rec record, moved bool
 		}
 	}
 	rec, err = o.intend(v, func(r *record) {
-		r.Before = string(v.doc.Bytes())
 		for _, i := range which {
 			r.Makes = append(r.Makes, r.Devices[i].ID)
 		}
@@ -163,44 +201,78 @@ func (o *operation) ensure(ctx context.Context, v *view) (rec record, moved bool
 // rewrite puts devices that moved into the VM's document, at the guest addresses
 // that the VM knows.
 func (o *operation) rewrite(ctx context.Context, v *view, rec record) error {
-	doc, err := v.doc, error(nil)
-	for i, d := range rec.Devices {
-		old := v.devices[i]
-		if d.ID == old.ID {
-			continue
-		}
-		for _, h := range doc.Hostdevs() {
-			if h.ID() != old.ID {
-				continue
-			}
-			if d.vf() {
-				h.UUID, h.VF = uuid.Nil, d.ID
-			}
-			if doc, err = doc.Remove(old.ID); err == nil {
-				doc, err = doc.Add(h)
-			}
-			if err != nil {
-				return o.wrap("document", d.ID, err)
-			}
-			break
-		}
-	}
-	if doc, err = doc.WithMetadata(metadata(rec.Devices, rec.Lifetime)); err != nil {
+	doc, err := swap(v.doc, v.devices, rec.Devices, rec.Lifetime)
+	if err != nil {
 		return o.wrap("document", "", err)
 	}
-	o.onFailure("define", o.vm, func(ctx context.Context) error {
-		_, err := o.m.hyper.Define(ctx, rec.Before)
+	rec.Was = v.devices
+	if err := o.step("journal", "", func() error { return o.m.store.begin(rec) }); err != nil {
 		return err
-	})
-	return o.step("define", o.vm, func() error {
-		_, err := o.m.hyper.Define(ctx, string(doc.Bytes()))
-		return err
-	})
+	}
+	o.onFailure("define", o.vm, func(ctx context.Context) error { return o.unwrite(ctx, rec) })
+	return o.redefine(ctx, doc)
 }
 
-func (m *Manager) waitRunning(ctx context.Context, name string, patience time.Duration) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
+// unwrite takes devices that moved out of the VM's document again, and leaves
+// whatever else was changed in it meanwhile.
+func (o *operation) unwrite(ctx context.Context, rec record) error {
+	v, err := o.m.look(ctx, rec.VM)
+	if err != nil || !v.defined || !v.ours || !sameHomes(v.devices, rec.Devices) {
+		return err
+	}
+	doc, err := swap(v.doc, rec.Devices, rec.Was, rec.Lifetime)
+	if err != nil {
+		return err
+	}
+	_, err = o.m.hyper.Define(ctx, string(doc.Bytes()))
+	return err
+}
+
+// swap returns the document with other devices in their places.
+func swap(doc *domain.Document, from, to []device, life Lifetime) (*domain.Document, error) {
+	vfs := map[string]string{}
+	var err error
+	for i := range to {
+		switch {
+		case from[i].ID == to[i].ID:
+		case from[i].vf() && to[i].vf():
+			vfs[from[i].ID] = to[i].ID
+		default: // a kernel with another framework
+			if doc, err = exchange(doc, from[i], to[i]); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if doc, err = doc.ReplaceVFs(vfs); err != nil {
+		return nil, err
+	}
+	return doc.WithMetadata(metadata(to, life))
+}
+
+// exchange puts a virtual function into the place of an mdev, or the other way.
+func exchange(doc *domain.Document, from, to device) (*domain.Document, error) {
+	for _, h := range doc.Hostdevs() {
+		if h.ID() != from.ID {
+			continue
+		}
+		if h.UUID, h.VF = uuid.Nil, to.ID; !to.vf() {
+			h.UUID, h.VF = uuid.MustParse(to.ID), ""
+		}
+		without, err := doc.Remove(from.ID)
+		if err != nil {
+			return nil, err
+		}
+		return without.Add(h)
+	}
+	return doc, nil
+}
+
+// sameHomes is sameDevices on the same parents.
+func sameHomes(a, b []device) bool {
+	return slices.EqualFunc(a, b, func(x, y device) bool { return x.ID == y.ID && x.Type == y.Type && x.Parent == y.Parent })
+}
+
+func (m *Manager) waitRunning(ctx context.Context, name string) error {
 	return poll(ctx, nil, func() (bool, error) {
 		info, err := m.hyper.Info(ctx, name)
 		if err != nil {

@@ -93,6 +93,9 @@ type view struct {
 	found   map[string]mdev.Device // those of devices that exist
 	leased  map[string]bool        // virtual functions that have no vGPU and a lease of the VM
 	foreign map[string]string      // ids that exist, but as something else than what we made: what
+	// elsewhere is the libvirt through which the VM was provisioned, if that is not
+	// this one and the VM is not known here.
+	elsewhere string
 }
 
 // state derives the VM's state from what was observed.

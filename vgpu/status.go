@@ -18,28 +18,34 @@ func (m *Manager) Status(ctx context.Context, name string) (VM, error) {
 	if err := checkName(name); err != nil {
 		return VM{}, o.wrap("check", "", err)
 	}
-	s, err := m.survey(ctx, name)
+	v, err := m.observe(ctx, name, func(*damagedError) error { return nil }) // Reconcile sees to it
+	if err == nil && !v.defined && v.claim == nil && v.intent == nil {
+		err = legal(opStart, StateAbsent)
+	}
 	if err != nil {
 		return VM{}, o.wrap("look", "", err)
-	}
-	v, ok := s.views[name]
-	if !ok {
-		return VM{}, o.wrap("look", "", legal(opStart, StateAbsent))
 	}
 	return v.vm(name), nil
 }
 
-// List observes all VMs that have vGPUs of ours, by name.
+// List observes all VMs that have vGPUs of ours, by name. A VM of ours that could
+// not be read is left out and named in the error, which joins all of them; the
+// others are returned nevertheless.
 func (m *Manager) List(ctx context.Context) ([]VM, error) {
-	s, err := m.survey(ctx, "")
+	s, err := m.survey(ctx)
 	if err != nil {
 		return nil, m.operation("list", "").wrap("look", "", err)
 	}
 	vms := []VM{}
+	var unread []error
 	for _, name := range s.names() {
+		if err, ok := s.unread[name]; ok {
+			unread = append(unread, m.operation("list", name).wrap("look", "", err))
+			continue
+		}
 		vms = append(vms, s.views[name].vm(name))
 	}
-	return vms, nil
+	return vms, errors.Join(unread...)
 }
 
 // survey is the host, all domains and the state directory at one moment, read
@@ -57,15 +63,23 @@ func (s *survey) names() []string {
 	return slices.SortedFunc(maps.Keys(s.views), strings.Compare)
 }
 
-// survey reads everything, or with a name what concerns one VM.
-func (m *Manager) survey(ctx context.Context, only string) (*survey, error) {
+// firstUnread is why one of the domains could not be read, if there is one.
+func (s *survey) firstUnread() error {
+	for _, name := range slices.Sorted(maps.Keys(s.unread)) {
+		return s.unread[name]
+	}
+	return nil
+}
+
+// survey reads everything.
+func (m *Manager) survey(ctx context.Context) (*survey, error) {
 	s := &survey{
 		views: map[string]*view{}, devices: map[string]mdev.Device{},
 		namedBy: map[string]string{}, unread: map[string]error{},
 	}
 	// The state directory is read first and the host last: what is made or
 	// removed meanwhile shows as unfinished, not as a stranger or an orphan.
-	intents, _, err := m.store.all(journalDir) // damaged entries are tidy's and look's
+	intents, _, err := m.store.all(journalDir) // what is damaged is tidy's and look's
 	if err != nil {
 		return nil, err
 	}
@@ -84,9 +98,6 @@ func (m *Manager) survey(ctx context.Context, only string) (*survey, error) {
 		return nil, err
 	}
 	for _, info := range infos {
-		if only != "" && info.Name != only {
-			continue
-		}
 		v := &view{}
 		if known, ok := s.views[info.Name]; ok {
 			v = known
@@ -103,12 +114,14 @@ func (m *Manager) survey(ctx context.Context, only string) (*survey, error) {
 		}
 		for _, h := range v.doc.Hostdevs() {
 			// VMs that are off may name a virtual function that another VM has by now.
-			if l, known, err := m.store.lease(h.ID()); h.VF != "" && v.claim != nil && err == nil && known && l.VM != info.Name {
-				continue
+			if h.VF != "" && v.claim != nil {
+				if l, known, err := m.store.lease(h.VF); err == nil && known && l.VM != info.Name {
+					continue
+				}
 			}
 			s.namedBy[h.ID()] = info.Name
 		}
-		if v.ours || only != "" {
+		if v.ours {
 			s.views[info.Name] = v
 		}
 	}
@@ -131,9 +144,6 @@ func (m *Manager) survey(ctx context.Context, only string) (*survey, error) {
 		}
 		if err := m.find(v, name, s.device); err != nil {
 			return nil, err
-		}
-		if only != "" && name != only {
-			delete(s.views, name)
 		}
 	}
 	return s, nil

@@ -24,6 +24,8 @@ type StopOptions struct {
 	// Guest is how long the guest may take to shut down once asked. Zero:
 	// DefaultGuestTimeout; negative: it is not asked.
 	Guest time.Duration `json:"guest,omitempty"`
+	// Ask is the way in which the guest is asked. Empty: as libvirt prefers.
+	Ask domain.ShutdownMode `json:"ask,omitempty"`
 	// Terminate is how long QEMU may take to end on SIGTERM. Zero:
 	// DefaultTerminateTimeout.
 	Terminate time.Duration `json:"terminate,omitempty"`
@@ -45,7 +47,7 @@ func (m *Manager) Stop(ctx context.Context, name string, opts StopOptions) (VM, 
 		if err := o.admit(v); err != nil {
 			return VM{}, err
 		}
-		if v.state() == StateRunning || len(v.surplus()) > 0 {
+		if v.state() == StateRunning || len(v.surplus()) > 0 || v.intent != nil {
 			if _, err := o.intend(v, func(r *record) { r.Stop = &opts }); err != nil {
 				return VM{}, err
 			}
@@ -62,10 +64,10 @@ func (m *Manager) Stop(ctx context.Context, name string, opts StopOptions) (VM, 
 }
 
 // surplus lists the vGPUs that exist though the VM is off and they live only
-// while it runs.
+// while it runs. Those of a VM that is gone may be another's: see findings.
 func (v *view) surplus() []device {
 	var surplus []device
-	if v.life != WhileRunning || v.state() == StateRunning {
+	if v.life != WhileRunning || !v.ours || v.state() == StateRunning {
 		return nil
 	}
 	for _, d := range v.devices {
@@ -114,7 +116,8 @@ func (o *operation) stop(ctx context.Context, v *view, opts StopOptions) error {
 // then the entry stays.
 func (o *operation) giveUp(ctx context.Context, err error) error {
 	kind := kindOf(err)
-	if ctx.Err() == nil && !(o.asked && (kind == nil || kind == ErrUnavailable)) {
+	open := unanswered(err) || kind == ErrUnavailable && !declined(err)
+	if ctx.Err() == nil && !(o.asked && open) {
 		return errors.Join(err, o.m.store.end(o.vm))
 	}
 	return o.wrap("give up", "", &Error{
@@ -154,8 +157,8 @@ func (o *operation) powerOff(ctx context.Context, opts StopOptions) error {
 		off := false
 		err := o.step("ask guest", o.vm, func() error {
 			o.asked = true
-			if err := bounded(ctx, guest, func(ctx context.Context) error { return o.m.hyper.Shutdown(ctx, o.vm) }); err != nil {
-				if errors.Is(err, domain.ErrUnavailable) || ctx.Err() != nil {
+			if err := bounded(ctx, guest, func(ctx context.Context) error { return o.m.hyper.Shutdown(ctx, o.vm, opts.Ask) }); err != nil {
+				if errors.Is(err, domain.ErrUnavailable) || errors.Is(err, domain.ErrDenied) || errors.Is(err, domain.ErrInvalid) || ctx.Err() != nil {
 					return err
 				}
 				o.wait("ask guest", "nothing: the guest cannot be asked: "+err.Error())
@@ -174,7 +177,7 @@ func (o *operation) powerOff(ctx context.Context, opts StopOptions) error {
 	err = o.step("terminate", o.vm, func() error {
 		o.asked = true
 		err := bounded(ctx, patience, func(ctx context.Context) error { return o.m.hyper.Terminate(ctx, o.vm) })
-		if errors.Is(err, domain.ErrUnavailable) || ctx.Err() != nil {
+		if errors.Is(err, domain.ErrUnavailable) || errors.Is(err, domain.ErrDenied) || ctx.Err() != nil {
 			return err
 		}
 		// libvirt has a patience of its own and may report that QEMU has not

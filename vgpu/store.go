@@ -48,11 +48,14 @@ type record struct {
 	PID       int       `json:"pid"`
 	Lifetime  Lifetime  `json:"lifetime"`
 	Devices   []device  `json:"devices"`
+	// Hypervisor is the URI of the libvirt that has the VM.
+	Hypervisor string `json:"hypervisor"`
 	// Makes has the ids of the devices that the operation makes, and so may
 	// remove when it is undone.
 	Makes []string `json:"makes,omitempty"`
-	// Before is the VM's document before the operation changed it.
-	Before string `json:"before,omitempty"`
+	// Was has the VM's vGPUs before some of them moved, once the VM's document is
+	// about to be changed for that.
+	Was []device `json:"was,omitempty"`
 	// Stop and Teardown are the caller's wishes, so that an interrupted operation
 	// can be finished as it was meant.
 	Stop     *StopOptions     `json:"stop,omitempty"`
@@ -147,6 +150,9 @@ func decode(data []byte) (r record, err error) {
 	return r, unseal(data, &r)
 }
 
+// errNewer is an entry that is whole, but nothing for this program.
+var errNewer = errors.New("written by a newer version of this program")
+
 // unseal takes what is stored out of its envelope, and refuses what is cut off,
 // changed, or of a version that we do not know.
 func unseal(data []byte, content any) error {
@@ -154,8 +160,11 @@ func unseal(data []byte, content any) error {
 	if err := json.Unmarshal(data, &e); err != nil {
 		return fmt.Errorf("not an entry of ours: %w", err)
 	}
-	if e.Version != storeVersion {
-		return fmt.Errorf("written in version %d of the format, this program knows %d", e.Version, storeVersion)
+	if e.Version > storeVersion {
+		return fmt.Errorf("%w: version %d of the format, and this program knows %d", errNewer, e.Version, storeVersion)
+	}
+	if e.Version < 1 {
+		return errors.New("not an entry of ours: it has no version")
 	}
 	var inner bytes.Buffer
 	if err := json.Compact(&inner, e.Record); err != nil {
@@ -217,31 +226,56 @@ func (s store) remove(sub, vm string) error {
 	}))
 }
 
-// intent reads a VM's unfinished operation, if there is one.
-func (s store) intent(vm string) (record, bool, error) { return s.read(journalDir, vm) }
-
-// claim reads which vGPUs a VM has by our knowledge, if any.
-func (s store) claim(vm string) (record, bool, error) { return s.read(claimsDir, vm) }
-
+// read reads what is stored of a VM as intent (journalDir) or claim (claimsDir).
 func (s store) read(sub, vm string) (record, bool, error) {
-	data, err := os.ReadFile(s.path(sub, vm))
+	path := s.path(sub, vm)
+	r, err := s.load(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return record{}, false, nil
 	}
-	if err != nil {
-		return record{}, false, s.explain(err)
-	}
-	r, err := decode(data)
 	if err == nil && r.VM != vm {
-		err = fmt.Errorf("it is of VM %q: it was renamed or copied", r.VM)
+		err = renamed(path, r)
 	}
-	if err != nil {
-		return record{}, false, &damagedError{path: s.path(sub, vm), err: err}
-	}
-	return r, true, nil
+	return r, err == nil, err
 }
 
-// damagedError is an entry that cannot be read. It is set aside under the VM's lock.
+// knows tells whether anything is stored of a VM.
+func (s store) knows(vm string) bool {
+	for _, sub := range []string{journalDir, claimsDir} {
+		if _, err := os.Lstat(s.path(sub, vm)); !errors.Is(err, fs.ErrNotExist) {
+			return true
+		}
+	}
+	return false
+}
+
+// load reads one file. What is damaged is a *damagedError; what cannot be read, or
+// not by this program, must be left alone.
+func (s store) load(path string) (record, error) {
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return record{}, err
+	}
+	if err != nil {
+		return record{}, s.explain(err)
+	}
+	r, err := decode(data)
+	switch {
+	case errors.Is(err, errNewer):
+		return record{}, &Error{Object: path, Kind: ErrState, Err: err, Next: "use the newer program; or, if none is in use any more, move the file away and see to its vGPUs by hand"}
+	case err != nil:
+		return record{}, &damagedError{path: path, err: err}
+	case fileName(r.VM)+".json" != filepath.Base(path):
+		return record{}, renamed(path, r)
+	}
+	return r, nil
+}
+
+func renamed(path string, r record) *damagedError {
+	return &damagedError{path: path, err: fmt.Errorf("it is of VM %q: it was renamed or copied", r.VM)}
+}
+
+// damagedError is an entry that is not whole. It is set aside under the VM's lock.
 type damagedError struct {
 	path string
 	err  error
@@ -259,41 +293,29 @@ func (s store) setAside(e *damagedError) (string, error) {
 }
 
 // all reads every record of one kind, by VM. What cannot be read comes back by
-// path; temporary files that a killed writer left are removed.
-func (s store) all(sub string) (map[string]record, []*damagedError, error) {
+// path; the temporary files of writers are left to tidy.
+func (s store) all(sub string) (records map[string]record, unread map[string]error, err error) {
 	entries, err := os.ReadDir(filepath.Join(s.dir, sub))
 	if err != nil {
 		return nil, nil, s.explain(err)
 	}
-	records := make(map[string]record, len(entries))
-	var damaged []*damagedError
+	records, unread = make(map[string]record, len(entries)), map[string]error{}
 	for _, entry := range entries {
 		path := filepath.Join(s.dir, sub, entry.Name())
-		if !strings.HasSuffix(entry.Name(), ".json") {
-			if atomicfile.IsTemp(entry.Name()) {
-				continue // a writer may be at work on it; swept by sweep
+		switch {
+		case atomicfile.IsTemp(entry.Name()):
+		case !strings.HasSuffix(entry.Name(), ".json"):
+			unread[path] = &damagedError{path: path, err: errors.New("not an entry of ours")}
+		default:
+			r, err := s.load(path)
+			if err == nil {
+				records[r.VM] = r
+			} else if !errors.Is(err, fs.ErrNotExist) { // finished meanwhile
+				unread[path] = err
 			}
-			damaged = append(damaged, &damagedError{path: path, err: errors.New("not an entry of ours")})
-			continue
 		}
-		data, err := os.ReadFile(path)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // finished meanwhile
-		}
-		var r record
-		if err == nil {
-			r, err = decode(data)
-		}
-		if err == nil && fileName(r.VM)+".json" != entry.Name() {
-			err = fmt.Errorf("it is of VM %q: it was renamed or copied", r.VM)
-		}
-		if err != nil {
-			damaged = append(damaged, &damagedError{path: path, err: err})
-			continue
-		}
-		records[r.VM] = r
 	}
-	return records, damaged, nil
+	return records, unread, nil
 }
 
 // explain adds to an error of the state directory what to do about it.

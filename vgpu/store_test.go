@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -13,7 +14,7 @@ import (
 
 func sampleRecord(vm string) record {
 	return record{
-		VM: vm, Operation: opProvision, Since: now(), PID: 42, Lifetime: Reserved,
+		VM: vm, Operation: opProvision, Since: time.Now().UTC().Truncate(time.Second), PID: 42, Lifetime: Reserved,
 		Devices: []device{{ID: "98d19132-f8f0-4d19-8743-9efa23e6c493", Type: "nvidia-22", Parent: "0000:05:00.0"}},
 		Makes:   []string{"98d19132-f8f0-4d19-8743-9efa23e6c493"},
 	}

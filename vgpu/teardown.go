@@ -23,7 +23,7 @@ type TeardownOptions struct {
 func (m *Manager) Teardown(ctx context.Context, name string, opts TeardownOptions) error {
 	o := m.operation(opTeardown, name)
 	_, err := m.withVM(ctx, o, func(v *view) (VM, error) {
-		if v.defined || v.claim == nil {
+		if v.defined || v.claim == nil && v.intent == nil {
 			if err := o.admit(v); err != nil {
 				return VM{}, err
 			}
@@ -82,11 +82,11 @@ func (o *operation) teardown(ctx context.Context, v *view, opts TeardownOptions)
 // unnamed leaves out the devices that another domain has: whoever renames a VM
 // takes its vGPUs along.
 func (m *Manager) unnamed(ctx context.Context, name string, devices []device) ([]device, error) {
-	s, err := m.survey(ctx, "")
+	s, err := m.survey(ctx)
 	if err != nil {
 		return nil, err
 	}
-	for _, err := range s.unread {
+	if err := s.firstUnread(); err != nil {
 		return nil, err // that domain may have them
 	}
 	var ours []device

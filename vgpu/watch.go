@@ -2,6 +2,7 @@ package vgpu
 
 import (
 	"context"
+	"errors"
 
 	"github.com/vgpukit/vgpukit/domain"
 )
@@ -9,8 +10,8 @@ import (
 // Watch notices VMs that stop by themselves, crash or are destroyed by hand, and
 // gives back the vGPUs that live only while their VM runs. After a lost
 // connection, when events may have been lost, it reconciles everything; so it
-// does at its start. It returns when ctx ends, or with an error when events
-// cannot be had. What could not be given back goes to the Logger and the
+// does at its start. It returns when ctx ends, with its error, or with another when
+// events cannot be had any more. What could not be given back goes to the Logger and the
 // Observer, and is tried again at the VM's next event or by Reconcile.
 func (m *Manager) Watch(ctx context.Context) error {
 	events, err := m.hyper.Events(ctx)
@@ -26,7 +27,12 @@ func (m *Manager) Watch(ctx context.Context) error {
 			m.stopped(ctx, event.VM)
 		}
 	}
-	return ctx.Err()
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return m.operation("watch", "").wrap("listen", "", &Error{
+		Kind: ErrUnavailable, Err: errors.New("the stream of events ended"), Next: "the connection was closed: open another and watch again",
+	})
 }
 
 func (m *Manager) reconcileQuietly(ctx context.Context) {
@@ -38,6 +44,9 @@ func (m *Manager) reconcileQuietly(ctx context.Context) {
 // stopped gives back what a VM that ended does not need any more. An operation
 // that is at work on the VM does so itself.
 func (m *Manager) stopped(ctx context.Context, name string) {
+	if !m.store.knows(name) {
+		return // a VM of somebody else
+	}
 	o := m.operation(opReconcile, name)
 	unlock, err := m.lockVM(ctx, o)
 	if err != nil {
@@ -49,8 +58,14 @@ func (m *Manager) stopped(ctx context.Context, name string) {
 		o.log.Error("look failed", "err", err)
 		return
 	}
-	if v.intent != nil {
+	switch {
+	case v.elsewhere != "":
+		return
+	case v.intent != nil:
 		_ = o.step("recover", v.intent.Operation, func() error { return m.recover(ctx, v) })
+		return
+	case !v.defined:
+		_ = o.step(string(ActionOrphan), "", func() error { return o.clear(ctx, v) })
 		return
 	}
 	for _, d := range v.surplus() {

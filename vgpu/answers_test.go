@@ -1,0 +1,212 @@
+package vgpu
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/vgpukit/vgpukit/domain"
+	"github.com/vgpukit/vgpukit/mdev/mdevtest"
+)
+
+// TestLibvirtHangs: no call of the Manager waits for a libvirt that answers nothing;
+// the error says that it did not answer, and one Reconcile later all is as before.
+func TestLibvirtHangs(t *testing.T) {
+	ctx := t.Context()
+	for _, c := range []struct {
+		name  string
+		hyper func(*altered)
+		do    func(*Manager) error
+		open  bool // libvirt may still do it
+	}{
+		{"read", func(a *altered) {
+			a.xml = func(ctx context.Context, _ string) (string, error) { return "", hangs(ctx) }
+		}, func(m *Manager) error {
+			_, err := m.Status(ctx, "vm")
+			return err
+		}, false},
+		{"define", func(a *altered) {
+			a.define = func(ctx context.Context, _ string) (domain.Info, error) { return domain.Info{}, hangs(ctx) }
+		}, func(m *Manager) error {
+			_, err := m.Provision(ctx, request("other", "mtty-1", 1))
+			return err
+		}, true},
+		{"start", func(a *altered) { a.start = func(ctx context.Context, _ string) error { return hangs(ctx) } }, func(m *Manager) error {
+			_, err := m.Start(ctx, "vm", StartOptions{})
+			return err
+		}, true},
+		{"undefine", func(a *altered) {
+			a.undefine = func(ctx context.Context, _ string, _ domain.UndefineOptions) error { return hangs(ctx) }
+		}, func(m *Manager) error { return m.Teardown(ctx, "vm", TeardownOptions{Stop: quickStop}) }, false},
+		{"events", func(a *altered) {
+			a.events = func(ctx context.Context) (<-chan domain.Event, error) { return nil, hangs(ctx) }
+		}, func(m *Manager) error { return m.Watch(ctx) }, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := newRig(t, "mtty")
+			r.provisionVM("mtty-1", Reserved)
+			before := r.world()
+			a := altered{fakeHypervisor: r.hyper}
+			c.hyper(&a)
+			endsSoon(t, func() {
+				err := c.do(r.through(a))
+				var e *Error
+				if assert.ErrorAs(t, err, &e) {
+					assert.NotEmpty(t, e.Op)
+					assert.NotEmpty(t, e.Hint(), "%v", err)
+				}
+				assert.ErrorIs(t, err, context.DeadlineExceeded)
+			})
+			if c.open {
+				_, unfinished, err := r.m.store.read(journalDir, map[bool]string{true: "other", false: "vm"}[c.name == "define"])
+				require.NoError(t, err)
+				assert.True(t, unfinished, "the intent stays, since libvirt may still do it")
+			}
+			r.settled()
+			assert.Equal(t, before, r.world())
+		})
+	}
+}
+
+// TestLostAnswer: what libvirt does after the connection broke is found and undone
+// by Reconcile, though the operation had failed and undone all that it saw.
+func TestLostAnswer(t *testing.T) {
+	r := newRig(t, "mtty")
+	before := r.world()
+	var late string
+	a := altered{fakeHypervisor: r.hyper, define: func(_ context.Context, xml string) (domain.Info, error) {
+		late = xml
+		return domain.Info{}, &domain.Error{Op: "define", Meaning: "the connection broke", Err: domain.ErrUnavailable}
+	}}
+	_, err := r.through(a).Provision(t.Context(), request("vm", "mtty-1", 1))
+	require.ErrorIs(t, err, domain.ErrUnavailable)
+	_, err = r.hyper.Define(t.Context(), late) // only now
+	require.NoError(t, err)
+	r.settled()
+	assert.Equal(t, before, r.world(), "no VM without its vGPU")
+}
+
+// TestStartedByAnother: a VM that somebody else starts at the same moment runs on.
+func TestStartedByAnother(t *testing.T) {
+	r := newRig(t, "mtty")
+	r.provisionVM("mtty-1", WhileRunning)
+	a := altered{fakeHypervisor: r.hyper, start: func(ctx context.Context, vm string) error {
+		require.NoError(t, r.hyper.Start(ctx, vm)) // virsh start, just before
+		return r.hyper.Start(ctx, vm)
+	}}
+	vm, err := r.through(a).Start(t.Context(), "vm", StartOptions{})
+	require.NoError(t, err)
+	assert.Equal(t, StateRunning, vm.State)
+	assert.Empty(t, r.settled().Actions)
+}
+
+// TestDeniedStop: a refusal for want of rights is told at once, as what it is, and
+// nothing is left to be finished.
+func TestDeniedStop(t *testing.T) {
+	r := newRig(t, "mtty")
+	r.provisionVM("mtty-1", Reserved)
+	_, err := r.m.Start(t.Context(), "vm", StartOptions{})
+	require.NoError(t, err)
+	before := r.world()
+	a := altered{fakeHypervisor: r.hyper, terminate: func(context.Context, string) error {
+		return &domain.Error{Op: "terminate", Meaning: "access denied by polkit", Err: domain.ErrDenied}
+	}}
+	_, err = r.through(a).Stop(t.Context(), "vm", StopOptions{Guest: -1, Terminate: time.Hour})
+	require.ErrorIs(t, err, domain.ErrDenied)
+	assert.Equal(t, before, r.world())
+}
+
+// TestUnreadableDomain: a VM whose document cannot be read is not said to be gone.
+func TestUnreadableDomain(t *testing.T) {
+	r := newRig(t, "mtty")
+	r.provisionVM("mtty-1", Reserved)
+	_, err := r.m.Provision(t.Context(), request("other", "mtty-1", 1))
+	require.NoError(t, err)
+	broken := errors.New("broken")
+	m := r.through(altered{fakeHypervisor: r.hyper, xml: func(ctx context.Context, vm string) (string, error) {
+		if vm == "vm" {
+			return "", broken
+		}
+		return r.hyper.SecureXML(ctx, vm)
+	}})
+	_, err = m.Status(t.Context(), "vm")
+	require.ErrorIs(t, err, broken)
+	vms, err := m.List(t.Context())
+	require.ErrorIs(t, err, broken)
+	assert.ErrorContains(t, err, "vm")
+	require.Len(t, vms, 1)
+	assert.Equal(t, "other", vms[0].Name)
+}
+
+// TestSlowCreate: a vGPU that the kernel makes after the caller's patience has
+// ended, and its process too, is found by Reconcile.
+func TestSlowCreate(t *testing.T) {
+	r := newRig(t, "mtty")
+	before := r.world()
+	release := make(chan struct{})
+	fail := r.sim.Fail(mdevtest.Fault{Op: mdevtest.OpWrite, Path: "create", N: 1, Do: func(a mdevtest.Access) error {
+		<-release
+		return nil
+	}})
+	p := r.launch(nil)
+	ctx, cancel := context.WithTimeout(p.ctx, 50*time.Millisecond)
+	defer cancel()
+	err, died := p.run(func(_ context.Context, m *Manager) error {
+		_, err := m.Provision(ctx, request("vm", "mtty-1", 1))
+		return err
+	})
+	require.False(t, died)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	p.mu.Lock()
+	p.dead = true // no code of it runs on
+	p.mu.Unlock()
+	close(release)
+	fail()
+	require.Eventually(t, func() bool {
+		inv, err := r.host.Inventory(context.Background())
+		return err == nil && len(inv.GPUs[0].Parents[0].Devices) == 1
+	}, 10*time.Second, time.Millisecond, "the kernel has made it after all")
+	r.settled()
+	assert.Equal(t, before, r.world())
+}
+
+// TestNVRAMIsKept: a Provision that fails after libvirt has defined the VM undoes
+// that too if a firmware's variables of that name are there from before.
+func TestNVRAMIsKept(t *testing.T) {
+	r := newRig(t, "mtty")
+	before := r.world()
+	broken := errors.New("broken")
+	a := altered{
+		fakeHypervisor: r.hyper,
+		define: func(ctx context.Context, xml string) (domain.Info, error) {
+			_, err := r.hyper.Define(ctx, xml)
+			require.NoError(t, err)
+			return domain.Info{}, broken
+		},
+		undefine: func(ctx context.Context, vm string, opts domain.UndefineOptions) error {
+			if !opts.KeepNVRAM && !opts.NVRAM {
+				return &domain.Error{Op: "undefine", Object: vm, Meaning: "cannot undefine domain with nvram", Err: domain.ErrState}
+			}
+			assert.False(t, opts.NVRAM, "it is not ours")
+			return r.hyper.Undefine(ctx, vm, opts)
+		},
+	}
+	_, err := r.through(a).Provision(t.Context(), request("vm", "mtty-1", 1))
+	require.ErrorIs(t, err, broken)
+	assert.Equal(t, before, r.world())
+}
+
+// TestWatchEnds: a Watch whose stream of events ends says so.
+func TestWatchEnds(t *testing.T) {
+	r := newRig(t, "mtty")
+	err := r.through(altered{fakeHypervisor: r.hyper, events: func(context.Context) (<-chan domain.Event, error) {
+		events := make(chan domain.Event)
+		close(events)
+		return events, nil
+	}}).Watch(t.Context())
+	require.ErrorIs(t, err, ErrUnavailable)
+}
