@@ -9,10 +9,11 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
 	"github.com/vgpukit/vgpukit/domain"
@@ -25,61 +26,43 @@ import (
 const (
 	killedOperation = "VGPUKIT_KILLED_OPERATION"
 	killedState     = "VGPUKIT_KILLED_STATE"
+	killedBoard     = "VGPUKIT_KILLED_BOARD"
 	killedTraced    = "VGPUKIT_KILLED_TRACED" // somebody waits to be told of its writes
 )
 
 // noCapacityStatus is a child's exit status when there was no capacity.
 const noCapacityStatus = 3
 
-// victim is the VM that operations are killed at.
-const victim = "vgpukit-test-victim"
-
-// plain is a VM that starts fast: no display, nothing to boot.
-func plain(name string) []byte {
-	return fmt.Appendf(nil, `<domain type='qemu'>
-  <name>%s</name>
-  <uuid>%s</uuid>
-  <memory unit='MiB'>64</memory>
-  <os><type arch='x86_64' machine='q35'>hvm</type></os>
-  <devices><controller type='usb' model='none'/><memballoon model='none'/></devices>
-</domain>
-`, name, uuid.NewSHA1(uuid.Nil, []byte(name)))
-}
-
-func twoPorts(life vgpu.Lifetime) vgpu.ProvisionRequest {
-	return vgpu.ProvisionRequest{Domain: plain(victim), Lifetime: life, VGPUs: []vgpu.Request{{Type: "mtty-1"}, {Type: "mtty-2"}}}
-}
-
 // operations are what a child can do.
-var operations = map[string]func(context.Context, *vgpu.Manager) error{
-	"provision": func(ctx context.Context, m *vgpu.Manager) error {
-		_, err := m.Provision(ctx, twoPorts(vgpu.Reserved))
+var operations = map[string]func(context.Context, *vgpu.Manager, board) error{
+	"provision": func(ctx context.Context, m *vgpu.Manager, b board) error {
+		_, err := m.Provision(ctx, b.victim(vgpu.Reserved))
 		return err
 	},
 	"provision a": provisionOne("a"),
 	"provision b": provisionOne("b"),
 	"provision c": provisionOne("c"),
-	"start": func(ctx context.Context, m *vgpu.Manager) error {
+	"start": func(ctx context.Context, m *vgpu.Manager, _ board) error {
 		_, err := m.Start(ctx, victim, vgpu.StartOptions{})
 		return err
 	},
-	"stop": func(ctx context.Context, m *vgpu.Manager) error {
+	"stop": func(ctx context.Context, m *vgpu.Manager, _ board) error {
 		_, err := m.Stop(ctx, victim, powerOff)
 		return err
 	},
-	"teardown": func(ctx context.Context, m *vgpu.Manager) error {
+	"teardown": func(ctx context.Context, m *vgpu.Manager, _ board) error {
 		return m.Teardown(ctx, victim, vgpu.TeardownOptions{Stop: powerOff})
 	},
-	"reconcile": func(ctx context.Context, m *vgpu.Manager) error {
+	"reconcile": func(ctx context.Context, m *vgpu.Manager, _ board) error {
 		_, err := m.Reconcile(ctx, vgpu.ReconcileOptions{})
 		return err
 	},
 }
 
 // provisionOne provisions a VM with a single vGPU.
-func provisionOne(name string) func(context.Context, *vgpu.Manager) error {
-	return func(ctx context.Context, m *vgpu.Manager) error {
-		_, err := m.Provision(ctx, vgpu.ProvisionRequest{Domain: plain("vgpukit-test-" + name), VGPUs: []vgpu.Request{{Type: "mtty-1"}}})
+func provisionOne(name string) func(context.Context, *vgpu.Manager, board) error {
+	return func(ctx context.Context, m *vgpu.Manager, b board) error {
+		_, err := m.Provision(ctx, b.single("vgpukit-test-"+name, vgpu.Reserved))
 		return err
 	}
 }
@@ -90,7 +73,7 @@ func init() {
 	if name == "" {
 		return
 	}
-	if err := child(operations[name]); err != nil {
+	if err := child(operations[name], boardNamed(os.Getenv(killedBoard))); err != nil {
 		fmt.Println(name+":", err)
 		if errors.Is(err, vgpu.ErrNoCapacity) {
 			os.Exit(noCapacityStatus)
@@ -100,7 +83,7 @@ func init() {
 	os.Exit(0)
 }
 
-func child(do func(context.Context, *vgpu.Manager) error) error {
+func child(do func(context.Context, *vgpu.Manager, board) error, b board) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	host, err := mdev.Open(mdev.Config{})
@@ -120,28 +103,34 @@ func child(do func(context.Context, *vgpu.Manager) error) error {
 	if err != nil {
 		return err
 	}
-	return do(ctx, m)
+	return do(ctx, m, b)
 }
 
 // ward is the world that an operation is killed in.
 type ward struct {
 	*rig
+	board         board
 	t             *testing.T
 	log           *os.File // what the children say
 	before, after string   // the host, before the operation and when it was done
-	writes        int      // of a Provision
+	made          int      // the write of a Provision after the one that makes its last vGPU
+}
+
+// env makes a child of the test program do an operation.
+func (w *ward) env(operation string) []string {
+	return []string{killedOperation + "=" + operation, killedState + "=" + w.dir, killedBoard + "=" + w.board.name}
 }
 
 // spawn lets a child do an operation, and kills it at its n-th write; with n = 0
-// it is let live and must succeed.
-func (w *ward) spawn(operation string, n int) (writes int, last string, killed bool) {
+// it is let live and must succeed. It tells what it wrote.
+func (w *ward) spawn(operation string, n int) (writes []string, killed bool) {
 	w.t.Helper()
-	writes, last, killed, status := trace(w.t, n, w.log, killedOperation+"="+operation, killedState+"="+w.dir, killedTraced+"=1")
+	writes, killed, status := trace(w.t, n, w.log, append(w.env(operation), killedTraced+"=1")...)
 	if !killed {
 		said, _ := os.ReadFile(w.log.Name())
 		require.Zero(w.t, status, "%s: %s", operation, said)
 	}
-	return writes, last, killed
+	return writes, killed
 }
 
 // clear takes the victim away, whatever it is at.
@@ -157,7 +146,7 @@ func (w *ward) provision(life vgpu.Lifetime) {
 	if _, err := w.m.Status(w.t.Context(), victim); err == nil {
 		return
 	}
-	_, err := w.m.Provision(within(w.t, time.Minute), twoPorts(life))
+	_, err := w.m.Provision(within(w.t, time.Minute), w.board.victim(life))
 	require.NoError(w.t, err)
 }
 
@@ -174,34 +163,40 @@ func (w *ward) running() {
 }
 
 // mess is what Reconcile has to do: an interrupted Provision, the vGPU of a VM
-// that was undefined by hand, and one left over from a VM that stopped.
+// that was undefined by hand, and those of one that was destroyed by hand.
 func (w *ward) mess() {
-	const undefined, stopped = "vgpukit-test-undefined", "vgpukit-test-stopped"
-	if w.writes == 0 {
-		w.writes, _, _ = w.spawn("provision", 0)
+	const undefined, destroyed = "vgpukit-test-undefined", "vgpukit-test-destroyed"
+	if w.made == 0 {
+		writes, _ := w.spawn("provision", 0)
+		for n, what := range writes {
+			if w.board.makes(what) {
+				w.made = n + 2 // they are counted from 1
+			}
+		}
+		require.NotZero(w.t, w.made, "a Provision makes vGPUs: %q", writes)
 		w.clear()
 	}
 	ctx := within(w.t, time.Minute)
-	if _, err := w.m.Status(ctx, stopped); err != nil {
-		_, err := w.m.Provision(ctx, vgpu.ProvisionRequest{Domain: plain(stopped), Lifetime: vgpu.WhileRunning, VGPUs: []vgpu.Request{{Type: "mtty-1"}}})
+	if _, err := w.m.Status(ctx, destroyed); err != nil {
+		_, err := w.m.Provision(ctx, w.board.single(destroyed, vgpu.WhileRunning))
 		require.NoError(w.t, err)
 	}
-	vm, err := w.m.Status(ctx, stopped)
+	_, err := w.m.Start(ctx, destroyed, vgpu.StartOptions{})
 	require.NoError(w.t, err)
-	_, err = w.host.Create(ctx, mdev.CreateRequest{Type: "mtty-1", UUID: uuid.MustParse(vm.VGPUs[0].ID)})
-	require.NoError(w.t, err)
-	_, err = w.m.Provision(ctx, vgpu.ProvisionRequest{Domain: plain(undefined), VGPUs: []vgpu.Request{{Type: "mtty-1"}}})
+	require.NoError(w.t, w.conn.Terminate(ctx, destroyed))
+	_, err = w.m.Provision(ctx, w.board.single(undefined, vgpu.Reserved))
 	require.NoError(w.t, err)
 	require.NoError(w.t, w.conn.Undefine(ctx, undefined, domain.UndefineOptions{}))
-	_, _, killed := w.spawn("provision", w.writes/2) // before it defines the VM, so that it is undone
+	_, killed := w.spawn("provision", w.made) // before it defines the VM, so that it is undone
 	require.True(w.t, killed)
 }
 
 // TestKilledAnywhere: a process that provisions, starts, stops, tears down or
 // reconciles is killed at each system call that writes, before it takes effect;
 // then one Reconcile brings the host to what it was before or to what was asked
-// for. A vGPU and a domain of somebody else stay as they are. By default some of
-// the points are tried, from a random one on; VGPUKIT_KILL=all tries all.
+// for. A vGPU and a domain of somebody else stay as they are, and on NVIDIA's boards
+// the driver cleans up for a while after each VM. By default some of the points are
+// tried, from a random one on; VGPUKIT_KILL=all tries all.
 func TestKilledAnywhere(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
@@ -210,7 +205,7 @@ func TestKilledAnywhere(t *testing.T) {
 	for _, c := range []struct {
 		operation string
 		setup     func(*ward)
-		tries     int // by default
+		tries     int // by default, on the first board; one on each other
 	}{
 		{"provision", (*ward).clear, 6},
 		{"start", (*ward).off, 3},
@@ -218,27 +213,33 @@ func TestKilledAnywhere(t *testing.T) {
 		{"teardown", func(w *ward) { w.provision(vgpu.Reserved) }, 5},
 		{"reconcile", (*ward).mess, 3},
 	} {
-		t.Run(c.operation, func(t *testing.T) {
-			w := newWard(t)
+		onEachBoard(t, c.operation, func(t *testing.T, b board) {
+			w := newWard(t, b)
 			w.clear()
 			c.setup(w)
 			w.before = w.state(t)
-			writes, last, _ := w.spawn(c.operation, 0)
+			all, _ := w.spawn(c.operation, 0)
+			writes := len(all)
 			w.after = w.state(t)
-			t.Logf("%s writes %d times, last: %s", c.operation, writes, last)
+			t.Logf("%s writes %d times:\n%s", c.operation, writes, strings.Join(all, "\n"))
 			stride, first := 1, 1
 			if os.Getenv("VGPUKIT_KILL") != "all" {
-				stride = max(1, writes/c.tries)
+				tries := 1
+				if b.name == boards[0].name {
+					tries = c.tries
+				}
+				stride = max(1, writes/tries)
 				first += rng.IntN(stride)
 			}
 			tried, done, begin := 0, 0, time.Now()
 			for n := first; n <= writes; n += stride {
 				c.setup(w)
-				require.Equal(t, w.before, w.state(t), "the world is as it was the first time")
+				require.Equal(t, w.before, w.settled(w.before), "the world is as it was the first time")
 				killed, finished := w.killed(c.operation, n)
 				tried, done = tried+killed, done+finished
 			}
-			t.Logf("%s: killed at %d of %d writes, finished %d and undid %d times, %s", c.operation, tried, writes, done, tried-done, time.Since(begin).Round(time.Second))
+			t.Logf("%s on %s: killed at %d of %d writes, finished %d and undid %d times, %s",
+				c.operation, b.name, tried, writes, done, tried-done, time.Since(begin).Round(time.Second))
 			total += tried
 		})
 	}
@@ -247,13 +248,13 @@ func TestKilledAnywhere(t *testing.T) {
 
 // newWard makes a world with a vGPU and a domain of a stranger, and takes away
 // at the end what is ours.
-func newWard(t *testing.T) *ward {
-	w := &ward{rig: newRig(t), t: t}
+func newWard(t *testing.T, b board) *ward {
+	w := &ward{rig: b.rig(t), board: b, t: t}
 	log, err := os.Create(filepath.Join(t.TempDir(), "children"))
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, log.Close()) })
 	w.log = log
-	virtCreate(t, w.host)
+	hostCreate(t, w.host, b.types[0])
 	virtDefine(t, w.conn, string(plain("vgpukit-test-theirs")))
 	empty := w.state(t)
 	t.Cleanup(func() {
@@ -280,14 +281,14 @@ func (contextless) Context() context.Context { return context.Background() }
 // killed kills an operation at its n-th write, reconciles, and compares the host
 // with what it was before and with what was asked for.
 func (w *ward) killed(operation string, n int) (tried, finished int) {
-	_, last, killed := w.spawn(operation, n)
+	writes, killed := w.spawn(operation, n)
 	if !killed {
 		return 0, 0 // it did not write as often this time
 	}
-	at := fmt.Sprintf("%s, killed at write %d: %s", operation, n, last)
+	at := fmt.Sprintf("%s, killed at write %d: %s", operation, n, writes[n-1])
 	report, err := w.m.Reconcile(within(w.t, 2*time.Minute), vgpu.ReconcileOptions{})
 	require.NoError(w.t, err, at)
-	now := w.settled()
+	now := w.settled(w.before, w.after)
 	if now != w.before || operation == "reconcile" {
 		require.Equal(w.t, w.after, now, "%s\n%+v", at, report.Actions)
 		finished = 1
@@ -299,13 +300,13 @@ func (w *ward) killed(operation string, n int) (tried, finished int) {
 	return 1, finished
 }
 
-// settled returns the host's state as soon as it is one of the two: libvirt goes
-// on with what a killed process asked of it.
-func (w *ward) settled() string {
+// settled returns the host's state as soon as it is one of those: libvirt goes on
+// with what a killed process asked of it, and a driver cleans up after a VM.
+func (w *ward) settled(states ...string) string {
 	deadline := time.Now().Add(20 * time.Second)
 	for {
 		now := w.state(w.t)
-		if now == w.before || now == w.after || time.Now().After(deadline) {
+		if slices.Contains(states, now) || time.Now().After(deadline) {
 			return now
 		}
 		time.Sleep(50 * time.Millisecond)

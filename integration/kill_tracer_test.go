@@ -59,9 +59,8 @@ func haltAtWrites() error {
 }
 
 // trace runs a program that calls haltAtWrites, and kills it at its n-th write,
-// before that takes effect; with n = 0 never. It returns how many writes there were
-// and what the last one was.
-func trace(t testing.TB, n int, log *os.File, env ...string) (writes int, last string, killed bool, status int) {
+// before that takes effect; with n = 0 never. It returns what the writes were.
+func trace(t testing.TB, n int, log *os.File, env ...string) (writes []string, killed bool, status int) {
 	t.Helper()
 	runtime.LockOSThread() // a tracer is a thread
 	defer runtime.UnlockOSThread()
@@ -86,7 +85,7 @@ func trace(t testing.TB, n int, log *os.File, env ...string) (writes int, last s
 		case ws.Exited() || ws.Signaled():
 			if thread == child {
 				_ = process.Release()
-				return writes, last, killed, ws.ExitStatus()
+				return writes, killed, ws.ExitStatus()
 			}
 			continue
 		case !ws.Stopped():
@@ -96,9 +95,8 @@ func trace(t testing.TB, n int, log *os.File, env ...string) (writes int, last s
 		switch {
 		case signal == unix.SIGTRAP && ws.TrapCause() == unix.PTRACE_EVENT_SECCOMP:
 			if what, counts := writeOf(thread); counts && !killed {
-				writes++
-				last = what
-				if writes == n {
+				writes = append(writes, what)
+				if len(writes) == n {
 					killed = true
 					require.NoError(t, unix.Kill(child, unix.SIGKILL))
 				}

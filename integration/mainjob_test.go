@@ -153,43 +153,41 @@ func (h brokenHypervisor) Start(ctx context.Context, vm string) error {
 // TestFailureAfterEachStep: whichever change of an operation is followed by a
 // failure, the host is as before.
 func TestFailureAfterEachStep(t *testing.T) {
-	r := newRig(t)
-	ctx := within(t, 5*time.Minute)
-	before := r.state(t)
-	request := vgpu.ProvisionRequest{
-		Domain: document("vgpukit-test-broken"), Lifetime: vgpu.Reserved,
-		VGPUs: []vgpu.Request{{Type: "mdpy-xga", Display: "on"}, {Type: "mtty-1"}},
-	}
-	for at := 1; ; at++ {
-		b := &breaker{at: at}
-		m := r.manager(t, brokenHost{r.host, b}, brokenHypervisor{r.conn, b})
-		_, err := m.Provision(ctx, request)
-		if err == nil {
-			require.Equal(t, 4, at, "two vGPUs and a definition were to fail one after the other")
-			break
+	onEachBoard(t, "", func(t *testing.T, board board) {
+		r := board.rig(t)
+		ctx := within(t, 5*time.Minute)
+		before := r.state(t)
+		changes := len(board.types) + 1 // the vGPUs, and the definition or the start
+		for at := 1; ; at++ {
+			b := &breaker{at: at}
+			m := r.manager(t, brokenHost{r.host, b}, brokenHypervisor{r.conn, b})
+			_, err := m.Provision(ctx, board.victim(vgpu.Reserved))
+			if err == nil {
+				require.Equal(t, changes+1, at, "each change was to fail")
+				break
+			}
+			require.ErrorIs(t, err, errInjected)
+			assert.Equal(t, before, r.state(t), "provision, change %d", at)
 		}
-		require.ErrorIs(t, err, errInjected)
-		assert.Equal(t, before, r.state(t), "provision, change %d", at)
-	}
-	require.NoError(t, r.m.Teardown(ctx, "vgpukit-test-broken", vgpu.TeardownOptions{Stop: powerOff}))
+		require.NoError(t, r.m.Teardown(ctx, victim, vgpu.TeardownOptions{Stop: powerOff}))
 
-	request.Lifetime = vgpu.WhileRunning
-	_, err := r.m.Provision(ctx, request)
-	require.NoError(t, err)
-	off := r.state(t)
-	for at := 1; ; at++ {
-		b := &breaker{at: at}
-		m := r.manager(t, brokenHost{r.host, b}, brokenHypervisor{r.conn, b})
-		_, err := m.Start(ctx, "vgpukit-test-broken", vgpu.StartOptions{})
-		if err == nil {
-			require.Equal(t, 4, at, "two vGPUs and a start were to fail one after the other")
-			break
+		_, err := r.m.Provision(ctx, board.victim(vgpu.WhileRunning))
+		require.NoError(t, err)
+		off := r.state(t)
+		for at := 1; ; at++ {
+			b := &breaker{at: at}
+			m := r.manager(t, brokenHost{r.host, b}, brokenHypervisor{r.conn, b})
+			_, err := m.Start(ctx, victim, vgpu.StartOptions{})
+			if err == nil {
+				require.Equal(t, changes+1, at, "each change was to fail")
+				break
+			}
+			require.ErrorIs(t, err, errInjected)
+			assert.Equal(t, off, r.state(t), "start, change %d", at)
 		}
-		require.ErrorIs(t, err, errInjected)
-		assert.Equal(t, off, r.state(t), "start, change %d", at)
-	}
-	require.NoError(t, r.m.Teardown(ctx, "vgpukit-test-broken", vgpu.TeardownOptions{Stop: powerOff}))
-	assert.Equal(t, before, r.state(t))
+		require.NoError(t, r.m.Teardown(ctx, victim, vgpu.TeardownOptions{Stop: powerOff}))
+		assert.Equal(t, before, r.state(t))
+	})
 }
 
 // TestBadInput: what is wrong is refused with its kind, before anything is

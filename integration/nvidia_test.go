@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"image/png"
-	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -31,18 +30,24 @@ const talkUUID = "98d19132-f8f0-4d19-8743-9efa23e6c493"
 func nvidia(t *testing.T) *rig {
 	t.Helper()
 	r := newRig(t)
-	inv, err := r.host.Inventory(t.Context())
+	t.Cleanup(enableVFs(t, r.host))
+	return r
+}
+
+// enableVFs lets the GPUs that can have virtual functions have them; undo takes
+// away those that were made.
+func enableVFs(t *testing.T, host *mdev.Host) (undo func()) {
+	t.Helper()
+	inv, err := host.Inventory(t.Context())
 	require.NoError(t, err)
 	seen := map[string]bool{}
+	var made []string
 	for _, gpu := range inv.GPUs {
 		seen[gpu.Name] = true
 		if gpu.SRIOV != nil && gpu.SRIOV.Enabled == 0 {
-			_, err := r.host.SetVFs(t.Context(), gpu.Name, gpu.SRIOV.Total)
+			_, err := host.SetVFs(t.Context(), gpu.Name, gpu.SRIOV.Total)
 			require.NoError(t, err)
-			t.Cleanup(func() { // as it was
-				_, err := r.host.SetVFs(context.Background(), gpu.Name, 0)
-				require.NoError(t, err)
-			})
+			made = append(made, gpu.Name)
 		}
 	}
 	for _, name := range []string{"0000:05:00.0", "0000:41:00.0", "0000:61:00.0"} {
@@ -50,7 +55,12 @@ func nvidia(t *testing.T) *rig {
 			lacking(t, "the board at "+name)
 		}
 	}
-	return r
+	return func() {
+		for _, gpu := range made {
+			_, err := host.SetVFs(context.Background(), gpu, 0)
+			require.NoError(t, err)
+		}
+	}
 }
 
 // overridden is a VM whose vGPU of the alias ua-vgpu is displayed, be it an mdev or
@@ -188,12 +198,7 @@ func TestNvidiaManagedIsRefused(t *testing.T) {
 func TestNvidiaLingering(t *testing.T) {
 	r := nvidia(t)
 	ctx := within(t, 2*time.Minute)
-	const knob = "/sys/module/nvsim/parameters/linger_ms"
-	if _, err := os.Stat(knob); err != nil {
-		lacking(t, "a knob for how long the driver cleans up")
-	}
-	require.NoError(t, os.WriteFile(knob, []byte("2000"), 0o644))
-	t.Cleanup(func() { require.NoError(t, os.WriteFile(knob, []byte("0"), 0o644)) })
+	linger(t, 2*time.Second)
 	before := r.state(t)
 	for _, typ := range []string{"GRID M60-8Q", "NVIDIA L40S-4Q"} {
 		_, err := r.m.Provision(ctx, vgpu.ProvisionRequest{

@@ -17,7 +17,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/vgpukit/vgpukit/domain"
-	"github.com/vgpukit/vgpukit/mdev"
 	"github.com/vgpukit/vgpukit/vgpu"
 )
 
@@ -67,17 +66,17 @@ func named(t testing.TB, err error, kinds ...error) {
 func TestLibvirtRestarts(t *testing.T) {
 	for _, step := range []string{"place", "create", "define", "close"} {
 		t.Run("provision "+step, func(t *testing.T) {
-			w := newWard(t)
+			w := newWard(t, boards[0])
 			w.before = w.state(t)
 			m := w.at(t, step, func() { restartLibvirt(t) })
-			_, err := m.Provision(within(t, time.Minute), twoPorts(vgpu.Reserved))
+			_, err := m.Provision(within(t, time.Minute), w.board.victim(vgpu.Reserved))
 			t.Logf("provision: %v", err)
 			w.reconciled(t, "provision", err)
 		})
 	}
 	for _, step := range []string{"journal", "terminate", "release", "close"} {
 		t.Run("stop "+step, func(t *testing.T) {
-			w := newWard(t)
+			w := newWard(t, boards[0])
 			w.running()
 			w.before = w.state(t)
 			m := w.at(t, step, func() { restartLibvirt(t) })
@@ -99,65 +98,70 @@ func (w *ward) reconciled(t *testing.T, operation string, err error) {
 	if err != nil && now == w.before {
 		return
 	}
-	require.NoError(t, operations[operation](within(t, time.Minute), w.m), "asking again finds it done")
+	require.NoError(t, operations[operation](within(t, time.Minute), w.m, w.board), "asking again finds it done")
 	require.Equal(t, now, w.state(t), "it was done")
 }
 
 // TestDestroyedByHand: a VM that somebody destroys gives its vGPUs back, by Watch
-// at once, else by Reconcile.
+// at once, else by Reconcile, as soon as the driver has cleaned up.
 func TestDestroyedByHand(t *testing.T) {
-	w := newWard(t)
-	w.off()
-	off := w.state(t)
-	for _, watched := range []bool{true, false} {
-		w.running()
-		ctx, cancel := context.WithCancel(t.Context())
-		ended := make(chan error, 1)
-		if watched {
-			go func() { ended <- w.m.Watch(ctx) }()
-		}
-		command(t, "virsh", "destroy", victim)
-		if watched {
-			require.Eventually(t, func() bool { return w.state(t) == off }, 30*time.Second, 100*time.Millisecond)
-		} else {
-			report, err := w.m.Reconcile(ctx, vgpu.ReconcileOptions{})
-			require.NoError(t, err)
-			require.Len(t, report.Actions, 2)
-			for _, a := range report.Actions {
-				assert.Equal(t, vgpu.ActionGiveBack, a.Kind)
+	onEachBoard(t, "", func(t *testing.T, b board) {
+		w := newWard(t, b)
+		w.off()
+		off := w.state(t)
+		for _, watched := range []bool{true, false} {
+			w.running()
+			ctx, cancel := context.WithCancel(t.Context())
+			ended := make(chan error, 1)
+			if watched {
+				go func() { ended <- w.m.Watch(ctx) }()
 			}
-			require.Equal(t, off, w.state(t))
+			command(t, "virsh", "destroy", victim)
+			if watched {
+				require.Equal(t, off, w.settled(off))
+			} else {
+				report, err := w.m.Reconcile(ctx, vgpu.ReconcileOptions{})
+				require.NoError(t, err)
+				require.Len(t, report.Actions, len(b.types))
+				for _, a := range report.Actions {
+					assert.Equal(t, vgpu.ActionGiveBack, a.Kind)
+				}
+				require.Equal(t, off, w.state(t))
+			}
+			cancel()
+			if watched {
+				require.ErrorIs(t, <-ended, context.Canceled)
+			}
 		}
-		cancel()
-		if watched {
-			require.ErrorIs(t, <-ended, context.Canceled)
-		}
-	}
+	})
 }
 
 // TestRemovedByHand: a vGPU that somebody removes while its VM is off is missed by
-// Status and made again by Start, the same one.
+// Status and made again by Start, the same one, where the guest had it before.
 func TestRemovedByHand(t *testing.T) {
-	w := newWard(t)
-	ctx := within(t, 2*time.Minute)
-	before, err := w.m.Provision(ctx, twoPorts(vgpu.Reserved))
-	require.NoError(t, err)
-	whole := w.state(t)
-	require.NoError(t, os.WriteFile("/sys/bus/mdev/devices/"+before.VGPUs[0].ID+"/remove", []byte("1"), 0))
-	vm, err := w.m.Status(ctx, victim)
-	require.NoError(t, err)
-	assert.Equal(t, vgpu.StateIncomplete, vm.State)
-	vm, err = w.m.Start(ctx, victim, vgpu.StartOptions{})
-	require.NoError(t, err)
-	for i, g := range vm.VGPUs {
-		assert.Equal(t, before.VGPUs[i].ID, g.ID)
-		assert.Equal(t, before.VGPUs[i].Type, g.Type)
-		assert.Equal(t, before.VGPUs[i].Address, g.Address)
-		assert.True(t, g.Present)
-	}
-	_, err = w.m.Stop(ctx, victim, powerOff)
-	require.NoError(t, err)
-	assert.Equal(t, whole, w.state(t))
+	onEachBoard(t, "", func(t *testing.T, b board) {
+		w := newWard(t, b)
+		ctx := within(t, 2*time.Minute)
+		before, err := w.m.Provision(ctx, b.victim(vgpu.Reserved))
+		require.NoError(t, err)
+		whole := w.state(t)
+		b.removeByHand(t, before.VGPUs[0].ID)
+		vm, err := w.m.Status(ctx, victim)
+		require.NoError(t, err)
+		assert.Equal(t, vgpu.StateIncomplete, vm.State)
+		vm, err = w.m.Start(ctx, victim, vgpu.StartOptions{})
+		require.NoError(t, err)
+		for i, g := range vm.VGPUs {
+			assert.Equal(t, before.VGPUs[i].ID, g.ID)
+			assert.Equal(t, before.VGPUs[i].Type, g.Type)
+			assert.Equal(t, before.VGPUs[i].Address, g.Address)
+			assert.True(t, g.Present)
+			assert.Contains(t, guestSees(t, w.rig, victim, g.Address), b.guest[i], "the guest sees it there")
+		}
+		_, err = w.m.Stop(ctx, victim, powerOff)
+		require.NoError(t, err)
+		assert.Equal(t, whole, w.state(t))
+	})
 }
 
 // contest lets several processes do operations at the same time, and returns what
@@ -168,7 +172,7 @@ func (w *ward) contest(names ...string) []error {
 	for i, name := range names {
 		all.Go(func() {
 			cmd := exec.CommandContext(within(w.t, time.Minute), "/proc/self/exe")
-			cmd.Env = append(os.Environ(), killedOperation+"="+name, killedState+"="+w.dir)
+			cmd.Env = append(os.Environ(), w.env(name)...)
 			out, err := cmd.CombinedOutput()
 			if err != nil {
 				said[i] = fmt.Errorf("%s: %w", out, err)
@@ -183,8 +187,8 @@ func (w *ward) contest(names ...string) []error {
 // asked; of those that want the last instance one gets it and the others are told
 // that there is none.
 func TestTwoProcesses(t *testing.T) {
-	t.Run("same name", func(t *testing.T) {
-		w := newWard(t)
+	onEachBoard(t, "same name", func(t *testing.T, b board) {
+		w := newWard(t, b)
 		for _, said := range w.contest("provision", "provision", "provision") {
 			assert.NoError(t, said)
 		}
@@ -193,10 +197,10 @@ func TestTwoProcesses(t *testing.T) {
 		require.Len(t, vms, 1)
 		assert.Equal(t, vgpu.StateOff, vms[0].State)
 	})
-	t.Run("last instance", func(t *testing.T) {
-		w := newWard(t)
-		for range 22 { // of 24 ports the stranger has one: one is left
-			virtCreate(t, w.host)
+	onEachBoard(t, "last instance", func(t *testing.T, b board) {
+		w := newWard(t, b)
+		for room(t, w.host, b.types[0]) > 1 {
+			hostCreate(t, w.host, b.types[0])
 		}
 		won := 0
 		for _, said := range w.contest("provision a", "provision b", "provision c") {
@@ -208,15 +212,14 @@ func TestTwoProcesses(t *testing.T) {
 			}
 		}
 		assert.Equal(t, 1, won)
-		_, err := w.host.Create(t.Context(), mdev.CreateRequest{Type: "mtty-1"})
-		assert.ErrorIs(t, err, mdev.ErrNoCapacity)
+		assert.Zero(t, room(t, w.host, b.types[0]))
 	})
 }
 
 // TestDeafGuest: a guest that ignores the shutdown is terminated; a QEMU that
 // ignores that too is killed only if allowed, and else named, all in time.
 func TestDeafGuest(t *testing.T) {
-	w := newWard(t)
+	w := newWard(t, boards[0])
 	w.off()
 	off := w.state(t)
 	w.running()
