@@ -254,3 +254,40 @@ func TestNvidiaTalk(t *testing.T) {
 	require.NoError(t, r.conn.Undefine(ctx, "vgpukit-test-talk", domain.UndefineOptions{}))
 	sh("echo 1 > /sys/bus/mdev/devices/" + talkUUID + "/remove")
 }
+
+// TestNvidiaMoved: a VM whose virtual function another VM has by now starts with the
+// next one, at the same place in the guest, and its document keeps its passwords and
+// the order of its devices.
+func TestNvidiaMoved(t *testing.T) {
+	r := nvidia(t)
+	ctx := within(t, 2*time.Minute)
+	before := r.state(t)
+	const name = "vgpukit-test-nvidia"
+	text := strings.Replace(string(document(name)), "<graphics type='vnc' ", "<graphics type='vnc' passwd='secret' ", 1)
+	vm, err := r.m.Provision(ctx, vgpu.ProvisionRequest{
+		Domain: []byte(text), Lifetime: vgpu.WhileRunning, VGPUs: []vgpu.Request{{Type: "NVIDIA L40S-4Q"}, {Type: "NVIDIA L40S-4Q"}},
+	})
+	require.NoError(t, err)
+	theirs, err := r.host.Create(ctx, mdev.CreateRequest{Type: "NVIDIA L40S-4Q", Parent: vm.VGPUs[0].ID})
+	require.NoError(t, err)
+	moved, err := r.m.Start(ctx, name, vgpu.StartOptions{})
+	require.NoError(t, err)
+	assert.NotEqual(t, theirs.ID, moved.VGPUs[0].ID)
+	for i, g := range moved.VGPUs {
+		assert.Equal(t, vm.VGPUs[i].Address, g.Address)
+		assert.Contains(t, guestSees(t, r, name, g.Address), "10de:26b9")
+	}
+	_, err = r.m.Stop(ctx, name, powerOff)
+	require.NoError(t, err)
+	now, err := r.conn.SecureXML(ctx, name)
+	require.NoError(t, err)
+	assert.Contains(t, now, "passwd='secret'")
+	doc, err := domain.Parse([]byte(now))
+	require.NoError(t, err)
+	for i, h := range doc.Hostdevs() {
+		assert.Equal(t, moved.VGPUs[i].ID, h.ID(), "the devices are in their order")
+	}
+	require.NoError(t, r.m.Teardown(ctx, name, vgpu.TeardownOptions{Stop: powerOff}))
+	require.NoError(t, r.host.Remove(ctx, theirs.ID))
+	assert.Equal(t, before, r.state(t))
+}
