@@ -196,3 +196,135 @@ func ExampleError() {
 	// start nobody not found
 	// virsh list --all shows the domains that there are
 }
+
+func ExampleNew() {
+	board, err := mdevtest.NewBoard("tesla-m60")
+	check(err)
+	host, err := mdev.Open(mdev.Config{FS: mdevtest.New(board)}) // yours: mdev.Open(mdev.Config{})
+	check(err)
+	conn, err := virt.Open(context.Background(), virt.Config{URI: "test:///default"}) // yours: virt.Config{}
+	check(err)
+	defer conn.Close()
+	dir, err := os.MkdirTemp("", "vgpukit-example") // yours: leave StateDir out
+	check(err)
+	defer os.RemoveAll(dir)
+	m, err := vgpu.New(vgpu.Config{Host: host, Hypervisor: conn, StateDir: dir})
+	check(err)
+	vms, err := m.List(context.Background())
+	fmt.Println(len(vms), err)
+	// Output: 0 <nil>
+}
+
+func ExampleManager_Start() {
+	m, _, _, done := example()
+	defer done()
+	ctx := context.Background()
+	_, err := m.Provision(ctx, vgpu.ProvisionRequest{
+		Domain: machine("desktop"), Lifetime: vgpu.WhileRunning, VGPUs: []vgpu.Request{{Type: "GRID M60-8Q"}},
+	})
+	check(err)
+	vm, err := m.Start(ctx, "desktop", vgpu.StartOptions{Timeout: 5 * time.Minute}) // much memory takes its time
+	check(err)
+	fmt.Println(vm.State, vm.VGPUs[0].Present)
+	again, err := m.Start(ctx, "desktop", vgpu.StartOptions{}) // it runs already
+	fmt.Println(again.State, err)
+	check(m.Teardown(ctx, "desktop", vgpu.TeardownOptions{}))
+	// Output:
+	// running true
+	// running <nil>
+}
+
+func ExampleManager_Stop() {
+	m, _, _, done := example()
+	defer done()
+	ctx := context.Background()
+	_, err := m.Provision(ctx, vgpu.ProvisionRequest{
+		Domain: machine("desktop"), Lifetime: vgpu.WhileRunning, VGPUs: []vgpu.Request{{Type: "GRID M60-8Q"}},
+	})
+	check(err)
+	_, err = m.Start(ctx, "desktop", vgpu.StartOptions{})
+	check(err)
+	vm, err := m.Stop(ctx, "desktop", vgpu.StopOptions{
+		Guest:     2 * time.Minute,  // to shut down by itself
+		Terminate: 30 * time.Second, // then QEMU, on SIGTERM
+		Force:     false,            // SIGKILL can wedge a vGPU: rather an error
+	})
+	check(err)
+	fmt.Println(vm.State, vm.VGPUs[0].Present)
+	check(m.Teardown(ctx, "desktop", vgpu.TeardownOptions{}))
+	// Output: off false
+}
+
+func ExampleManager_Status() {
+	m, host, _, done := example()
+	defer done()
+	ctx := context.Background()
+	made, err := m.Provision(ctx, vgpu.ProvisionRequest{Domain: machine("desktop"), VGPUs: []vgpu.Request{{Type: "GRID M60-8Q"}}})
+	check(err)
+	check(host.Remove(ctx, made.VGPUs[0].ID)) // as a reboot of the host does
+	vm, err := m.Status(ctx, "desktop")
+	check(err)
+	fmt.Println(vm.State, vm.VGPUs[0].Problem)
+	check(m.Teardown(ctx, "desktop", vgpu.TeardownOptions{}))
+	// Output: incomplete it does not exist on the host; start the VM to make it again
+}
+
+func ExampleManager_List() {
+	m, _, _, done := example()
+	defer done()
+	ctx := context.Background()
+	for _, name := range []string{"one", "two"} {
+		_, err := m.Provision(ctx, vgpu.ProvisionRequest{Domain: machine(name), VGPUs: []vgpu.Request{{Type: "GRID M60-2Q"}}})
+		check(err)
+	}
+	vms, err := m.List(ctx)
+	check(err)
+	for _, vm := range vms {
+		fmt.Println(vm.Name, vm.State, vm.VGPUs[0].GPU)
+		check(m.Teardown(ctx, vm.Name, vgpu.TeardownOptions{}))
+	}
+	// Output:
+	// one off 0000:05:00.0
+	// two off 0000:05:00.0
+}
+
+// An Observer sees each step; examples/prometheus and examples/opentelemetry have
+// adapters.
+func ExampleObserver() {
+	board, err := mdevtest.NewBoard("tesla-m60")
+	check(err)
+	host, err := mdev.Open(mdev.Config{FS: mdevtest.New(board)})
+	check(err)
+	conn, err := virt.Open(context.Background(), virt.Config{URI: "test:///default"})
+	check(err)
+	defer conn.Close()
+	dir, err := os.MkdirTemp("", "vgpukit-example")
+	check(err)
+	defer os.RemoveAll(dir)
+	m, err := vgpu.New(vgpu.Config{Host: host, Hypervisor: conn, StateDir: dir, Observer: vgpu.Observer{
+		Ended:  func(s vgpu.Step) { fmt.Println(s.Op, s.Name) },
+		Failed: func(s vgpu.Step, err error) { fmt.Println(s.Op, s.Name, "failed:", err) },
+		Undone: func(s vgpu.Step, err error) { fmt.Println(s.Op, s.Name, "undone") },
+	}})
+	check(err)
+	ctx := context.Background()
+	_, err = m.Provision(ctx, vgpu.ProvisionRequest{Domain: machine("desktop"), VGPUs: []vgpu.Request{{Type: "GRID M60-8Q"}}})
+	check(err)
+	check(m.Teardown(ctx, "desktop", vgpu.TeardownOptions{Stop: vgpu.StopOptions{Guest: -1}}))
+	// Output:
+	// provision lock
+	// provision look
+	// provision place
+	// provision document
+	// provision journal
+	// provision create
+	// provision define
+	// provision close
+	// teardown lock
+	// teardown look
+	// teardown journal
+	// teardown release
+	// teardown undefine
+	// teardown remove
+	// teardown forget
+}

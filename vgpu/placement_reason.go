@@ -218,7 +218,7 @@ func (d *decision) sentence(code ReasonCode, i int, g int32, parents []string, n
 		case class.parents == 0 && len(parents) == 1:
 			return fmt.Sprintf("%s is taken, and GPU %s has no other", parents[0], gpu.name)
 		case class.parents == 0:
-			return fmt.Sprintf("no virtual function or GPU instance of %s is left", gpu.name)
+			return fmt.Sprintf("%s is full: none of its virtual functions or GPU instances offers a vGPU any more", gpu.name)
 		}
 		return fmt.Sprintf("%s has no room for another %s beside its %d vGPUs", gpu.name, typeName, class.used)
 	case ReasonOtherSize:

@@ -126,17 +126,21 @@ var hints = map[ReasonCode]string{
 	ReasonParentInUse: "remove a vGPU that is not needed",
 }
 
+// lasting are the reasons that no waiting helps against.
+var lasting = []ReasonCode{ReasonNoSuchType, ReasonNoParent, ReasonPinned, ReasonSeveral}
+
 // refuse makes the error for a VM that has no place.
 func (d *decision) refuse(requests []Request, options PlacementOptions, gaveUp bool) error {
 	r := &Refusal{Request: -1, GaveUp: gaveUp, snapshot: d.snapshot, requests: slices.Clone(requests), options: options}
 	object, kind := "", ErrNotFound
 	for i := range d.wants {
 		w := &d.wants[i]
-		possible, offered := false, false
+		possible, offered, ruled := false, false, false
 		for g := d.gpus.from; g < d.gpus.to && !possible; g++ {
 			code := d.why(i, g)
 			possible = code == ""
-			offered = offered || (code != ReasonNoSuchType && code != ReasonNoParent)
+			ruled = ruled || code == ReasonSeveral
+			offered = offered || !slices.Contains(lasting, code)
 		}
 		if possible {
 			continue
@@ -151,6 +155,8 @@ func (d *decision) refuse(requests []Request, options PlacementOptions, gaveUp b
 			r.DidYouMean = nearest(requests[i].Parent, d.parentNames())
 		} else if offered {
 			kind = ErrNoCapacity
+		} else if ruled {
+			kind = ErrInvalid
 		}
 		break
 	}
