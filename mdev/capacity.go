@@ -14,7 +14,8 @@ import (
 //   - the instances that the parents offer together;
 //   - the type's instances at most, less the devices on the GPU that have
 //     the same framebuffer size (they share one division of the memory), or
-//     of a MIG-backed type the devices of that type;
+//     of a MIG-backed type the devices of that type. A device whose type is
+//     not known, such as a ghost, counts as one of each;
 //   - the framebuffer that the devices on the GPU leave, divided by the
 //     type's.
 //
@@ -36,6 +37,7 @@ func capacity(g *GPU) []Capacity {
 	var memory, used uint64
 	sameSize := map[uint64]int{}
 	sameType := map[string]int{}
+	unknown := 0
 	for i := range g.Parents {
 		for _, t := range g.Parents[i].Types {
 			c, ok := byID[t.ID]
@@ -50,6 +52,10 @@ func capacity(g *GPU) []Capacity {
 	}
 	for i := range g.Parents {
 		for _, dev := range g.Parents[i].Devices {
+			if dev.Type == "" {
+				unknown++
+				continue
+			}
 			size, ok := framebuffers[dev.Type]
 			if !ok && dev.TypeName != "" {
 				size = boardDescription(dev.TypeName).Framebuffer
@@ -62,17 +68,19 @@ func capacity(g *GPU) []Capacity {
 	shared := len(g.Parents) > 1 || len(g.Parents) == 1 && g.Parents[0].PF != ""
 	list := make([]Capacity, 0, len(byID))
 	for id, c := range byID {
-		if size := kinds[id].Description.Framebuffer; shared && size > 0 {
-			if c.Max > 0 && isMIGBacked(c.Name) {
-				c.Available = min(c.Available, max(0, c.Max-sameType[id]))
-			} else if c.Max > 0 {
-				c.Available = min(c.Available, max(0, c.Max-sameSize[size]))
+		size := kinds[id].Description.Framebuffer
+		if shared && c.Max > 0 {
+			taken := sameType[id]
+			if size > 0 && !isMIGBacked(c.Name) {
+				taken = sameSize[size]
 			}
-			if memory > 0 {
-				c.Available = min(c.Available, int((memory-min(memory, used))/size))
-			}
-		} else if shared && c.Max > 0 {
-			c.Available = min(c.Available, max(0, c.Max-sameType[id]))
+			room := max(0, c.Max-taken)
+			// The driver, which knows all types, still offers one: it fits.
+			room = max(room-unknown, min(room, 1))
+			c.Available = min(c.Available, room)
+		}
+		if shared && size > 0 && memory > 0 {
+			c.Available = min(c.Available, int((memory-min(memory, used))/size))
 		}
 		list = append(list, *c)
 	}
