@@ -182,7 +182,7 @@ func (s *scan) noSuchParent(op, name string) *Error {
 	for _, at := range append(places, vfs...) {
 		names = append(names, at.name)
 	}
-	switch near := nearest(name, names); {
+	switch near := nearestParent(name, names); {
 	case len(names) == 0:
 		e.Cause = "this host has none: no GPU driver with vGPU support is loaded"
 		e.Next = "load the driver, or enable the GPU's virtual functions"

@@ -92,3 +92,14 @@ func TestSparseAreas(t *testing.T) {
 	block.putUint32(80, 0x1000)
 	assert.Equal(t, []Area{{0x1000, 0x2000}, {0x8000, 0x1000}}, sparseAreas(block, 32))
 }
+
+// A PCI address is suggested for another spelling of it, and for nothing else.
+func TestNearestParent(t *testing.T) {
+	parents := []string{"0000:00:02.0", "0000:05:00.0", "0001:41:1f.7", "mtty", "matrix"}
+	for name, want := range map[string]string{
+		"0000:05:0.0": "0000:05:00.0", "05:00.0": "0000:05:00.0", "5:0.0": "0000:05:00.0", "pci_0000_05_00_0": "0000:05:00.0", "0001:41:1F.7": "0001:41:1f.7",
+		"0000:05:00.1": "", "0000:06:00.0": "", "0000:00:02.1": "", "0000:05:00": "", "mttz": "mtty", "Matrix": "matrix",
+	} {
+		assert.Equal(t, want, nearestParent(name, parents), name)
+	}
+}
