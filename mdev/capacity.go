@@ -1,9 +1,6 @@
 package mdev
 
-import (
-	"slices"
-	"strings"
-)
+import "slices"
 
 // Capacity says how many more devices of one type a GPU can hold.
 //
@@ -91,10 +88,6 @@ func capacity(g *GPU) []Capacity {
 // isMIGBacked tells a type that has a GPU instance of its own by the slices in
 // its name: "GRID A100-4-20C".
 func isMIGBacked(name string) bool {
-	parts := strings.Split(name, "-")
-	if len(parts) < 3 {
-		return false
-	}
-	_, ok := parseCount(parts[len(parts)-2])
-	return ok
+	p, ok := parseProfile(name)
+	return ok && p.slices > 0
 }

@@ -285,7 +285,7 @@ func (h *Host) createFailed(ctx context.Context, req *CreateRequest, on *candida
 // explainRefusal adds to NVIDIA's EIO what the GPU already runs.
 func (h *Host) explainRefusal(e *Error, on *candidate) {
 	s := h.newScan()
-	if running := s.runningOn(&on.parent); running != "" {
+	if running := s.runsBeside(&on.parent); running != "" {
 		e.Cause = "GPU " + on.parent.GPU + " already runs " + running
 		if size := on.typ.Description.Framebuffer; size > 0 {
 			e.Cause += fmt.Sprintf(", and this type needs %d MiB in the same sizes", size>>20)
