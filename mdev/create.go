@@ -179,10 +179,11 @@ func (h *Host) existing(ctx context.Context, req *CreateRequest, dev Device) (Cr
 		sameType = req.Type == dev.Type || req.Type == dev.TypeName
 	}
 	if dev.State == StateGhost {
-		return Created{}, &Error{
-			Op: "create", Object: dev.ID, Meaning: "the device with this UUID is being removed and waits for a VM to let go of it",
-			Next: "stop the VM that has it open" + holderNote(h.holderOf(ctx, &dev)) + ", or use another UUID", Err: ErrExists,
-		}
+		who, known := h.holdingOf(ctx, &dev)
+		e := ghostError(&dev, who, known)
+		e.Op, e.Err = "create", ErrExists
+		e.Next += "; or use another UUID"
+		return Created{}, e
 	}
 	if !sameType || req.Parent != "" && req.Parent != dev.Parent {
 		return Created{}, &Error{
@@ -210,13 +211,6 @@ func existsAsAsked(dev *Device) *Error {
 		Op: "create", Object: dev.ID, Meaning: fmt.Sprintf("somebody has already made it, of type %s under parent %s", dev.Type, dev.Parent),
 		Next: "choose another, or remove it if you know whose it is", Err: ErrExists,
 	}
-}
-
-func holderNote(who *Holder) string {
-	if who == nil {
-		return ""
-	}
-	return " (" + who.String() + ")"
 }
 
 func (h *Host) createOn(ctx context.Context, req *CreateRequest, on *candidate) (Created, error) {

@@ -87,7 +87,8 @@ func (h *Host) Probe(ctx context.Context, id string) (Probe, error) {
 		return Probe{}, &Error{Op: "probe", Object: dev.ID, Meaning: "only the operating system's devices can be probed", Cause: "this host is simulated", Err: ErrUnsupported}
 	}
 	if dev.State == StateGhost {
-		e := h.ghostError(ctx, &dev)
+		who, known := h.holdingOf(ctx, &dev)
+		e := ghostError(&dev, who, known)
 		e.Op = "probe"
 		return Probe{}, e
 	}

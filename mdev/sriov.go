@@ -183,6 +183,13 @@ func (h *Host) usersOf(ctx context.Context, s *scan, pf *Parent, state *SRIOV) (
 	return users, ended(ctx, "plan virtual functions", pf.Name)
 }
 
+func holderNote(who *Holder) string {
+	if who == nil {
+		return ""
+	}
+	return " (" + who.String() + ")"
+}
+
 func (h *Host) nvidiaMinor(address string) (string, bool) {
 	information, err := h.fs.ReadFile("proc/driver/nvidia/gpus/" + address + "/information")
 	if err != nil {

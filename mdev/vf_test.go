@@ -2,7 +2,6 @@ package mdev_test
 
 import (
 	"context"
-	"syscall"
 	"testing"
 	"time"
 
@@ -45,32 +44,6 @@ func TestVFThatHasItsType(t *testing.T) {
 	require.ErrorIs(t, err, mdev.ErrNoCapacity)
 	_, err = host.Create(t.Context(), mdev.CreateRequest{Type: "NVIDIA L40S-12Q", Parent: inventory(t, host).GPUs[0].Parents[0].Name, UUID: uuid.New()})
 	require.ErrorIs(t, err, mdev.ErrInvalid, "a virtual function has no UUID")
-}
-
-// A driver that cleans up for longer than the caller's patience is an error that
-// says so, and a VM that is about to end does no harm.
-func TestCleanUpThatOutlastsThePatience(t *testing.T) {
-	for spec, errno := range map[string]error{"l40s,vfs=1,clean-up=1m": syscall.EBUSY, "tesla-m60,clean-up=1m": syscall.EBUSY} {
-		t.Run(spec, func(t *testing.T) {
-			sim, host := simulated(t, spec)
-			sim.SetKernel(5, 4)
-			typ := inventory(t, host).GPUs[0].Capacity[0].Type
-			created, err := host.Create(t.Context(), mdev.CreateRequest{Type: typ})
-			require.NoError(t, err)
-			release, err := sim.Use(created.ID, "desk1", 4242)
-			require.NoError(t, err)
-			release()
-			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-			defer cancel()
-			err = host.Remove(ctx, created.ID)
-			require.ErrorIs(t, err, mdev.ErrInUse)
-			require.ErrorIs(t, err, errno)
-			require.ErrorIs(t, err, context.DeadlineExceeded)
-			assert.Contains(t, err.Error(), "cleaning up")
-			sim.Advance(time.Minute)
-			require.NoError(t, host.Remove(t.Context(), created.ID))
-		})
-	}
 }
 
 // On older kernels a device gets its group only from a driver that may not be
