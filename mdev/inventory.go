@@ -36,6 +36,9 @@ type Problem struct {
 	Err    error  `json:"-"`
 }
 
+// unread tells whether it is of something that is there and could not be read.
+func (p Problem) unread() bool { return p.Err != nil && !absent(p.Err) }
+
 // Inventory reads the whole host: GPUs, parents, types with what is left of
 // them, devices and who holds them.
 //
