@@ -43,3 +43,10 @@ func TestErrorIsOneLine(t *testing.T) {
 	assert.ErrorIs(t, unknown, syscall.EXDEV)
 	assert.True(t, errors.Is(unknown, syscall.EXDEV))
 }
+
+// A problem is one line for people: what, what about it, what to do.
+func TestProblemIsOneLine(t *testing.T) {
+	assert.Equal(t, "mtty: it is odd; look again", Problem{Object: "mtty", Text: "it is odd", Next: "look again"}.String())
+	assert.Equal(t, "read mtty: odd", Problem{Object: "mtty", Text: "read mtty: odd"}.String(), "an object is named once")
+	assert.Equal(t, "x: two lines", fmt.Sprint(Problem{Object: "x", Text: "two\nlines"}))
+}

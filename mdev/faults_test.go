@@ -241,22 +241,11 @@ func TestInventorySurvivesWhatIsUnreadable(t *testing.T) {
 				}
 			}
 			if errno == syscall.EIO && lost > 0 {
-				assert.NotEmpty(t, problems(inv), "%v at %s", errno, struck)
+				assert.NotEmpty(t, inv.AllProblems(), "%v at %s", errno, struck)
 			}
 		}
 	}
 	assert.Equal(t, whole, inventory(t, host))
-}
-
-func problems(inv *mdev.Inventory) []mdev.Problem {
-	all := inv.Problems
-	for _, gpu := range inv.GPUs {
-		all = append(all, gpu.Problems...)
-		for _, p := range gpu.Parents {
-			all = append(all, p.Problems...)
-		}
-	}
-	return all
 }
 
 func TestHalfMadeDeviceIsWaitedFor(t *testing.T) {
