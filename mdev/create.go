@@ -160,7 +160,7 @@ func (req *CreateRequest) check() error {
 		return invalid(fmt.Sprintf("%q", req.Parent), "this cannot be a parent", "name one as the inventory does: 0000:41:00.4, mtty")
 	}
 	for _, param := range req.Params {
-		if err := param.Check(); err != nil {
+		if err := param.check("create"); err != nil {
 			return err
 		}
 	}

@@ -15,10 +15,12 @@ var ownFiles = []string{"remove", "uevent", "driver", "driver_override", "power"
 
 // Check refuses with [ErrInvalid] what no device should be asked: names that
 // lead elsewhere, and values that NVIDIA's driver would cut or not understand
-// when the VM starts. Create does so too.
-func (p Param) Check() error {
+// when the VM starts. Create and Define do so too.
+func (p Param) Check() error { return p.check("check") }
+
+func (p Param) check(op string) error {
 	invalid := func(meaning, next string) error {
-		return &Error{Op: "create", Object: fmt.Sprintf("parameter %q", p.Name), Meaning: meaning, Next: next, Err: ErrInvalid}
+		return &Error{Op: op, Object: fmt.Sprintf("parameter %q", p.Name), Meaning: meaning, Next: next, Err: ErrInvalid}
 	}
 	parts := strings.Split(p.Name, "/")
 	if len(parts) > 2 || slices.ContainsFunc(parts, func(part string) bool { return !validName(part) || slices.Contains(ownFiles, part) }) {
@@ -28,16 +30,16 @@ func (p Param) Check() error {
 		return invalid("the value has more than one line", "write the value as one line, without its newline")
 	}
 	if parts[len(parts)-1] == "vgpu_params" {
-		return checkVGPUParams(p.Value)
+		return checkVGPUParams(op, p.Value)
 	}
 	return nil
 }
 
 // checkVGPUParams checks comma-separated key=value pairs. NVIDIA's driver
 // looks at them only when the VM starts, which is late to learn of a typo.
-func checkVGPUParams(value string) error {
+func checkVGPUParams(op, value string) error {
 	invalid := func(meaning, next string) error {
-		return &Error{Op: "create", Object: fmt.Sprintf("vgpu_params %q", value), Meaning: meaning, Next: next, Err: ErrInvalid}
+		return &Error{Op: op, Object: fmt.Sprintf("vgpu_params %q", value), Meaning: meaning, Next: next, Err: ErrInvalid}
 	}
 	if len(value)+1 > maxVGPUParams {
 		return invalid(fmt.Sprintf("longer than %d bytes", maxVGPUParams-1), "leave some out")

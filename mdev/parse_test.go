@@ -76,7 +76,7 @@ func TestCheckVGPUParams(t *testing.T) {
 		"frame_rate_limiter=0,disable_vnc=1": true, "vgpu-placement-id=6": true, "": true, " ": true,
 		"frame_rate_limiter": false, "a=1,a=2": false, "a=1, b=2": false, "a=": false, "=1": false, "a=1,": false,
 	} {
-		assert.Equal(t, ok, checkVGPUParams(value) == nil, "%q", value)
+		assert.Equal(t, ok, checkVGPUParams("check", value) == nil, "%q", value)
 	}
 }
 
