@@ -3,7 +3,6 @@ package mdev
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -118,25 +117,6 @@ func (h *Host) removeLate(ctx context.Context, dev *Device, err error) error {
 	e.Cause, e.Next = cleaningUp, "retry in some seconds"
 	e.Err = errors.Join(e.Err, endOf(ctx))
 	return e
-}
-
-// writeGuarded writes an attribute while it holds guard, which it closes once
-// the write is done, also when ctx has ended before.
-func (h *Host) writeGuarded(ctx context.Context, file, value string, guard io.Closer) error {
-	done := make(chan error, 1)
-	go func() {
-		err := h.fs.WriteAttr(file, []byte(value))
-		if guard != nil {
-			_ = guard.Close() // a node that we only held: nothing is lost
-		}
-		done <- err
-	}()
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-		return fmt.Errorf("write %q to %s: %w", strings.TrimSpace(value), file, ctx.Err())
-	}
 }
 
 // removeVF takes the vGPU type from a virtual function. NVIDIA's plugin may
