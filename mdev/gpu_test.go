@@ -1,6 +1,7 @@
 package mdev
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -57,4 +58,23 @@ func TestNumVFsGoesThroughZero(t *testing.T) {
 	_, err := f.host().SetVFs(ctx, "0000:41:00.0", 4)
 	require.ErrorIs(t, err, ErrRefused, "this kernel makes no functions")
 	assert.Equal(t, []string{"sriov_numvfs=0", "sriov_numvfs=4"}, f.writes)
+}
+
+// On another root, what is missing is said of that root, and nothing of the
+// machine that we run on is touched.
+func TestSRIOVManageOfAnotherRoot(t *testing.T) {
+	f := newTree(t)
+	const gpu = "sys/devices/pci0000:40/0000:41:00.0"
+	f.link(pciDevicesDir+"/0000:41:00.0", gpu)
+	for name, content := range map[string]string{"vendor": "0x10de", "device": "0x2235", "class": "0x030200", "sriov_totalvfs": "4"} {
+		f.file(gpu+"/"+name, content+"\n")
+	}
+	h, err := Open(Config{Root: f.root})
+	require.NoError(t, err)
+	_, err = h.SetVFs(t.Context(), "0000:41:00.0", AllVFs)
+	if errors.Is(err, ErrPermission) {
+		t.Skip("changing the root needs root")
+	}
+	require.ErrorIs(t, err, ErrUnsupported)
+	assert.Contains(t, err.Error(), "cannot be run in "+f.root)
 }
