@@ -63,16 +63,47 @@ func isSeries(text string) bool {
 // memory is the board's framebuffer in GiB; 0: not known.
 func (p *profile) memory() int { return boardMemory[strings.ReplaceAll(p.board, " ", "")] }
 
+// max is how many of a type a board with so much memory holds; 0: not known.
+func (p *profile) max(memory int) int {
+	if p.slices > 0 { // that depends on the GPU instances
+		return 0
+	}
+	return min(memory/p.gib, maxVGPUs)
+}
+
+// learnBoard fills in the maxima of a board that boardMemory does not know. Its
+// largest type has all of its framebuffer, and is listed while the GPU runs
+// nothing; what was seen then holds also later.
+func (s *scan) learnBoard(g *GPU) {
+	if !g.vendorVFIO() {
+		return
+	}
+	for _, name := range g.typeNames() {
+		p, ok := parseProfile(name)
+		if !ok || p.slices > 0 || p.memory() > 0 {
+			continue
+		}
+		if known, _ := s.host.boards.Load(p.board); g.listsAll(false) && (known == nil || known.(int) < p.gib) {
+			s.host.boards.Store(p.board, p.gib)
+		}
+	}
+	for i := range g.Parents {
+		for j := range g.Parents[i].Types {
+			t := &g.Parents[i].Types[j]
+			p, ok := parseProfile(t.Name)
+			if memory, known := s.host.boards.Load(p.board); ok && known && t.Description.MaxInstances == 0 {
+				t.Description.MaxInstances = p.max(memory.(int))
+			}
+		}
+	}
+}
+
 // boardDescription reads a type's framebuffer out of its name. Of a MIG-backed
-// type, and of a board that it does not know, it says no maximum.
+// type, and of a board that boardMemory does not know, it says no maximum.
 func boardDescription(name string) Description {
 	p, ok := parseProfile(name)
 	if !ok {
 		return Description{}
 	}
-	d := Description{Framebuffer: uint64(p.gib) << 30}
-	if memory := p.memory(); memory > 0 && p.slices == 0 {
-		d.MaxInstances = min(memory/p.gib, maxVGPUs)
-	}
-	return d
+	return Description{Framebuffer: uint64(p.gib) << 30, MaxInstances: p.max(p.memory())}
 }

@@ -17,8 +17,10 @@ import "slices"
 //     type's.
 //
 // It stays an upper bound where the kernel does not tell more: for MIG-backed
-// types whose GPU instances are partly taken, and for mixed-size placement,
-// where the free memory may be in pieces.
+// types whose GPU instances are partly taken, for mixed-size placement, where
+// the free memory may be in pieces, and where Max is not known: of MIG-backed
+// types under NVIDIA's vendor-specific VFIO framework, and of a newer board there
+// that this process has seen only with vGPUs on it.
 type Capacity struct {
 	Type      string `json:"type"` // the type's id
 	Name      string `json:"name"`

@@ -365,8 +365,9 @@ func (s *scan) siblingParents(p *Parent) []Parent {
 // siblingsWithTypes are the parents on the GPU of p, which was read, with what
 // they offer.
 func (s *scan) siblingsWithTypes(p *Parent) []Parent {
+	siblings := s.siblingParents(p)
 	parents := []Parent{*p}
-	for _, other := range s.siblingParents(p) {
+	for _, other := range siblings {
 		if other.Name != p.Name {
 			parents = append(parents, s.withTypes(place{other.Name, other.Path, other.Framework}))
 		}

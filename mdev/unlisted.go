@@ -76,7 +76,7 @@ func (g *GPU) inMIGMode() bool {
 // listsAll tells whether the GPU's lists have all its types, the MIG-backed ones
 // if those are meant: so they do while it runs nothing.
 func (g *GPU) listsAll(migBacked bool) bool {
-	runs := slices.ContainsFunc(g.Parents, func(p Parent) bool { return len(p.Devices) > 0 })
+	runs := slices.ContainsFunc(g.Parents, func(p Parent) bool { return len(p.Devices) > 0 || len(p.Problems) > 0 })
 	return g.vendorVFIO() && !runs && !migBacked && !g.inMIGMode() && len(g.typeNames()) > 0
 }
 
