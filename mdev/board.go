@@ -20,25 +20,90 @@ var boardMemory = map[string]int{
 // maxVGPUs is the most that NVIDIA makes of one GPU of these generations.
 const maxVGPUs = 32
 
-// boardDescription reads a type's framebuffer out of its name: "NVIDIA
-// L40S-12Q" has 12 GiB, "NVIDIA A100-2-10C" 10 GiB of a MIG instance. Of a
-// board that it does not know it says no maximum.
+// profile is what the name of an NVIDIA type says: "NVIDIA L40S-12Q" has
+// 12 GiB of an L40S, "GRID A100-4-20C" 20 GiB of a GPU instance with 4 slices.
+type profile struct {
+	brand, board string // "NVIDIA", "L40S"
+	slices       int    // of a MIG-backed type; else 0
+	gib          int
+}
+
+// parseProfile reads a type's name; false when it is not NVIDIA's way of naming.
+func parseProfile(name string) (profile, bool) {
+	brand, rest, _ := strings.Cut(name, " ")
+	cut := strings.LastIndexByte(rest, '-')
+	if brand == "" || cut <= 0 {
+		return profile{}, false
+	}
+	p := profile{brand: brand, board: rest[:cut]}
+	size := rest[cut+1:]
+	n := digits(size)
+	gib, err := strconv.ParseUint(size[:n], 10, 16)
+	if err != nil || gib == 0 || !isSeries(size[n:]) {
+		return profile{}, false
+	}
+	p.gib = int(gib)
+	if cut = strings.LastIndexByte(p.board, '-'); cut > 0 {
+		if slices, ok := parseCount(p.board[cut+1:]); ok {
+			p.board, p.slices = p.board[:cut], slices
+		}
+	}
+	return p, true
+}
+
+// isSeries tells whether text is one of NVIDIA's series of types, with what may
+// follow it: "Q", "B4", "CME".
+func isSeries(text string) bool {
+	if text == "" || !strings.Contains("ABCQ", text[:1]) {
+		return false
+	}
+	return strings.IndexFunc(text, func(r rune) bool { return (r < 'A' || r > 'Z') && (r < '0' || r > '9') }) < 0
+}
+
+// memory is the board's framebuffer in GiB; 0: not known.
+func (p *profile) memory() int { return boardMemory[strings.ReplaceAll(p.board, " ", "")] }
+
+// max is how many of a type a board with so much memory holds; 0: not known.
+func (p *profile) max(memory int) int {
+	if p.slices > 0 { // that depends on the GPU instances
+		return 0
+	}
+	return min(memory/p.gib, maxVGPUs)
+}
+
+// learnBoard fills in the maxima of a board that boardMemory does not know. Its
+// largest type has all of its framebuffer, and is listed while the GPU runs
+// nothing; what was seen then holds also later.
+func (s *scan) learnBoard(g *GPU) {
+	if !g.vendorVFIO() {
+		return
+	}
+	for _, name := range g.typeNames() {
+		p, ok := parseProfile(name)
+		if !ok || p.slices > 0 || p.memory() > 0 {
+			continue
+		}
+		if known, _ := s.host.boards.Load(p.board); g.listsAll(false) && (known == nil || known.(int) < p.gib) {
+			s.host.boards.Store(p.board, p.gib)
+		}
+	}
+	for i := range g.Parents {
+		for j := range g.Parents[i].Types {
+			t := &g.Parents[i].Types[j]
+			p, ok := parseProfile(t.Name)
+			if memory, known := s.host.boards.Load(p.board); ok && known && t.Description.MaxInstances == 0 {
+				t.Description.MaxInstances = p.max(memory.(int))
+			}
+		}
+	}
+}
+
+// boardDescription reads a type's framebuffer out of its name. Of a MIG-backed
+// type, and of a board that boardMemory does not know, it says no maximum.
 func boardDescription(name string) Description {
-	var d Description
-	_, last, _ := strings.Cut(name, " ")
-	cut := strings.LastIndexByte(last, '-')
-	if cut < 0 {
-		return d
+	p, ok := parseProfile(name)
+	if !ok {
+		return Description{}
 	}
-	board, profile := last[:cut], last[cut+1:]
-	n := digits(profile)
-	gib, err := strconv.ParseUint(profile[:n], 10, 16)
-	if err != nil || gib == 0 || n == len(profile) {
-		return d
-	}
-	d.Framebuffer = gib << 30
-	if memory, ok := boardMemory[strings.ReplaceAll(board, " ", "")]; ok {
-		d.MaxInstances = min(memory/int(gib), maxVGPUs)
-	}
-	return d
+	return Description{Framebuffer: uint64(p.gib) << 30, MaxInstances: p.max(p.memory())}
 }

@@ -225,11 +225,11 @@ func TestRemoveWaitsForTheDriversCleanUp(t *testing.T) {
 	}
 }
 
-func TestGhostIsNamedAndFreedByItsVM(t *testing.T) {
-	sim, host := simulated(t, "tesla-m60")
-	before := inventory(t, host)
-	id := uuid.New()
-	created, err := host.Create(t.Context(), mdev.CreateRequest{Type: "GRID M60-2Q", UUID: id})
+// haunt makes a device, lets a VM use it, and blocks someone's removal of it. The
+// function that it returns ends the VM and waits for that removal.
+func haunt(t *testing.T, sim *mdevtest.Host, host *mdev.Host, req mdev.CreateRequest) (mdev.Created, func()) {
+	t.Helper()
+	created, err := host.Create(t.Context(), req)
 	require.NoError(t, err)
 	release, err := sim.Use(created.ID, "desk1", 4242)
 	require.NoError(t, err)
@@ -239,6 +239,17 @@ func TestGhostIsNamedAndFreedByItsVM(t *testing.T) {
 		_, err := sim.Stat("sys/bus/mdev/devices/" + created.ID)
 		return errors.Is(err, syscall.ENOENT)
 	}, 5*time.Second, time.Millisecond)
+	return created, func() {
+		release()
+		require.NoError(t, <-written)
+	}
+}
+
+func TestGhostIsNamedAndFreedByItsVM(t *testing.T) {
+	sim, host := simulated(t, "tesla-m60")
+	before := inventory(t, host)
+	id := uuid.New()
+	created, free := haunt(t, sim, host, mdev.CreateRequest{Type: "GRID M60-2Q", UUID: id})
 
 	dev, err := host.Device(t.Context(), created.ID)
 	require.NoError(t, err)
@@ -251,7 +262,38 @@ func TestGhostIsNamedAndFreedByItsVM(t *testing.T) {
 	_, err = host.Create(t.Context(), mdev.CreateRequest{Type: "GRID M60-2Q", UUID: id})
 	require.ErrorIs(t, err, mdev.ErrExists)
 
-	release()
-	require.NoError(t, <-written)
+	free()
 	assert.Equal(t, before, inventory(t, host))
+}
+
+// True capacity counts the instance that a ghost holds, whose type nobody tells
+// any more, and takes no type's last room for it that the driver still offers.
+func TestGhostHoldsItsInstance(t *testing.T) {
+	for _, test := range []struct {
+		board, typ string
+		counts     map[string]int // by type id, beside the ghost
+	}{
+		{"a40,vfs=8", "NVIDIA A40-24Q", map[string]int{"nvidia-565": 1, "nvidia-575": 1, "nvidia-557": 0}},
+		{"a40,vfs=8", "NVIDIA A40-48Q", map[string]int{"nvidia-566": 0, "nvidia-557": 0}},
+		{"tesla-t4", "GRID T4-2Q", map[string]int{"nvidia-231": 7}},
+		{"a100-mig", "GRID A100-3-20C", map[string]int{"nvidia-476": 0, "nvidia-477": 1}},
+	} {
+		t.Run(test.board+" "+test.typ, func(t *testing.T) {
+			sim, host := simulated(t, test.board)
+			before := inventory(t, host)
+			_, free := haunt(t, sim, host, mdev.CreateRequest{Type: test.typ})
+			counted := map[string]int{}
+			for _, c := range inventory(t, host).GPUs[0].Capacity {
+				if _, asked := test.counts[c.Type]; asked {
+					counted[c.Type] = c.Available
+				}
+			}
+			assert.Equal(t, test.counts, counted)
+			for typ, n := range test.counts {
+				assert.Equal(t, n, fill(t, host, typ, n), "%s: so many can be made", typ)
+			}
+			free()
+			assert.Equal(t, before, inventory(t, host))
+		})
+	}
 }

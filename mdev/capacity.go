@@ -1,9 +1,6 @@
 package mdev
 
-import (
-	"slices"
-	"strings"
-)
+import "slices"
 
 // Capacity says how many more devices of one type a GPU can hold.
 //
@@ -14,13 +11,16 @@ import (
 //   - the instances that the parents offer together;
 //   - the type's instances at most, less the devices on the GPU that have
 //     the same framebuffer size (they share one division of the memory), or
-//     of a MIG-backed type the devices of that type;
+//     of a MIG-backed type the devices of that type. A device whose type is
+//     not known, such as a ghost, counts as one of each;
 //   - the framebuffer that the devices on the GPU leave, divided by the
 //     type's.
 //
 // It stays an upper bound where the kernel does not tell more: for MIG-backed
-// types whose GPU instances are partly taken, and for mixed-size placement,
-// where the free memory may be in pieces.
+// types whose GPU instances are partly taken, for mixed-size placement, where
+// the free memory may be in pieces, and where Max is not known: of MIG-backed
+// types under NVIDIA's vendor-specific VFIO framework, and of a newer board there
+// that this process has seen only with vGPUs on it.
 type Capacity struct {
 	Type      string `json:"type"` // the type's id
 	Name      string `json:"name"`
@@ -36,6 +36,7 @@ func capacity(g *GPU) []Capacity {
 	var memory, used uint64
 	sameSize := map[uint64]int{}
 	sameType := map[string]int{}
+	unknown := 0
 	for i := range g.Parents {
 		for _, t := range g.Parents[i].Types {
 			c, ok := byID[t.ID]
@@ -50,6 +51,10 @@ func capacity(g *GPU) []Capacity {
 	}
 	for i := range g.Parents {
 		for _, dev := range g.Parents[i].Devices {
+			if dev.Type == "" {
+				unknown++
+				continue
+			}
 			size, ok := framebuffers[dev.Type]
 			if !ok && dev.TypeName != "" {
 				size = boardDescription(dev.TypeName).Framebuffer
@@ -62,17 +67,19 @@ func capacity(g *GPU) []Capacity {
 	shared := len(g.Parents) > 1 || len(g.Parents) == 1 && g.Parents[0].PF != ""
 	list := make([]Capacity, 0, len(byID))
 	for id, c := range byID {
-		if size := kinds[id].Description.Framebuffer; shared && size > 0 {
-			if c.Max > 0 && isMIGBacked(c.Name) {
-				c.Available = min(c.Available, max(0, c.Max-sameType[id]))
-			} else if c.Max > 0 {
-				c.Available = min(c.Available, max(0, c.Max-sameSize[size]))
+		size := kinds[id].Description.Framebuffer
+		if shared && c.Max > 0 {
+			taken := sameType[id]
+			if size > 0 && !isMIGBacked(c.Name) {
+				taken = sameSize[size]
 			}
-			if memory > 0 {
-				c.Available = min(c.Available, int((memory-min(memory, used))/size))
-			}
-		} else if shared && c.Max > 0 {
-			c.Available = min(c.Available, max(0, c.Max-sameType[id]))
+			room := max(0, c.Max-taken)
+			// The driver, which knows all types, still offers one: it fits.
+			room = max(room-unknown, min(room, 1))
+			c.Available = min(c.Available, room)
+		}
+		if shared && size > 0 && memory > 0 {
+			c.Available = min(c.Available, int((memory-min(memory, used))/size))
 		}
 		list = append(list, *c)
 	}
@@ -83,10 +90,6 @@ func capacity(g *GPU) []Capacity {
 // isMIGBacked tells a type that has a GPU instance of its own by the slices in
 // its name: "GRID A100-4-20C".
 func isMIGBacked(name string) bool {
-	parts := strings.Split(name, "-")
-	if len(parts) < 3 {
-		return false
-	}
-	_, ok := parseCount(parts[len(parts)-2])
-	return ok
+	p, ok := parseProfile(name)
+	return ok && p.slices > 0
 }

@@ -2,6 +2,7 @@ package mdev
 
 import (
 	"errors"
+	"maps"
 	"path"
 	"slices"
 	"strconv"
@@ -56,11 +57,38 @@ func (s *scan) choose(req *CreateRequest) ([]candidate, error) {
 			Next: "remove a device, or choose a type whose capacity in the inventory is not 0", Err: ErrNoCapacity,
 		}
 	}
+	if req.Parent == "" && req.UUID != noUUID && s.onVFsOnly(req.Type) {
+		return nil, noUUIDHere(req.Type, "only virtual functions of the vendor-specific VFIO framework can have this type, and a vGPU there has no UUID")
+	}
 	parents := make([]Parent, 0, len(places))
 	for _, at := range places {
 		parents = append(parents, s.withTypes(at))
 	}
+	if req.Parent != "" && parents[0].Framework == FrameworkVendorVFIO {
+		parents = s.siblingsWithTypes(&parents[0])
+	}
 	return nil, s.noSuchType("create", req.Type, req.Parent, parents)
+}
+
+// onVFsOnly tells whether virtual functions of the vendor-specific framework
+// offer a type, or may, that no parent of mediated devices offers.
+func (s *scan) onVFsOnly(typ string) bool {
+	vfs, _, err := s.pciParents(map[string]bool{})
+	if err != nil {
+		return false
+	}
+	var parents []Parent
+	for _, at := range vfs {
+		parents = append(parents, s.withTypes(at))
+	}
+	gpus := s.gpusOf(parents)
+	_, named := parseProfile(typ) // a bare number may be a parent's elsewhere
+	return lists(gpus, typ) || named && len(unlisted(gpus, typ)) > 0
+}
+
+// noUUIDHere refuses a request that has a UUID where vGPUs have none.
+func noUUIDHere(object, meaning string) *Error {
+	return &Error{Op: "create", Object: object, Meaning: meaning, Next: "leave the UUID out; the device is named by its PCI address", Err: ErrInvalid}
 }
 
 // chooseTaken answers a request for a virtual function that has a type already,
@@ -182,7 +210,7 @@ func (s *scan) noSuchParent(op, name string) *Error {
 	for _, at := range append(places, vfs...) {
 		names = append(names, at.name)
 	}
-	switch near := nearest(name, names); {
+	switch near := nearestParent(name, names); {
 	case len(names) == 0:
 		e.Cause = "this host has none: no GPU driver with vGPU support is loaded"
 		e.Next = "load the driver, or enable the GPU's virtual functions"
@@ -198,93 +226,118 @@ func (s *scan) noSuchParent(op, name string) *Error {
 	return e
 }
 
+// noSuchType says that none of these parents offers a type: those of the host, or
+// of the GPU of the one that was named.
 func (s *scan) noSuchType(op, typ, parent string, parents []Parent) *Error {
 	e := &Error{Op: op, Object: typ, Meaning: "no parent offers such a type", Next: "choose one from the inventory", Err: ErrNotFound}
 	if parent != "" {
 		e.Meaning = "parent " + parent + " offers no such type"
 	}
 	var names []string
-	vendor := false
 	for i := range parents {
-		vendor = vendor || parents[i].Framework == FrameworkVendorVFIO
 		for _, t := range parents[i].Types {
-			names = append(names, t.Name, t.ID)
+			names = append(names, t.Name)
+			if parents[i].Framework == FrameworkMdev { // one bare number is as near as another
+				names = append(names, t.ID)
+			}
 		}
 	}
 	slices.Sort(names)
 	near := nearest(typ, slices.Compact(names))
+	name, seen := s.seenVendorType(typ, parents)
+	gpus := unlisted(s.gpusOf(parents), name)
 	switch {
+	case len(gpus) > 0:
+		explainUnlisted(e, gpus, name, seen)
+		if _, named := parseProfile(name); near != "" && !named {
+			e.Next += "; or did you mean " + near + "?"
+		}
+		return e
 	case len(parents) == 0:
 		e.Cause = "this host has no parent: no GPU driver with vGPU support is loaded, or virtual functions are not enabled"
 		e.Next = "load the driver, or enable the GPU's virtual functions"
-	case vendor && s.knownVendorType(typ, parents):
-		// The list of a virtual function has only what fits at the moment.
-		e.Meaning, e.Err = "it cannot be made at the moment", ErrNoCapacity
-		e.Cause = "the GPU is full or runs vGPUs of another framebuffer size"
-		e.Next = "remove a device, or choose a type whose capacity in the inventory is not 0"
+		return e
 	case near != "":
 		e.Next = "did you mean " + near + "?"
+	}
+	if closed := s.withoutVFs(); parent == "" && len(closed) > 0 {
+		e.Cause = "GPUs without virtual functions offer none; theirs are not enabled: " + strings.Join(closed, ", ")
 	}
 	return e
 }
 
-// knownVendorType tells whether a type that no list has is one all the same:
-// it was seen before, or a virtual function has it, or lists are empty and it
-// is written as an id.
-func (s *scan) knownVendorType(name string, parents []Parent) bool {
-	id := vendorTypeID(name)
-	if s.host.vendorTypeName(id) != "" {
-		return true
+// gpusOf groups virtual functions by their GPU, and names the types that they
+// run as far as siblings tell.
+func (s *scan) gpusOf(parents []Parent) []GPU {
+	s.nameVFTypes(parents)
+	return s.gpus(parents, nil)
+}
+
+// seenVendorType tells whether a type is one although no list has it: it was
+// seen before, or a virtual function has it. It returns the type's name, if that
+// is known.
+func (s *scan) seenVendorType(typ string, parents []Parent) (name string, seen bool) {
+	id := vendorTypeID(typ)
+	if name := s.host.vendorTypeName(id); name != "" {
+		return name, true
 	}
-	for i := range parents {
-		for _, dev := range parents[i].Devices {
-			if dev.Type == id || dev.TypeName == name {
-				return true
-			}
-		}
-	}
-	seen := false
 	s.host.names.Range(func(_, value any) bool {
-		seen = value == name
+		seen = value == typ
 		return !seen
 	})
-	return seen || boardDescription(name).MaxInstances > 0 && s.allFull(parents)
-}
-
-// allFull tells whether no virtual function lists anything.
-func (s *scan) allFull(parents []Parent) bool {
-	return !slices.ContainsFunc(parents, func(p Parent) bool {
-		return p.Framework == FrameworkVendorVFIO && len(p.Types) > 0
-	})
-}
-
-// runningOn says what a parent's GPU already runs: `2 of "GRID M60-2Q"`.
-func (s *scan) runningOn(p *Parent) string {
-	counts := map[string]int{}
-	var order []string
-	count := func(name string) {
-		if counts[name]++; counts[name] == 1 {
-			order = append(order, name)
+	for i := range parents {
+		for _, dev := range parents[i].Devices {
+			seen = seen || dev.Framework == FrameworkVendorVFIO && dev.Type == id
 		}
 	}
-	for _, other := range s.siblingParents(p) {
-		if other.Framework == FrameworkVendorVFIO {
-			s.vf(&other)
-		} else {
-			s.mdevs(&other, nil)
+	return typ, seen
+}
+
+// withoutVFs are the GPUs that could have virtual functions and have none.
+func (s *scan) withoutVFs() []string {
+	_, pfs, _ := s.pciParents(map[string]bool{})
+	var names []string
+	for _, at := range pfs {
+		var problems []Problem
+		if state := s.sriov(at.path, &problems); state != nil && state.Enabled == 0 {
+			names = append(names, at.name)
 		}
-		for _, dev := range other.Devices {
-			if name := dev.TypeName; name != "" {
-				count(name)
-			} else {
-				count("type " + dev.Type)
+	}
+	return names
+}
+
+// runsBeside says what the GPU of a parent already runs.
+func (s *scan) runsBeside(p *Parent) string {
+	siblings := s.siblingParents(p)
+	for i := range siblings {
+		if siblings[i].Framework == FrameworkVendorVFIO {
+			s.vf(&siblings[i])
+		} else {
+			s.mdevs(&siblings[i], nil)
+		}
+	}
+	s.nameVFTypes(siblings)
+	return runningOn(siblings)
+}
+
+// runningOn says what the parents of a GPU run: `2 of "GRID M60-2Q"`.
+func runningOn(parents []Parent) string {
+	counts := map[string]int{}
+	var parts []string
+	for i := range parents {
+		for _, dev := range parents[i].Devices {
+			switch {
+			case dev.Type == "":
+				parts = append(parts, "vGPU "+dev.ID+" that is being made or removed")
+			case dev.TypeName == "":
+				counts["type "+dev.Type]++
+			default:
+				counts[strconv.Quote(dev.TypeName)]++
 			}
 		}
 	}
-	slices.Sort(order)
-	var parts []string
-	for _, name := range order {
-		parts = append(parts, strconv.Itoa(counts[name])+" of "+strconv.Quote(name))
+	for _, name := range slices.Sorted(maps.Keys(counts)) {
+		parts = append(parts, strconv.Itoa(counts[name])+" of "+name)
 	}
 	return strings.Join(parts, ", ")
 }
@@ -307,6 +360,19 @@ func (s *scan) siblingParents(p *Parent) []Parent {
 		siblings = append(siblings, Parent{Name: vf, Path: path.Join(path.Dir(pfPath), vf), GPU: p.GPU, PF: p.PF, Framework: p.Framework})
 	}
 	return siblings
+}
+
+// siblingsWithTypes are the parents on the GPU of p, which was read, with what
+// they offer.
+func (s *scan) siblingsWithTypes(p *Parent) []Parent {
+	siblings := s.siblingParents(p)
+	parents := []Parent{*p}
+	for _, other := range siblings {
+		if other.Name != p.Name {
+			parents = append(parents, s.withTypes(place{other.Name, other.Path, other.Framework}))
+		}
+	}
+	return parents
 }
 
 // parentLost tells whether an errno means that this parent is lost for the

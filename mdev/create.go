@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"syscall"
 	"time"
 
@@ -24,9 +23,6 @@ const (
 	createRounds = 3
 	// undoTimeout is how long a failed creation may take to be undone.
 	undoTimeout = 15 * time.Second
-	// undoGrace is how much longer than its context a creation may take so
-	// that it can be undone before it returns.
-	undoGrace = time.Second
 )
 
 var noUUID uuid.UUID
@@ -62,7 +58,9 @@ type Created struct {
 //
 // It can be repeated: when the device is already there, with the same UUID (or
 // on the same virtual function), type and, if one is named, parent, then its
-// parameters are set and Existed is true, unless the request is Exclusive.
+// parameters are set and Existed is true, unless the request is Exclusive. When
+// one of these fails, those before it are put back, as far as their old values
+// can be read (those of an AP matrix cannot).
 // Without UUID and parent each call makes another device.
 //
 // A request by type alone tries each parent that has room, in order of their
@@ -160,7 +158,7 @@ func (req *CreateRequest) check() error {
 		return invalid(fmt.Sprintf("%q", req.Parent), "this cannot be a parent", "name one as the inventory does: 0000:41:00.4, mtty")
 	}
 	for _, param := range req.Params {
-		if err := param.Check(); err != nil {
+		if err := param.check("create"); err != nil {
 			return err
 		}
 	}
@@ -179,10 +177,11 @@ func (h *Host) existing(ctx context.Context, req *CreateRequest, dev Device) (Cr
 		sameType = req.Type == dev.Type || req.Type == dev.TypeName
 	}
 	if dev.State == StateGhost {
-		return Created{}, &Error{
-			Op: "create", Object: dev.ID, Meaning: "the device with this UUID is being removed and waits for a VM to let go of it",
-			Next: "stop the VM that has it open" + holderNote(h.holderOf(ctx, &dev)) + ", or use another UUID", Err: ErrExists,
-		}
+		who, known := h.holdingOf(ctx, &dev)
+		e := ghostError(&dev, who, known)
+		e.Op, e.Err = "create", ErrExists
+		e.Next += "; or use another UUID"
+		return Created{}, e
 	}
 	if !sameType || req.Parent != "" && req.Parent != dev.Parent {
 		return Created{}, &Error{
@@ -210,13 +209,6 @@ func existsAsAsked(dev *Device) *Error {
 		Op: "create", Object: dev.ID, Meaning: fmt.Sprintf("somebody has already made it, of type %s under parent %s", dev.Type, dev.Parent),
 		Next: "choose another, or remove it if you know whose it is", Err: ErrExists,
 	}
-}
-
-func holderNote(who *Holder) string {
-	if who == nil {
-		return ""
-	}
-	return " (" + who.String() + ")"
 }
 
 func (h *Host) createOn(ctx context.Context, req *CreateRequest, on *candidate) (Created, error) {
@@ -285,7 +277,7 @@ func (h *Host) createFailed(ctx context.Context, req *CreateRequest, on *candida
 // explainRefusal adds to NVIDIA's EIO what the GPU already runs.
 func (h *Host) explainRefusal(e *Error, on *candidate) {
 	s := h.newScan()
-	if running := s.runningOn(&on.parent); running != "" {
+	if running := s.runsBeside(&on.parent); running != "" {
 		e.Cause = "GPU " + on.parent.GPU + " already runs " + running
 		if size := on.typ.Description.Framebuffer; size > 0 {
 			e.Cause += fmt.Sprintf(", and this type needs %d MiB in the same sizes", size>>20)
@@ -366,57 +358,4 @@ func (h *Host) undo(ctx context.Context, id string, cause error) error {
 	}
 	h.log.WarnContext(ctx, "a device could not be removed after its creation failed", "mdev", id, "error", err)
 	return errors.Join(cause, fmt.Errorf("undo: %w", err))
-}
-
-// write writes an attribute and waits for it no longer than ctx. A write that
-// the kernel blocks goes on alone.
-func (h *Host) write(ctx context.Context, file, value string) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	done := make(chan error, 1)
-	go func() { done <- h.fs.WriteAttr(file, []byte(value)) }()
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-		return fmt.Errorf("write %q to %s: %w", strings.TrimSpace(value), file, ctx.Err())
-	}
-}
-
-// writeOrUndo is write for a file that makes the device id. When ctx ends first,
-// and the kernel still makes it, then it is removed again: mostly before
-// writeOrUndo returns, else soon after the kernel lets go of the write.
-func (h *Host) writeOrUndo(ctx context.Context, file, value, id string) error {
-	done := make(chan error, 1)
-	go func() { done <- h.fs.WriteAttr(file, []byte(value+"\n")) }()
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-	}
-	undone := make(chan error, 1)
-	go func() {
-		if err := <-done; err != nil {
-			undone <- ctx.Err()
-			return
-		}
-		undone <- h.undo(ctx, id, ctx.Err())
-	}()
-	late := time.NewTimer(undoGrace)
-	defer late.Stop()
-	select {
-	case err := <-undone:
-		return err
-	case <-late.C:
-		return fmt.Errorf("write %q to %s: %w", value, file, ctx.Err())
-	}
-}
-
-// bounded gives ctx a deadline if it has none.
-func bounded(ctx context.Context, bound time.Duration) (context.Context, context.CancelFunc) {
-	if _, ok := ctx.Deadline(); ok {
-		return context.WithCancel(ctx)
-	}
-	return context.WithTimeout(ctx, bound)
 }

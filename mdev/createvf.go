@@ -14,9 +14,7 @@ import (
 func (h *Host) createVF(ctx context.Context, req *CreateRequest, on *candidate) (Created, error) {
 	p := &on.parent
 	if req.UUID != noUUID {
-		return Created{}, &Error{
-			Op: "create", Object: p.Name, Meaning: "a virtual function of this framework has no UUID", Next: "leave the UUID out; the device is named by its PCI address", Err: ErrInvalid,
-		}
+		return Created{}, noUUIDHere(p.Name, "a virtual function of this framework has no UUID")
 	}
 	if len(p.Devices) > 0 {
 		return h.existingVF(ctx, req, on)

@@ -58,7 +58,7 @@ func (h *Host) Definitions(ctx context.Context) ([]Definition, error) {
 		return []Definition{}, nil
 	}
 	if err != nil {
-		return nil, explain("definitions", definitionsDir, anyFile, err)
+		return nil, explain("definitions", "/"+definitionsDir, definitionFile, err)
 	}
 	definitions := []Definition{}
 	var problems []error
@@ -124,7 +124,7 @@ func (h *Host) Define(ctx context.Context, def Definition) error {
 		return &Error{Op: "define", Object: def.UUID.String(), Meaning: err.Error(), Next: "give each extra field a JSON value", Err: ErrInvalid}
 	}
 	if err := store.WriteFile(name, text, definitionPerm); err != nil {
-		return explain("define", "/"+name, anyFile, err)
+		return explain("define", "/"+name, definitionFile, err)
 	}
 	return nil
 }
@@ -148,7 +148,7 @@ func (h *Host) Undefine(ctx context.Context, parent string, id uuid.UUID) error 
 	case absent(err):
 		return &Error{Op: "undefine", Object: id.String(), Meaning: "parent " + parent + " has no such definition", Next: "look at the definitions", Err: ErrNotFound}
 	case err != nil:
-		return explain("undefine", "/"+def.file(), anyFile, err)
+		return explain("undefine", "/"+def.file(), definitionFile, err)
 	}
 	return nil
 }
@@ -167,7 +167,7 @@ func (h *Host) definitionsOf(parent string) ([]Definition, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, explain("definitions", "/"+dir, anyFile, err)
+		return nil, explain("definitions", "/"+dir, definitionFile, err)
 	}
 	var found []Definition
 	var problems []error
@@ -182,7 +182,7 @@ func (h *Host) definitionsOf(parent string) ([]Definition, error) {
 			continue
 		}
 		if err != nil {
-			problems = append(problems, explain("definitions", "/"+name, anyFile, err))
+			problems = append(problems, explain("definitions", "/"+name, definitionFile, err))
 			continue
 		}
 		def, _, err := parseDefinition(data)
@@ -217,7 +217,7 @@ func (d *Definition) check() error {
 		return invalid(fmt.Sprintf("%q", d.Start), "unknown start", "write manual or auto")
 	}
 	for _, param := range d.Params {
-		if err := param.Check(); err != nil {
+		if err := param.check("define"); err != nil {
 			return err
 		}
 	}

@@ -3,6 +3,7 @@ package mdev_test
 import (
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"github.com/google/uuid"
@@ -10,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/vgpukit/vgpukit/mdev"
+	"github.com/vgpukit/vgpukit/mdev/mdevtest"
 )
 
 var definedUUID = uuid.MustParse("5b1d8c8e-0a51-4a52-9d3c-5a0c3d9d6a01")
@@ -142,4 +144,24 @@ func TestDefinitionsSurviveAReboot(t *testing.T) {
 	data, err := sim.ReadFile(created.Path + "/nvidia/vgpu_params")
 	require.NoError(t, err)
 	assert.Equal(t, "disable_vnc=1\n", string(data))
+}
+
+// What keeps a definition from being written is not blamed on sysfs, nor a bad
+// parameter on a creation.
+func TestDefineNamesWhatFails(t *testing.T) {
+	sim, host := simulated(t, "tesla-m60")
+	def := mdev.Definition{Parent: "0000:05:00.0", UUID: definedUUID, Type: "nvidia-18"}
+	undo := sim.Fail(mdevtest.Fault{Op: mdevtest.OpStore, Err: syscall.EROFS})
+	for _, err := range []error{host.Define(t.Context(), def), host.Undefine(t.Context(), def.Parent, def.UUID)} {
+		require.ErrorIs(t, err, mdev.ErrPermission)
+		require.ErrorIs(t, err, syscall.EROFS)
+		assert.NotContains(t, err.Error(), "sysfs")
+		assert.Contains(t, err.(*mdev.Error).Hint(), "/etc/mdevctl.d")
+	}
+	undo()
+	def.Params = []mdev.Param{{Name: "vgpu_params", Value: "odd"}}
+	err := host.Define(t.Context(), def)
+	require.ErrorIs(t, err, mdev.ErrInvalid)
+	assert.Regexp(t, "^define vgpu_params", err.Error())
+	assert.Regexp(t, "^check vgpu_params", def.Params[0].Check().Error())
 }

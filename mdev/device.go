@@ -18,8 +18,8 @@ const (
 	// driver.
 	StateHalfMade DeviceState = "half-made"
 	// StateGhost: someone's write to its "remove" is blocked by the VM that
-	// has it open. It has left the bus and cannot be removed again, but holds
-	// its instance until the VM lets go.
+	// has it open, or while its driver cleans up. It has left the bus and
+	// cannot be removed again, but holds its instance until that has ended.
 	StateGhost DeviceState = "ghost"
 )
 
@@ -124,8 +124,8 @@ func (s *scan) mdev(p *Parent, id string, onBus bool) (Device, bool) {
 		dev.State = StateGhost
 		dev.Problems = append(dev.Problems, Problem{
 			Object: id,
-			Text:   "it has left the mdev bus and still holds its instance: someone's write to its remove waits until the VM lets go",
-			Next:   "stop the VM that has it open; the kernel then finishes the removal by itself",
+			Text:   "it has left the mdev bus and still holds its instance: someone's removal of it waits until its VM lets go or its driver has cleaned up",
+			Next:   "stop the VM that has it open, if one has; the kernel then finishes the removal by itself",
 		})
 	case dev.Type == "" || dev.IOMMUGroup == "" && dev.VFIOCdev == "":
 		dev.State = StateHalfMade

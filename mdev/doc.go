@@ -12,10 +12,10 @@
 // M60-8Q). A device is one vGPU: an mdev by its UUID, or a virtual function by
 // its PCI address.
 //
-// The kernel is the only truth: between calls nothing is kept but names of
-// types, no program is needed, and no file. Nothing here hangs: every wait ends with its
-// context or sooner, and a device in use is refused at once, with the VM's
-// name. Every error tells what to do; see [Error].
+// The kernel is the only truth: between calls nothing is kept but names of types
+// and sizes of boards, no program is needed, and no file. Nothing here hangs:
+// every wait ends with its context or sooner, and a device in use is refused at
+// once, with the VM's name. Every error tells what to do; see [Error].
 //
 // The facts about the kernel are from Documentation/ABI/testing/
 // sysfs-bus-vfio-mdev and drivers/vfio/mdev of Linux, those about NVIDIA from

@@ -20,13 +20,14 @@ type reading struct {
 type fileKind int
 
 const (
-	anyFile     fileKind = iota
-	createFile           // mdev_supported_types/<type>/create
-	removeFile           // <uuid>/remove
-	vfTypeFile           // nvidia/current_vgpu_type
-	vfClearFile          // the same, writing 0
-	paramFile            // an attribute of a device
-	groupNode            // /dev/vfio/<group>
+	anyFile        fileKind = iota
+	createFile              // mdev_supported_types/<type>/create
+	removeFile              // <uuid>/remove
+	vfTypeFile              // nvidia/current_vgpu_type
+	vfClearFile             // the same, writing 0
+	paramFile               // an attribute of a device
+	groupNode               // /dev/vfio/<group>
+	definitionFile          // /etc/mdevctl.d/<parent>/<uuid>
 )
 
 // readings is the one table of what the kernel's and NVIDIA's errnos mean.
@@ -84,6 +85,13 @@ var readings = map[fileKind]map[syscall.Errno]reading{
 		syscall.ENODEV: {ErrNotFound, "the VFIO group is gone", "the device was removed meanwhile", "look at the inventory again"},
 		syscall.ENOENT: {ErrNotFound, "the VFIO group has no node", "the device has no driver, or this is a container without /dev/vfio", "mount /dev/vfio, or load the driver"},
 	},
+	definitionFile: {
+		syscall.EROFS:  {ErrPermission, "the file system of the definitions is mounted read-only", "so is /etc of an image-based host, and often of a container", "make /etc/mdevctl.d writable"},
+		syscall.ENOSPC: {ErrNoCapacity, "the disk has no room", "", "free some of it, then retry"},
+		syscall.EDQUOT: {ErrNoCapacity, "the quota of the disk is used up", "", "free some of it, then retry"},
+		syscall.EIO:    {ErrRefused, "the disk failed", "", "see the kernel log (dmesg)"},
+		syscall.EISDIR: {ErrInvalid, "a directory is where the definition should be", "", "move it away"},
+	},
 	anyFile: {
 		syscall.EPERM:  {ErrPermission, "the kernel does not permit it", "we are not root, or lack a capability", "run as root"},
 		syscall.EACCES: {ErrPermission, "no permission", "the file belongs to root", "run as root"},
@@ -104,6 +112,7 @@ var readings = map[fileKind]map[syscall.Errno]reading{
 func explain(op, object string, kind fileKind, err error) *Error {
 	e := &Error{Op: op, Object: object, Errno: errnoOf(err)}
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		e.Meaning, e.Next = meaningOfEnd(err)
 		e.Err = err
 		return e
 	}
@@ -121,6 +130,21 @@ func explain(op, object string, kind fileKind, err error) *Error {
 	}
 	e.Err, e.Meaning, e.Cause, e.Next = r.kind, r.meaning, r.cause, r.next
 	return e
+}
+
+// ended refuses what is asked for when its context is over.
+func ended(ctx context.Context, op, object string) error {
+	if err := ctx.Err(); err != nil {
+		return explain(op, object, anyFile, err)
+	}
+	return nil
+}
+
+func meaningOfEnd(err error) (meaning, next string) {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return "its time was over before it was done", "allow more time, then retry"
+	}
+	return "it was cancelled before it was done", "retry if it is still wanted"
 }
 
 // errnoOf returns 0 when no errno is in err.

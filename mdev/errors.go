@@ -8,7 +8,8 @@ import (
 )
 
 // What can go wrong, for errors.Is. A wait that was cut short matches
-// context.DeadlineExceeded or context.Canceled instead.
+// context.DeadlineExceeded or context.Canceled, and beside it the sentinel of
+// what was waited for, where that is known: [ErrInUse] of a driver that was busy.
 var (
 	ErrInvalid     = errors.New("invalid request")
 	ErrNotFound    = errors.New("not found")

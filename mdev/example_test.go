@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"syscall"
 
 	"github.com/google/uuid"
 
@@ -84,6 +85,19 @@ func ExampleHost_Inventory() {
 	// NVIDIA A40-1B (nvidia-555): 4 of 32
 	// NVIDIA A40-2B (nvidia-556): 4 of 24
 	// NVIDIA A40-1Q (nvidia-557): 4 of 32
+}
+
+func ExampleInventory_AllProblems() {
+	host, sim := exampleHost("mtty")
+	sim.Fail(mdevtest.Fault{Op: mdevtest.OpReadDir, Path: "mdev_supported_types", Err: syscall.EACCES})
+	inventory, err := host.Inventory(context.Background())
+	if err != nil {
+		panic(err)
+	}
+	for _, problem := range inventory.AllProblems() {
+		fmt.Println(problem)
+	}
+	// Output: read sys/devices/virtual/mtty/mtty/mdev_supported_types: no permission (EACCES: permission denied); the file belongs to root; run as root
 }
 
 func ExampleHost_Create() {

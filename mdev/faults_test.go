@@ -241,22 +241,11 @@ func TestInventorySurvivesWhatIsUnreadable(t *testing.T) {
 				}
 			}
 			if errno == syscall.EIO && lost > 0 {
-				assert.NotEmpty(t, problems(inv), "%v at %s", errno, struck)
+				assert.NotEmpty(t, inv.AllProblems(), "%v at %s", errno, struck)
 			}
 		}
 	}
 	assert.Equal(t, whole, inventory(t, host))
-}
-
-func problems(inv *mdev.Inventory) []mdev.Problem {
-	all := inv.Problems
-	for _, gpu := range inv.GPUs {
-		all = append(all, gpu.Problems...)
-		for _, p := range gpu.Parents {
-			all = append(all, p.Problems...)
-		}
-	}
-	return all
 }
 
 func TestHalfMadeDeviceIsWaitedFor(t *testing.T) {
@@ -342,4 +331,49 @@ func TestParams(t *testing.T) {
 		require.ErrorIs(t, err, want, "%v", params)
 		assert.Equal(t, before, inventory(t, host), "undone: %v", fmt.Sprint(params))
 	}
+}
+
+// A parameter that fails on a device that was already there leaves the others as
+// they were; one that the device does not have is noticed before any is written.
+func TestParamsOfAnExistingDeviceArePutBack(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		params []mdev.Param
+		want   error
+		writes int
+	}{
+		{"refused value", []mdev.Param{{Name: "vgpu_params", Value: "b=2"}, {Name: "placement_id", Value: "x"}}, syscall.EINVAL, 3},
+		{"no such attribute", []mdev.Param{{Name: "vgpu_params", Value: "b=2"}, {Name: "assign_adapter", Value: "5"}}, mdev.ErrUnsupported, 0},
+		{"cleared, then refused", []mdev.Param{{Name: "vgpu_params", Value: ""}, {Name: "placement_id", Value: "x"}}, syscall.EINVAL, 3},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			sim, host := simulated(t, "l40s,vfs=2")
+			req := mdev.CreateRequest{Type: "NVIDIA L40S-2Q", Parent: "0000:41:00.4", Params: []mdev.Param{{Name: "vgpu_params", Value: "a=1"}}}
+			created, err := host.Create(t.Context(), req)
+			require.NoError(t, err)
+			writes := 0
+			sim.Fail(mdevtest.Fault{Op: mdevtest.OpWrite, Do: func(mdevtest.Access) error { writes++; return nil }})
+			req.Params = test.params
+			_, err = host.Create(t.Context(), req)
+			require.ErrorIs(t, err, test.want)
+			assert.Equal(t, test.writes, writes)
+			data, err := sim.ReadFile(created.Path + "/nvidia/vgpu_params")
+			require.NoError(t, err)
+			assert.Equal(t, "a=1\n", string(data))
+		})
+	}
+}
+
+// What cannot be put back is told beside the reason.
+func TestParamThatCannotBePutBackIsTold(t *testing.T) {
+	sim, host := simulated(t, "l40s,vfs=2")
+	req := mdev.CreateRequest{Type: "NVIDIA L40S-2Q", Parent: "0000:41:00.4"}
+	_, err := host.Create(t.Context(), req)
+	require.NoError(t, err)
+	sim.Fail(mdevtest.Fault{Op: mdevtest.OpWrite, Path: "vgpu_params", N: 2, Err: syscall.EPERM})
+	req.Params = []mdev.Param{{Name: "vgpu_params", Value: "b=2"}, {Name: "placement_id", Value: "x"}}
+	_, err = host.Create(t.Context(), req)
+	require.ErrorIs(t, err, syscall.EINVAL)
+	require.ErrorIs(t, err, syscall.EPERM)
+	assert.Contains(t, err.Error(), "put back")
 }

@@ -34,13 +34,14 @@ type FS interface {
 	OpenNode(name string) (io.Closer, error)
 }
 
-// Watcher is implemented by an FS that has its own source of kernel events.
-// Without it, [Host.Watch] listens to the kernel's netlink socket when the
-// FS is the operating system's, and is refused otherwise.
+// Watcher is implemented by an FS that has a source of kernel events. That of
+// the operating system's files is the kernel's netlink socket. [Host.Watch] is
+// refused on an FS without one.
 type Watcher interface {
 	// Uevents returns events from now on until ctx ends, and then closes the
 	// channel. A receiver that is too slow loses events; the next one that
-	// it gets then has Lost set.
+	// it gets then has Lost set. A source that fails before ctx ends sends a
+	// last event that has Err, and closes the channel.
 	Uevents(ctx context.Context) (<-chan Uevent, error)
 }
 

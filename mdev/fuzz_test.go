@@ -155,7 +155,7 @@ func FuzzCheckVGPUParams(f *testing.F) {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, value string) {
-		if err := checkVGPUParams(value); err != nil {
+		if err := checkVGPUParams("check", value); err != nil {
 			assert.ErrorIs(t, err, ErrInvalid)
 			return
 		}

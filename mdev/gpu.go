@@ -58,6 +58,7 @@ func (s *scan) gpus(parents []Parent, pfs []place) []GPU {
 	for _, name := range order {
 		g := byName[name]
 		s.describeGPU(g)
+		s.learnBoard(g)
 		g.Capacity = capacity(g)
 		gpus = append(gpus, *g)
 	}

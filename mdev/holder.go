@@ -190,3 +190,11 @@ func (h Holder) String() string {
 	}
 	return who
 }
+
+// short is what to stop: `VM win10`, `process 1234`.
+func (h Holder) short() string {
+	if h.VM != "" {
+		return "VM " + h.VM
+	}
+	return "process " + strconv.Itoa(h.PID)
+}

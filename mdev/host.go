@@ -23,7 +23,8 @@ type Host struct {
 	fs   FS
 	log  *slog.Logger
 
-	names sync.Map // vendor-VFIO type id -> name, as once seen
+	names  sync.Map // vendor-VFIO type id -> name, as once seen
+	boards sync.Map // board -> GiB, of those that no table has, as once seen
 }
 
 // Open returns the host under cfg.Root. A host without any vGPU support is

@@ -118,3 +118,14 @@ func TestHalfMadeDeviceIsUndone(t *testing.T) {
 	_, err = f.Stat("sys/devices/virtual/mtty/mtty/" + testUUID.String())
 	assert.True(t, absent(err))
 }
+
+// Root that cannot see who has a device open is not told to become root.
+func TestUnseenHolder(t *testing.T) {
+	dev := &Device{ID: testUUID.String(), IOMMUGroup: "7"}
+	cause, next := unseen(0, dev)
+	assert.Contains(t, cause, "another container or PID namespace")
+	assert.Contains(t, next, "/dev/vfio/7")
+	cause, next = unseen(1000, dev)
+	assert.Contains(t, cause, "without root")
+	assert.Contains(t, next, "as root")
+}

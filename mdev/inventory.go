@@ -21,19 +21,11 @@ const (
 )
 
 // Inventory is one host's offer at one moment. It is plain data that belongs
-// to the caller; its lists are never nil.
+// to the caller; its lists are never nil. What is wrong is told with the object
+// that it belongs to; see [Inventory.AllProblems] for all of it.
 type Inventory struct {
 	GPUs     []GPU     `json:"gpus"`     // sorted by name
-	Problems []Problem `json:"problems"` // what belongs to no GPU
-}
-
-// Problem is something about one object that could not be read or is not as
-// it should be. It never hides the rest of the inventory.
-type Problem struct {
-	Object string `json:"object"` // a path below the root, or a name
-	Text   string `json:"text"`
-	Next   string `json:"next,omitempty"` // what to do about it
-	Err    error  `json:"-"`
+	Problems []Problem `json:"problems"` // of no GPU
 }
 
 // Inventory reads the whole host: GPUs, parents, types with what is left of

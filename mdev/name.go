@@ -78,6 +78,22 @@ func nearest(name string, candidates []string) string {
 	return best
 }
 
+// nearestParent is nearest for the names of parents. A PCI address is meant only
+// by another spelling of it: one digit away is another device.
+func nearestParent(name string, parents []string) string {
+	meant, isAddress := looseAddress(name)
+	var others []string
+	for _, parent := range parents {
+		switch address, err := ParsePCIAddress(parent); {
+		case err != nil:
+			others = append(others, parent)
+		case isAddress && address == meant:
+			return parent
+		}
+	}
+	return nearest(name, others)
+}
+
 // distance is Levenshtein's.
 func distance(a, b string) int {
 	row := make([]int, len(b)+1)

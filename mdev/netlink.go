@@ -13,11 +13,20 @@ import (
 // ueventBuffer is what the kernel may queue for us before events are lost.
 const ueventBuffer = 1 << 20
 
-// Uevents makes osFS a [Watcher]: the kernel's messages over netlink. They
-// reach processes in the host's network namespace only.
+// initialUserNS is the inode of the kernel's first user namespace: Linux
+// include/linux/proc_ns.h.
+const initialUserNS = 0xEFFFFFFD
+
+// Uevents makes osFS a [Watcher]: the kernel's messages over netlink.
 func (f *osFS) Uevents(ctx context.Context) (<-chan Uevent, error) {
 	if f.prefix != "/" {
 		return nil, &Error{Op: "watch", Object: strings.TrimSuffix(f.prefix, "/"), Meaning: "the kernel sends events about its own /sys only", Next: "watch the root, or read the inventory again from time to time", Err: ErrUnsupported}
+	}
+	if foreignNetwork() {
+		return nil, &Error{
+			Op: "watch", Object: "netlink", Meaning: "the kernel sends no events to this network namespace", Cause: "it belongs to another user namespace, as in a rootless container",
+			Next: "run in the host's network namespace (--network host), or read the inventory again from time to time", Err: ErrUnsupported,
+		}
 	}
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_KOBJECT_UEVENT)
 	if err != nil {
@@ -40,26 +49,50 @@ func (f *osFS) Uevents(ctx context.Context) (<-chan Uevent, error) {
 	events := make(chan Uevent)
 	stop := context.AfterFunc(ctx, func() { _ = file.Close() })
 	go func() {
-		defer close(events)
 		defer stop()
 		defer func() { _ = file.Close() }()
-		buf := make([]byte, 64<<10)
-		for {
-			event, ok, err := receive(conn.Read, buf)
-			if err != nil {
-				return // closed, because ctx has ended
-			}
-			if !ok {
-				continue
-			}
+		pump(ctx, conn.Read, events)
+	}()
+	return events, nil
+}
+
+// foreignNetwork tells whether this process's network namespace belongs to another
+// user namespace than the first: to those only, Linux sends no events (from 4.18
+// on). It is false where that cannot be known: the owner is out of our sight.
+func foreignNetwork() bool {
+	network, err := unix.Open("/proc/self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = unix.Close(network) }()
+	owner, err := unix.IoctlRetInt(network, unix.NS_GET_USERNS)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = unix.Close(owner) }()
+	var stat unix.Stat_t
+	return unix.Fstat(owner, &stat) == nil && stat.Ino != initialUserNS
+}
+
+// pump passes messages on until ctx ends or the socket fails, which it tells.
+func pump(ctx context.Context, read func(func(fd uintptr) bool) error, events chan<- Uevent) {
+	defer close(events)
+	buf := make([]byte, 64<<10)
+	for {
+		event, ok, err := receive(read, buf)
+		if err != nil {
+			event, ok = Uevent{Lost: true, Err: explain("watch", "netlink", anyFile, err)}, ctx.Err() == nil
+		}
+		if ok {
 			select {
 			case events <- event:
 			case <-ctx.Done():
-				return
 			}
 		}
-	}()
-	return events, nil
+		if err != nil || ctx.Err() != nil {
+			return
+		}
+	}
 }
 
 // receive takes one message; not ok when it is not the kernel's.

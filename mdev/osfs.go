@@ -134,13 +134,19 @@ func (f *osFS) RemoveFile(name string) error {
 	return relative(os.Remove(full), name)
 }
 
-// Run makes osFS a [Runner].
+// Run makes osFS a [Runner]. A program of another root is run in that root, with
+// its files and its /sys: outside, it would change the machine that we run on.
 func (f *osFS) Run(ctx context.Context, name string, args ...string) ([]byte, error) {
 	full, err := f.full("exec", name)
 	if err != nil {
 		return nil, err
 	}
 	cmd := exec.CommandContext(ctx, full, args...)
+	if f.prefix != "/" {
+		cmd = exec.CommandContext(ctx, "/"+name, args...)
+		cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: f.prefix}
+		cmd.Dir = "/"
+	}
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 5 * time.Second
 	return cmd.CombinedOutput()

@@ -2,7 +2,9 @@ package mdev
 
 import (
 	"context"
+	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -72,10 +74,37 @@ func TestRunEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
 	start := time.Now()
-	said, err := newOSFS(root).Run(ctx, "tool", "-e", "ALL")
+	said, err := newOSFS("/").Run(ctx, root[1:]+"/tool", "-e", "ALL")
 	require.Error(t, err)
 	assert.Equal(t, "-e ALL\n", string(said))
 	assert.Less(t, time.Since(start), 30*time.Second)
+}
+
+// A program of another root sees that root's files, not those of the machine.
+func TestRunStaysInTheRoot(t *testing.T) {
+	root := t.TempDir()
+	for name, content := range map[string]string{"tool": "#!/bin/sh\nread who </sys/who\necho \"$who\"\n", "sys/who": "the other host\n"} {
+		require.NoError(t, os.MkdirAll(filepath.Dir(filepath.Join(root, name)), 0o755))
+		require.NoError(t, os.WriteFile(filepath.Join(root, name), []byte(content), 0o755))
+	}
+	_, err := newOSFS(root).Run(t.Context(), "tool")
+	if errors.Is(err, syscall.EPERM) {
+		t.Skip("changing the root needs root")
+	}
+	require.ErrorIs(t, err, syscall.ENOENT, "the root has no shell")
+	libraries, err := exec.Command("ldd", "/bin/sh").Output()
+	if err != nil {
+		t.Skip("no ldd to find what a shell needs")
+	}
+	for _, name := range append(strings.Fields(string(libraries)), "/bin/sh") {
+		if data, err := os.ReadFile(name); err == nil && filepath.IsAbs(name) {
+			require.NoError(t, os.MkdirAll(filepath.Join(root, filepath.Dir(name)), 0o755))
+			require.NoError(t, os.WriteFile(filepath.Join(root, name), data, 0o755))
+		}
+	}
+	said, err := newOSFS(root).Run(t.Context(), "tool")
+	require.NoError(t, err)
+	assert.Equal(t, "the other host\n", string(said))
 }
 
 // The inventory is the same through directories held open, as on the operating

@@ -2,6 +2,7 @@ package mdev
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -15,10 +16,12 @@ var ownFiles = []string{"remove", "uevent", "driver", "driver_override", "power"
 
 // Check refuses with [ErrInvalid] what no device should be asked: names that
 // lead elsewhere, and values that NVIDIA's driver would cut or not understand
-// when the VM starts. Create does so too.
-func (p Param) Check() error {
+// when the VM starts. Create and Define do so too.
+func (p Param) Check() error { return p.check("check") }
+
+func (p Param) check(op string) error {
 	invalid := func(meaning, next string) error {
-		return &Error{Op: "create", Object: fmt.Sprintf("parameter %q", p.Name), Meaning: meaning, Next: next, Err: ErrInvalid}
+		return &Error{Op: op, Object: fmt.Sprintf("parameter %q", p.Name), Meaning: meaning, Next: next, Err: ErrInvalid}
 	}
 	parts := strings.Split(p.Name, "/")
 	if len(parts) > 2 || slices.ContainsFunc(parts, func(part string) bool { return !validName(part) || slices.Contains(ownFiles, part) }) {
@@ -28,16 +31,16 @@ func (p Param) Check() error {
 		return invalid("the value has more than one line", "write the value as one line, without its newline")
 	}
 	if parts[len(parts)-1] == "vgpu_params" {
-		return checkVGPUParams(p.Value)
+		return checkVGPUParams(op, p.Value)
 	}
 	return nil
 }
 
 // checkVGPUParams checks comma-separated key=value pairs. NVIDIA's driver
 // looks at them only when the VM starts, which is late to learn of a typo.
-func checkVGPUParams(value string) error {
+func checkVGPUParams(op, value string) error {
 	invalid := func(meaning, next string) error {
-		return &Error{Op: "create", Object: fmt.Sprintf("vgpu_params %q", value), Meaning: meaning, Next: next, Err: ErrInvalid}
+		return &Error{Op: op, Object: fmt.Sprintf("vgpu_params %q", value), Meaning: meaning, Next: next, Err: ErrInvalid}
 	}
 	if len(value)+1 > maxVGPUParams {
 		return invalid(fmt.Sprintf("longer than %d bytes", maxVGPUParams-1), "leave some out")
@@ -60,31 +63,66 @@ func checkVGPUParams(value string) error {
 }
 
 // setParams writes parameters in order and reads back those that can be read.
-// With keep, a value that is already so is not written again.
-func (h *Host) setParams(ctx context.Context, dev *Device, params []Param, keep bool) error {
-	for _, param := range params {
-		file, err := h.paramFile(dev, param)
-		if err != nil {
-			return err
-		}
-		if keep && h.holds(file, param.Value) {
-			continue
-		}
-		text := param.Value
-		if text == "" {
-			text = " " // clears vgpu_params; an empty write would do nothing
-		}
-		// NVIDIA drops the last character, which must be the newline.
-		if err := h.write(ctx, file, text+"\n"); err != nil {
-			e := explain("create", fmt.Sprintf("%s of %s", param.Name, dev.ID), paramFile, err)
-			e.Meaning = fmt.Sprintf("%s (value %q)", e.Meaning, param.Value)
-			return e
-		}
-		if err := h.readBack(dev, param, file); err != nil {
+// On a device that existed before, a value that is already so is not written
+// again, and when one fails, those before it are put back.
+func (h *Host) setParams(ctx context.Context, dev *Device, params []Param, existed bool) error {
+	files := make([]string, len(params)) // found before any is written
+	for i, param := range params {
+		var err error
+		if files[i], err = h.paramFile(dev, param); err != nil {
 			return err
 		}
 	}
+	var old []Param // by file
+	for i, param := range params {
+		if existed {
+			value, err := h.fs.ReadFile(files[i])
+			was := Param{files[i], strings.TrimSpace(string(value))}
+			if err == nil && was.Value == strings.TrimSpace(param.Value) {
+				continue
+			}
+			if err == nil {
+				old = append(old, was)
+			}
+		}
+		err := h.writeParam(ctx, files[i], param.Value)
+		if err != nil {
+			e := explain("create", fmt.Sprintf("%s of %s", param.Name, dev.ID), paramFile, err)
+			e.Meaning = fmt.Sprintf("%s (value %q)", e.Meaning, param.Value)
+			err = e
+		} else {
+			err = h.readBack(dev, param, files[i])
+		}
+		if err != nil {
+			return h.putBack(ctx, old, err)
+		}
+	}
 	return nil
+}
+
+func (h *Host) writeParam(ctx context.Context, file, value string) error {
+	if value == "" {
+		value = " " // clears vgpu_params; an empty write would do nothing
+	}
+	// NVIDIA drops the last character, which must be the newline.
+	return h.write(ctx, file, value+"\n")
+}
+
+// putBack gives attributes the values that they had, the last one first. It has
+// a time of its own, since ctx may have ended.
+func (h *Host) putBack(ctx context.Context, old []Param, cause error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
+	defer cancel()
+	for _, was := range slices.Backward(old) {
+		if data, err := h.fs.ReadFile(was.Name); err == nil && strings.TrimSpace(string(data)) == was.Value {
+			continue // the failed write changed nothing
+		}
+		if err := h.writeParam(ctx, was.Name, was.Value); err != nil {
+			h.log.WarnContext(ctx, "a parameter could not be put back", "file", was.Name, "value", was.Value, "error", err)
+			cause = errors.Join(cause, fmt.Errorf("put back %q: %w", was.Value, explain("create", "/"+was.Name, paramFile, err)))
+		}
+	}
+	return cause
 }
 
 // paramFile finds the attribute: in the device's directory or NVIDIA's group.
@@ -119,9 +157,4 @@ func (h *Host) readBack(dev *Device, param Param, file string) error {
 		}
 	}
 	return nil
-}
-
-func (h *Host) holds(file, value string) bool {
-	data, err := h.fs.ReadFile(file)
-	return err == nil && strings.TrimSpace(string(data)) == strings.TrimSpace(value)
 }

@@ -76,7 +76,7 @@ func TestCheckVGPUParams(t *testing.T) {
 		"frame_rate_limiter=0,disable_vnc=1": true, "vgpu-placement-id=6": true, "": true, " ": true,
 		"frame_rate_limiter": false, "a=1,a=2": false, "a=1, b=2": false, "a=": false, "=1": false, "a=1,": false,
 	} {
-		assert.Equal(t, ok, checkVGPUParams(value) == nil, "%q", value)
+		assert.Equal(t, ok, checkVGPUParams("check", value) == nil, "%q", value)
 	}
 }
 
@@ -91,4 +91,15 @@ func TestSparseAreas(t *testing.T) {
 	block.putUint32(72, 0x8000)
 	block.putUint32(80, 0x1000)
 	assert.Equal(t, []Area{{0x1000, 0x2000}, {0x8000, 0x1000}}, sparseAreas(block, 32))
+}
+
+// A PCI address is suggested for another spelling of it, and for nothing else.
+func TestNearestParent(t *testing.T) {
+	parents := []string{"0000:00:02.0", "0000:05:00.0", "0001:41:1f.7", "mtty", "matrix"}
+	for name, want := range map[string]string{
+		"0000:05:0.0": "0000:05:00.0", "05:00.0": "0000:05:00.0", "5:0.0": "0000:05:00.0", "pci_0000_05_00_0": "0000:05:00.0", "0001:41:1F.7": "0001:41:1f.7",
+		"0000:05:00.1": "", "0000:06:00.0": "", "0000:00:02.1": "", "0000:05:00": "", "mttz": "mtty", "Matrix": "matrix",
+	} {
+		assert.Equal(t, want, nearestParent(name, parents), name)
+	}
 }

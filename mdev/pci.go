@@ -51,6 +51,27 @@ func (a PCIAddress) String() string {
 	return fmt.Sprintf("%04x:%02x:%02x.%x", a.Domain, a.Bus, a.Slot, a.Function)
 }
 
+// looseAddress reads an address as people and libvirt write it: "5:0.0",
+// "pci_0000_05_00_0".
+func looseAddress(text string) (PCIAddress, bool) {
+	fields := strings.FieldsFunc(strings.TrimPrefix(text, "pci_"), func(r rune) bool { return strings.ContainsRune(":._-", r) })
+	if len(fields) == 3 {
+		fields = append([]string{"0"}, fields...)
+	}
+	if len(fields) != 4 {
+		return PCIAddress{}, false
+	}
+	var numbers [4]uint64
+	for i, bits := range []int{32, 8, 5, 3} {
+		n, err := strconv.ParseUint(fields[i], 16, bits)
+		if err != nil {
+			return PCIAddress{}, false
+		}
+		numbers[i] = n
+	}
+	return PCIAddress{uint32(numbers[0]), uint8(numbers[1]), uint8(numbers[2]), uint8(numbers[3])}, true
+}
+
 // pciID returns an id of sysfs ("0x10de") as Error and PCI have it.
 func pciID(data []byte) string {
 	return strings.ToLower(strings.TrimPrefix(strings.TrimSpace(string(data)), "0x"))

@@ -87,7 +87,8 @@ func (h *Host) Probe(ctx context.Context, id string) (Probe, error) {
 		return Probe{}, &Error{Op: "probe", Object: dev.ID, Meaning: "only the operating system's devices can be probed", Cause: "this host is simulated", Err: ErrUnsupported}
 	}
 	if dev.State == StateGhost {
-		e := h.ghostError(ctx, &dev)
+		who, known := h.holdingOf(ctx, &dev)
+		e := ghostError(&dev, who, known)
 		e.Op = "probe"
 		return Probe{}, e
 	}
@@ -120,6 +121,10 @@ func (h *Host) Probe(ctx context.Context, id string) (Probe, error) {
 func (h *Host) probeFailed(ctx context.Context, dev *Device, err error) error {
 	e := explain("probe", dev.ID, groupNode, err)
 	switch {
+	case errors.Is(err, errNotViable):
+		e.Err, e.Meaning = ErrUnsupported, "its VFIO group is not viable"
+		e.Cause = "the group has another device, which is bound to a driver that is not VFIO's"
+		e.Next = "unbind that one from its driver; ls /sys/kernel/iommu_groups/" + dev.IOMMUGroup + "/devices names it"
 	case errors.Is(e.Err, ErrInUse):
 		who, known := h.holdingOf(ctx, dev)
 		used := inUse(dev, who, known, e.Errno)

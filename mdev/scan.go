@@ -1,7 +1,6 @@
 package mdev
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"path"
@@ -266,11 +265,4 @@ func (s *scan) note(problems *[]Problem, object string, err error) {
 // absent tells whether err says that a file is not there.
 func absent(err error) bool {
 	return errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ENODEV) || errors.Is(err, syscall.ENOTDIR)
-}
-
-func ended(ctx context.Context, op, object string) error {
-	if err := ctx.Err(); err != nil {
-		return &Error{Op: op, Object: object, Err: err}
-	}
-	return nil
 }

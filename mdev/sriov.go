@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -48,7 +49,8 @@ func (h *Host) PlanVFs(ctx context.Context, gpu string, count int) (VFPlan, erro
 //
 // NVIDIA's are all enabled or disabled by its program sriov-manage, whose
 // result is looked at, since it may say success when it failed; others by
-// sriov_numvfs. When they are already so, nothing is done.
+// sriov_numvfs. When they are already so, nothing is done. With a [Config.Root],
+// the program is run in that root (chroot), which must be a host's whole one.
 //
 // A GPU in use is refused with [ErrInUse]; enabling wipes the MIG instances of
 // an NVIDIA GPU, which [Host.PlanVFs] tells before. The other errors are
@@ -183,6 +185,13 @@ func (h *Host) usersOf(ctx context.Context, s *scan, pf *Parent, state *SRIOV) (
 	return users, ended(ctx, "plan virtual functions", pf.Name)
 }
 
+func holderNote(who *Holder) string {
+	if who == nil {
+		return ""
+	}
+	return " (" + who.String() + ")"
+}
+
 func (h *Host) nvidiaMinor(address string) (string, bool) {
 	information, err := h.fs.ReadFile("proc/driver/nvidia/gpus/" + address + "/information")
 	if err != nil {
@@ -215,10 +224,7 @@ func (h *Host) runSRIOVManage(ctx context.Context, op string, plan *VFPlan) (str
 		return "", &Error{Op: op, Object: plan.GPU, Meaning: "sriov-manage had not finished", Next: "look at the inventory: some virtual functions may be there", Err: ctx.Err()}
 	}
 	if absent(err) {
-		return "", &Error{
-			Op: op, Object: plan.GPU, Errno: errnoOf(err), Meaning: "there is no /" + sriovManage, Cause: "NVIDIA's vGPU host driver is not installed",
-			Next: "install NVIDIA's vGPU host driver; the kernel's sriov_numvfs is not for these GPUs", Err: ErrUnsupported,
-		}
+		return "", h.noSRIOVManage(op, plan.GPU, errnoOf(err))
 	}
 	if errnoOf(err) != 0 {
 		return "", explain(op, "/"+sriovManage, anyFile, err)
@@ -228,6 +234,19 @@ func (h *Host) runSRIOVManage(ctx context.Context, op string, plan *VFPlan) (str
 		said = strings.TrimSpace(said + "\n" + err.Error())
 	}
 	return said, nil
+}
+
+func (h *Host) noSRIOVManage(op, gpu string, errno syscall.Errno) *Error {
+	e := &Error{
+		Op: op, Object: gpu, Errno: errno, Meaning: "there is no /" + sriovManage, Cause: "NVIDIA's vGPU host driver is not installed",
+		Next: "install NVIDIA's vGPU host driver; the kernel's sriov_numvfs is not for these GPUs", Err: ErrUnsupported,
+	}
+	if root := strings.TrimSuffix(h.root, "/"); root != "" {
+		e.Meaning = "/" + sriovManage + " cannot be run in " + root
+		e.Cause = "NVIDIA's vGPU host driver is not installed there, or that is not the whole root of a host: the program and its shell run in it (chroot)"
+		e.Next = "run it on the host itself, then look at the inventory again"
+	}
+	return e
 }
 
 // writeNumVFs goes through 0, as the kernel demands.

@@ -6,4 +6,5 @@ type Uevent struct {
 	Path   string            // below /sys: "/devices/virtual/mtty/mtty/<uuid>"
 	Env    map[string]string // SUBSYSTEM, MDEV_STATE, DRIVER…
 	Lost   bool              // events before this one were lost; the rest may be empty
+	Err    error             // the source has failed, and this is its last event
 }

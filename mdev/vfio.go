@@ -45,6 +45,9 @@ const (
 	maxIndexes         = 1024
 )
 
+// errNotViable: the group has a device that another driver than VFIO's has.
+var errNotViable = errors.New("the VFIO group is not viable")
+
 // probe opens a device through its group and the type 1 IOMMU, and asks it.
 func (f *osFS) probe(group, id string) (Probe, error) {
 	groupFD, err := f.open("dev/vfio/"+group, unix.O_RDWR)
@@ -74,7 +77,7 @@ func openDevice(container, group int, id string) (int, error) {
 		return -1, failed("get status of", id, err)
 	}
 	if status.uint32(4)&vfioGroupViable == 0 {
-		return -1, failed("group of", id, syscall.EBUSY) // a neighbour is bound to another driver
+		return -1, errNotViable
 	}
 	fd := int32(container)
 	if _, err := ioctlPointer(group, vfioGroupContainer, unsafe.Pointer(&fd)); err != nil {

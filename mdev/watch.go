@@ -16,6 +16,9 @@ const vfPoll = 2 * time.Second
 // read again.
 const pciSettle = 100 * time.Millisecond
 
+// rescanPause is the longest pause before the host is read again when that failed.
+const rescanPause = 10 * time.Second
+
 // ChangeKind is what happened.
 type ChangeKind string
 
@@ -28,6 +31,10 @@ const (
 	ChangeParentRemoved ChangeKind = "parent-removed"
 	ChangeDeviceAdded   ChangeKind = "device-added" // for a virtual function: it was given a type
 	ChangeDeviceRemoved ChangeKind = "device-removed"
+	// ChangeProblem: Problem says what went wrong. When the host could not be
+	// read, that is tried again, and the changes that were missed follow. When
+	// no more events come, it is the last change, before the channel closes.
+	ChangeProblem ChangeKind = "problem"
 )
 
 // Change is one thing that happened on a host.
@@ -36,19 +43,23 @@ type Change struct {
 	Parent    string     `json:"parent,omitempty"`    // its name; of a device, its parent's
 	Device    *Device    `json:"device,omitempty"`    // as it was read then; of a removed one, as it was known
 	Inventory *Inventory `json:"inventory,omitempty"` // of ChangeScanned
+	Problem   *Problem   `json:"problem,omitempty"`   // of ChangeProblem
 }
 
 // Watch tells what happens to parents and devices, from the kernel's events,
 // until ctx ends; then the channel is closed. The first change has the whole
 // inventory; nothing between it and the next change is missed. When events were
 // lost, because the receiver was too slow for too long, an inventory follows,
-// and after it the changes that had been missed.
+// and after it the changes that had been missed. A source of events that fails is
+// told as a [ChangeProblem] before the channel closes: call Watch again.
 //
 // A device that is added is told once it has its type. Who has it open is in the
 // inventories only.
 //
 // It fails with [ErrUnsupported] when there is no source of events: on a root
-// other than "/" or in another network namespace than the host's.
+// other than "/", and in a network namespace that belongs to another user
+// namespace than the host's, as in a rootless container, unless that cannot be
+// known. Other network namespaces get the events.
 func (h *Host) Watch(ctx context.Context) (<-chan Change, error) {
 	source, ok := h.fs.(Watcher)
 	if !ok {
@@ -84,6 +95,8 @@ type watch struct {
 	parents map[string]Framework
 	devices map[string]Device
 	due     <-chan time.Time // when to read the host again; nil: not asked for
+	pause   time.Duration    // before the next try; 0: the last one worked
+	lost    bool             // events were lost, and no inventory was told since
 }
 
 func (w *watch) run(ctx context.Context, events <-chan Uevent) {
@@ -93,16 +106,17 @@ func (w *watch) run(ctx context.Context, events <-chan Uevent) {
 		ok := true
 		select {
 		case event, open := <-events:
-			if !open {
+			if !open || event.Err != nil {
+				w.ended(ctx, event.Err)
 				return
 			}
 			ok = w.event(ctx, &event)
 		case <-w.due:
 			w.due = nil
-			ok = w.rescan(ctx, false)
+			ok = w.rescan(ctx)
 		case <-poll.C:
 			if w.vfChanged() {
-				ok = w.rescan(ctx, false)
+				ok = w.rescan(ctx)
 			}
 		case <-ctx.Done():
 			return
@@ -113,6 +127,18 @@ func (w *watch) run(ctx context.Context, events <-chan Uevent) {
 	}
 }
 
+// ended tells that no more events come, unless that is because ctx has ended.
+func (w *watch) ended(ctx context.Context, err error) {
+	if ctx.Err() != nil {
+		return
+	}
+	p := Problem{Object: "events", Text: "no more events come: their source has ended", Next: "watch again", Err: err}
+	if err != nil {
+		p.Text += ": " + err.Error()
+	}
+	w.tell(ctx, Change{Kind: ChangeProblem, Problem: &p})
+}
+
 // vfChanged tells whether a virtual function of the vendor-specific framework
 // was given a type or lost it.
 func (w *watch) vfChanged() bool {
@@ -121,6 +147,9 @@ func (w *watch) vfChanged() bool {
 			continue
 		}
 		data, err := w.host.fs.ReadFile(path.Join(pciDevicesDir, name, currentFile))
+		if err != nil && !absent(err) {
+			continue // reading all the rest tells no more
+		}
 		current := strings.TrimSpace(string(data))
 		if current == noVGPU {
 			current = ""
@@ -137,7 +166,8 @@ func (w *watch) event(ctx context.Context, event *Uevent) bool {
 	name := path.Base(event.Path)
 	switch {
 	case event.Lost:
-		return w.rescan(ctx, true)
+		w.lost = true
+		return w.rescan(ctx)
 	case event.Env["SUBSYSTEM"] == "mdev" && isUUID(name):
 		return w.mdevEvent(ctx, event.Action, name)
 	case event.Env["MDEV_STATE"] == "registered" && event.Action == "change":
@@ -198,23 +228,33 @@ func (w *watch) parentRemoved(ctx context.Context, name string) bool {
 	return w.tell(ctx, Change{Kind: ChangeParentRemoved, Parent: name})
 }
 
-// rescan reads the host again and tells the differences.
-func (w *watch) rescan(ctx context.Context, lost bool) bool {
+// rescan reads the host again and tells the differences. What fails is tried
+// again later.
+func (w *watch) rescan(ctx context.Context) bool {
 	inventory, err := w.host.Inventory(ctx)
 	if err != nil {
 		if ctx.Err() != nil {
 			return false
 		}
-		w.host.log.WarnContext(ctx, "the host could not be read again after an event", "error", err)
-		return true
+		first := w.pause == 0
+		w.pause = min(max(2*w.pause, pciSettle), rescanPause)
+		w.due = time.After(w.pause)
+		w.host.log.WarnContext(ctx, "the host could not be read again after an event", "error", err, "next", w.pause)
+		p := Problem{Object: "inventory", Text: "the host could not be read again after an event: " + err.Error(), Next: "nothing: it is tried again", Err: err}
+		return !first || w.tell(ctx, Change{Kind: ChangeProblem, Problem: &p})
 	}
-	if lost && !w.tell(ctx, Change{Kind: ChangeScanned, Inventory: inventory}) {
+	w.pause = 0
+	if w.lost && !w.tell(ctx, Change{Kind: ChangeScanned, Inventory: inventory}) {
 		return false
 	}
+	w.lost = false
 	parents, devices := inventory.index()
 	for id, dev := range w.devices {
 		if now, still := devices[id]; still && now.Type == dev.Type && now.Parent == dev.Parent {
 			continue
+		}
+		if inventory.unread(dev.Parent) {
+			continue // not seen, which is not gone
 		}
 		delete(w.devices, id)
 		if !w.tell(ctx, Change{Kind: ChangeDeviceRemoved, Parent: dev.Parent, Device: &dev}) {
@@ -222,7 +262,7 @@ func (w *watch) rescan(ctx context.Context, lost bool) bool {
 		}
 	}
 	for name := range w.parents {
-		if _, still := parents[name]; !still && !w.parentRemoved(ctx, name) {
+		if _, still := parents[name]; !still && !inventory.unread(name) && !w.parentRemoved(ctx, name) {
 			return false
 		}
 	}
@@ -253,7 +293,7 @@ func (w *watch) tell(ctx context.Context, change Change) bool {
 	}
 }
 
-// index lists an inventory's parents, and its devices that are on the bus.
+// index lists an inventory's parents, and its devices, ghosts too.
 func (inv *Inventory) index() (map[string]Framework, map[string]Device) {
 	parents, devices := map[string]Framework{}, map[string]Device{}
 	for i := range inv.GPUs {
@@ -266,6 +306,24 @@ func (inv *Inventory) index() (map[string]Framework, map[string]Device) {
 		}
 	}
 	return parents, devices
+}
+
+// unread tells whether something about a parent is there and could not be read.
+func (inv *Inventory) unread(parent string) bool {
+	for _, p := range inv.Problems {
+		if p.unread() && (p.Object == pciDevicesDir || strings.Contains(p.Object, parent)) {
+			return true
+		}
+	}
+	for i := range inv.GPUs {
+		for j := range inv.GPUs[i].Parents {
+			p := &inv.GPUs[i].Parents[j]
+			if p.Name == parent && slices.ContainsFunc(p.Problems, Problem.unread) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func sortedNames[V any](m map[string]V) []string {

@@ -1,0 +1,106 @@
+package mdev
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path"
+	"syscall"
+	"time"
+)
+
+const (
+	// guardPatience is how long a process that has the VFIO group open, and no
+	// device, may be taken for another remover.
+	guardPatience = 500 * time.Millisecond
+	// hiddenPatience is the same for a holder that root cannot see: it has
+	// gone when it is looked for, unless it is in another container.
+	hiddenPatience = 2 * time.Second
+)
+
+// guard opens the device's VFIO group, which only one can have. It returns
+// nil when there is nothing to open: a half-made device, a system without
+// group nodes, or a group that is shared with other functions. It reads dev
+// again where the device may have been made anew meanwhile.
+func (h *Host) guard(ctx context.Context, dev *Device) (io.Closer, error) {
+	wait, hidden := newPatience(guardPatience), newPatience(hiddenPatience)
+	for {
+		if dev.IOMMUGroup == "" || h.groupShared(dev) {
+			return nil, h.refuseIfHeld(ctx, dev)
+		}
+		node, err := h.fs.OpenNode("dev/vfio/" + dev.IOMMUGroup)
+		switch {
+		case err == nil:
+			if target, err := h.fs.Readlink(dev.Path + "/iommu_group"); err != nil || path.Base(target) == dev.IOMMUGroup {
+				return node, nil
+			}
+			_ = node.Close() // it is another device's by now
+		case errors.Is(err, syscall.EBUSY):
+			who, known := h.holdingOf(ctx, dev)
+			transient := !known || who.PID == os.Getpid() || who.VM == "" && !who.device
+			pause := wait
+			if os.Geteuid() == 0 && (!known || who.PID == os.Getpid()) {
+				pause = hidden
+			}
+			if !transient || !pause.sleep(ctx) {
+				if err := ended(ctx, "remove", dev.ID); err != nil {
+					return nil, err
+				}
+				return nil, inUse(dev, who, known, syscall.EBUSY)
+			}
+		case absent(err) || errors.Is(err, syscall.ENXIO):
+			return nil, h.refuseIfHeld(ctx, dev)
+		default:
+			return nil, explain("remove", dev.ID, groupNode, err)
+		}
+		now, err := h.newScan().find("remove", dev.ID)
+		if errors.Is(err, ErrNotFound) {
+			return nil, nil // another remover had it, and was faster
+		}
+		if err == nil {
+			*dev = now
+		}
+	}
+}
+
+// groupShared tells whether a virtual function's group has other functions,
+// whose VMs would make it busy.
+func (h *Host) groupShared(dev *Device) bool {
+	if dev.Framework != FrameworkVendorVFIO {
+		return false
+	}
+	entries, err := h.fs.ReadDir("sys/kernel/iommu_groups/" + dev.IOMMUGroup + "/devices")
+	return err == nil && len(entries) > 1
+}
+
+// refuseIfHeld looks through the processes where the group cannot be asked.
+func (h *Host) refuseIfHeld(ctx context.Context, dev *Device) error {
+	if dev.Framework == FrameworkVendorVFIO && h.groupShared(dev) {
+		return nil // its holder may have another function; the driver decides
+	}
+	if who, known := h.holdingOf(ctx, dev); known {
+		return inUse(dev, who, known, 0)
+	}
+	return nil
+}
+
+func inUse(dev *Device, who holding, known bool, errno syscall.Errno) *Error {
+	e := &Error{Op: "remove", Object: dev.ID, Errno: errno, Meaning: "the device is in use", Next: "stop the VM, then retry", Err: ErrInUse}
+	if !known {
+		e.Cause, e.Next = unseen(os.Geteuid(), dev)
+		return e
+	}
+	e.Meaning += " by " + who.String()
+	e.Next = "stop " + who.short() + ", then retry"
+	return e
+}
+
+// unseen says why nobody is seen who has a device open.
+func unseen(euid int, dev *Device) (cause, next string) {
+	if euid != 0 {
+		return "who has it open cannot be seen without root", "stop the VM, then retry; as root, the error names it"
+	}
+	return "who has it open is in another container or PID namespace, and cannot be seen from here",
+		"look on the host itself (fuser -v /dev/vfio/" + dev.IOMMUGroup + "), stop that VM, then retry"
+}

@@ -1,0 +1,140 @@
+package mdev
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// MayOffer tells whether the host offers a type, by id or name, or may do so
+// once a GPU has room for it. A virtual function of the vendor-specific VFIO
+// framework lists only what fits at the moment: beside a running vGPU, or in
+// another MIG mode, a type that has no room cannot be told from one that does
+// not exist.
+func (inv *Inventory) MayOffer(typ string) bool {
+	return lists(inv.GPUs, typ) || len(unlisted(inv.GPUs, typ)) > 0
+}
+
+func lists(gpus []GPU, typ string) bool {
+	for i := range gpus {
+		for j := range gpus[i].Parents {
+			if _, ok := gpus[i].Parents[j].typeNamed(typ); ok {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// unlisted returns the GPUs that may offer a type although none lists it: those
+// whose list is not whole, when the type has the name that their board would
+// give it, or is given by its id.
+func unlisted(gpus []GPU, typ string) []*GPU {
+	p, named := parseProfile(typ)
+	if memory := p.memory(); named && memory > 0 && p.gib > memory {
+		return nil
+	}
+	if _, isID := parseCount(vendorTypeID(typ)); !named && !isID {
+		return nil
+	}
+	whole := map[string]bool{} // boards of which a GPU lists all types
+	for i := range gpus {
+		if gpus[i].listsAll(p.slices > 0) {
+			for _, board := range gpus[i].boards() {
+				whole[board] = true
+			}
+		}
+	}
+	var found []*GPU
+	for i := range gpus {
+		g := &gpus[i]
+		boards := g.boards()
+		switch {
+		case !g.vendorVFIO() || g.listsAll(p.slices > 0):
+		case slices.ContainsFunc(boards, func(board string) bool { return whole[board] }):
+		case named && len(boards) > 0 && !slices.Contains(boards, p.brand+" "+p.board):
+		case named && whole[p.brand+" "+p.board]:
+		default:
+			found = append(found, g)
+		}
+	}
+	return found
+}
+
+func (g *GPU) vendorVFIO() bool {
+	return len(g.Parents) > 0 && g.Parents[0].Framework == FrameworkVendorVFIO
+}
+
+// inMIGMode tells it by the types, where NVIDIA's driver does not.
+func (g *GPU) inMIGMode() bool {
+	if g.MIG != nil && g.MIG.Enabled {
+		return true
+	}
+	return slices.ContainsFunc(g.typeNames(), isMIGBacked)
+}
+
+// listsAll tells whether the GPU's lists have all its types, the MIG-backed ones
+// if those are meant: so they do while it runs nothing.
+func (g *GPU) listsAll(migBacked bool) bool {
+	runs := slices.ContainsFunc(g.Parents, func(p Parent) bool { return len(p.Devices) > 0 || len(p.Problems) > 0 })
+	return g.vendorVFIO() && !runs && !migBacked && !g.inMIGMode() && len(g.typeNames()) > 0
+}
+
+// typeNames are the names of all types that the GPU lists or runs, as far as
+// they are known.
+func (g *GPU) typeNames() []string {
+	var names []string
+	for i := range g.Parents {
+		for _, t := range g.Parents[i].Types {
+			names = append(names, t.Name)
+		}
+		for _, dev := range g.Parents[i].Devices {
+			names = append(names, dev.TypeName)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// boards are what the names of the GPU's types begin with: "NVIDIA L40S".
+func (g *GPU) boards() []string {
+	var boards []string
+	for _, name := range g.typeNames() {
+		if p, ok := parseProfile(name); ok && !slices.Contains(boards, p.brand+" "+p.board) {
+			boards = append(boards, p.brand+" "+p.board)
+		}
+	}
+	return boards
+}
+
+// explainUnlisted says of a type that no virtual function lists why that may be.
+func explainUnlisted(e *Error, gpus []*GPU, typ string, known bool) {
+	e.Err = ErrNoCapacity
+	e.Meaning = "no virtual function lists such a type at the moment"
+	e.Cause = "it has no room beside that, or there is no such type"
+	e.Next = "remove a vGPU, or choose a type whose capacity in the inventory is not 0; see NVIDIA's list of the board's types for the name"
+	if known {
+		e.Meaning = "it cannot be made at the moment"
+		e.Cause = "the GPU is full or runs vGPUs of another framebuffer size"
+		e.Next = "remove a device, or choose a type whose capacity in the inventory is not 0"
+	}
+	var reasons []string
+	for _, g := range gpus {
+		if running := runningOn(g.Parents); running != "" {
+			reasons = append(reasons, "GPU "+g.Name+" already runs "+running)
+		} else if g.inMIGMode() {
+			reasons = append(reasons, "GPU "+g.Name+" is in MIG mode")
+		} else if isMIGBacked(typ) {
+			reasons = append(reasons, "GPU "+g.Name+" is not in MIG mode")
+		} else {
+			reasons = append(reasons, "GPU "+g.Name+" lists no types at all")
+		}
+	}
+	const most = 3 // GPUs that one line tells of
+	if more := len(reasons) - most; more > 0 {
+		reasons = append(reasons[:most], strconv.Itoa(more)+" more are like that")
+	}
+	if len(reasons) > 0 {
+		e.Cause = strings.Join(reasons, ", ") + ": " + e.Cause
+	}
+}
