@@ -135,7 +135,7 @@ func (c *machine) request(g *globals) (vgpu.ProvisionRequest, error) {
 	}
 	text, err := os.ReadFile(c.Domain)
 	if err != nil {
-		return req, &usageError{what: err.Error(), next: "name a file with a libvirt domain document in --domain"}
+		return req, usageError(err.Error(), "name a file with a libvirt domain document in --domain")
 	}
 	req.Domain = text
 	return req, nil

@@ -100,7 +100,7 @@ type usedAddress struct {
 
 func (c *xmlAddressesCmd) Run(g *globals) error {
 	if c.Free < 0 {
-		return &usageError{what: "--free is negative", next: "ask for 0 or more free addresses"}
+		return usageError("--free is negative", "ask for 0 or more free addresses")
 	}
 	doc, err := g.document()
 	if err != nil {
