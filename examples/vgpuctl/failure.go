@@ -201,5 +201,13 @@ func (e *ownError) Error() string { return e.what }
 func (e *ownError) Hint() string  { return e.next }
 func (e *ownError) Unwrap() error { return e.err }
 
+// alsoIs is an error that is of another kind too than the library says.
+type alsoIs struct {
+	error
+	kind error
+}
+
+func (e alsoIs) Unwrap() []error { return []error{e.error, e.kind} }
+
 // usageError is wrong use, with what to do instead.
 func usageError(what, next string) error { return &ownError{what, next, errUsage} }

@@ -5,42 +5,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/vgpukit/vgpukit/examples/vgpuctl/simfs"
 	"github.com/vgpukit/vgpukit/mdev"
-	"github.com/vgpukit/vgpukit/mdev/mdevtest"
 	"github.com/vgpukit/vgpukit/vgpu"
 )
-
-// mounted mounts a host with boards for the time of a test, and returns vgpuctl
-// for it, with a state directory and libvirt's test driver.
-func mounted(t *testing.T, boards ...string) (host *mdevtest.Host, do func(stdin string, args ...string) (status int, stdout, stderr string)) {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("mounting needs root")
-	}
-	host = mdevtest.New()
-	for _, spec := range boards {
-		board, err := mdevtest.NewBoard(spec)
-		require.NoError(t, err)
-		require.NoError(t, host.Plug(board))
-	}
-	root := t.TempDir()
-	server, err := simfs.Mount(root, host)
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, server.Close()) })
-	flags := []string{"--root", root, "--state", t.TempDir(), "--connect", "test:///default"}
-	return host, func(stdin string, args ...string) (int, string, string) {
-		t.Helper()
-		return vgpuctl(t, stdin, append(flags, args...)...)
-	}
-}
 
 // TestKinds: of several kinds in one error, the one that says what the whole came
 // to decides on the exit status, always the same one.
@@ -72,9 +45,9 @@ func TestKinds(t *testing.T) {
 // stdout.
 func TestFailuresForScripts(t *testing.T) {
 	const other = "8f1e3a5c-0000-4000-8000-000000000001"
-	host, do := mounted(t, "tesla-m60", "mtty")
+	host := mounted(t, "tesla-m60", "mtty")
 	for _, uuid := range []string{id, other} {
-		status, _, stderr := do("", "create", "--type", "nvidia-18", "--parent", "0000:05:00.0", "--uuid", uuid)
+		status, _, stderr := host.do("", "create", "--type", "nvidia-18", "--parent", "0000:05:00.0", "--uuid", uuid)
 		require.Zero(t, status, stderr)
 	}
 	release, err := host.Use(id, "desk1", 4242)
@@ -107,7 +80,7 @@ func TestFailuresForScripts(t *testing.T) {
 		{"an unknown flag", []string{"inventory", "--bogus"}, exitUsage, "invalid", "--help"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			status, stdout, stderr := do(document, append(c.args, "-o", "json")...)
+			status, stdout, stderr := host.do(document, append(c.args, "-o", "json")...)
 			assert.Equal(t, c.status, status, stderr)
 			assert.Empty(t, stdout)
 			var told failure

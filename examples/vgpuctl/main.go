@@ -10,6 +10,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
 	"os"
 	"os/signal"
@@ -87,13 +88,24 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return exited // --help
 	}
 	if err != nil {
-		return report(stderr, usageError(err.Error(), "see vgpuctl --help, and vgpuctl COMMAND --help"), wantsJSON(args))
+		return report(stderr, misuse(err), wantsJSON(args))
 	}
-	c.ctx, c.stdin, c.stdout, c.stderr = ctx, stdin, stdout, stderr
+	c.ctx, c.stdin, c.stdout, c.stderr = ctx, stdin, answer{stdout}, stderr
 	if err := command.Run(&c.globals); err != nil {
 		return report(stderr, err, c.Output == "json")
 	}
 	return 0
+}
+
+// misuse is what kong says of the command line, with where to read on.
+func misuse(err error) error {
+	next, own, parse := "see vgpuctl --help", new(ownError), new(kong.ParseError)
+	if errors.As(err, &own) {
+		next = own.next
+	} else if errors.As(err, &parse) && parse.Context.Selected() != nil {
+		next = "see " + parse.Context.Selected().FullPath() + " --help"
+	}
+	return usageError(err.Error(), next)
 }
 
 // wantsJSON tells whether a command line that cannot be understood asks for JSON.

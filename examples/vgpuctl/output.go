@@ -3,9 +3,21 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"strings"
 	"text/tabwriter"
 )
+
+// answer is stdout: what it does not take is told.
+type answer struct{ io.Writer }
+
+func (a answer) Write(p []byte) (int, error) {
+	n, err := a.Writer.Write(p)
+	if err != nil {
+		err = &ownError{"the answer could not be printed: " + err.Error(), "repeat the command with an output that takes the answer", err}
+	}
+	return n, err
+}
 
 // json writes a value for scripts.
 func (g *globals) json(v any) error {

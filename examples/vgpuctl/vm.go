@@ -4,15 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"strings"
 	"time"
-
-	"github.com/google/uuid"
 
 	"github.com/vgpukit/vgpukit/domain"
 	"github.com/vgpukit/vgpukit/domain/virt"
-	"github.com/vgpukit/vgpukit/mdev"
 	"github.com/vgpukit/vgpukit/vgpu"
 )
 
@@ -32,113 +27,6 @@ func (g *globals) manage(do func(*vgpu.Manager) error) error {
 		return err
 	}
 	return do(m)
-}
-
-// param is NAME=VALUE on the command line.
-type param mdev.Param
-
-func (p *param) UnmarshalText(text []byte) error {
-	name, value, ok := strings.Cut(string(text), "=")
-	if !ok || name == "" {
-		return fmt.Errorf("%q is not NAME=VALUE", text)
-	}
-	p.Name, p.Value = name, value
-	return nil
-}
-
-func params(list []param) []mdev.Param {
-	var out []mdev.Param
-	for _, p := range list {
-		out = append(out, mdev.Param(p))
-	}
-	return out
-}
-
-// request is one --vgpu flag: type=T[,parent=P][,address=A][,uuid=U][,display=on][,ramfb=on][,NAME=VALUE of vgpu_params after params=].
-type request vgpu.Request
-
-func (r *request) UnmarshalText(text []byte) error {
-	rest := string(text)
-	for rest != "" {
-		var field string
-		// What follows params= is the parameters' own syntax, commas included.
-		if value, ok := strings.CutPrefix(rest, "params="); ok {
-			field, rest = "params="+value, ""
-		} else {
-			field, rest, _ = strings.Cut(rest, ",")
-		}
-		if err := r.set(field); err != nil {
-			return err
-		}
-	}
-	if r.Type == "" {
-		return fmt.Errorf("%q names no type: begin with type=T", text)
-	}
-	return nil
-}
-
-func (r *request) set(field string) error {
-	key, value, ok := strings.Cut(field, "=")
-	if !ok || value == "" {
-		return fmt.Errorf("%q is not key=value", field)
-	}
-	switch key {
-	case "type":
-		r.Type = value
-	case "parent":
-		r.Parent = value
-	case "address":
-		r.Address = value
-	case "uuid":
-		id, err := uuid.Parse(value)
-		if err != nil {
-			return fmt.Errorf("uuid=%s: %w", value, err)
-		}
-		r.UUID = id
-	case "display", "ramfb":
-		if value != "on" && value != "off" {
-			return fmt.Errorf("%s=%s: use on or off", key, value)
-		}
-		if key == "display" {
-			r.Display = domain.Switch(value)
-		} else {
-			r.RAMFB = domain.Switch(value)
-		}
-	case "params":
-		r.Params = append(r.Params, mdev.Param{Name: "vgpu_params", Value: value})
-	default:
-		return fmt.Errorf("%q is not known: use type, parent, address, uuid, display, ramfb or params", key)
-	}
-	return nil
-}
-
-// machine is what plan and provision are given.
-type machine struct {
-	Domain   string    `required:"" help:"The domain's document, without the vGPUs; - is stdin." placeholder:"FILE"`
-	VGPU     []request `name:"vgpu" required:"" sep:"none" help:"A vGPU; repeatable." placeholder:"type=T[,parent=P][,address=A][,display=on][,ramfb=on][,params=…]"`
-	Lifetime string    `enum:"reserved,while-running" default:"reserved" help:"reserved, or while-running."`
-	Policy   string    `enum:"pack,spread" default:"pack" help:"pack or spread."`
-}
-
-func (c *machine) request(g *globals) (vgpu.ProvisionRequest, error) {
-	req := vgpu.ProvisionRequest{Lifetime: vgpu.Lifetime(c.Lifetime), Placement: vgpu.PlacementOptions{Policy: vgpu.Policy(c.Policy)}}
-	for _, r := range c.VGPU {
-		req.VGPUs = append(req.VGPUs, vgpu.Request(r))
-	}
-	if c.Domain == "-" {
-		doc, err := g.document()
-		if err != nil {
-			return req, err
-		}
-		req.Domain = doc.Bytes()
-		return req, nil
-	}
-	text, err := os.ReadFile(c.Domain)
-	if err != nil {
-		return req, usageError(err.Error(), "name a file with a libvirt domain document in --domain")
-	}
-	req.Domain = text
-	return req, nil
 }
 
 type planCmd struct{ machine }

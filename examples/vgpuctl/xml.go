@@ -27,15 +27,15 @@ type xmlCmd struct {
 
 // which names a vGPU in a document.
 type which struct {
-	UUID uuid.UUID `name:"uuid" xor:"which" required:"" help:"The mdev's UUID." placeholder:"U"`
-	VF   string    `name:"vf" xor:"which" required:"" help:"The virtual function's address on the host." placeholder:"ADDR"`
+	UUID mdevUUID `name:"uuid" xor:"which" required:"" help:"The mdev's UUID." placeholder:"U"`
+	VF   string   `name:"vf" xor:"which" required:"" help:"The virtual function's address on the host." placeholder:"ADDR"`
 }
 
 func (w which) id() string {
 	if w.VF != "" {
 		return w.VF
 	}
-	return w.UUID.String()
+	return uuid.UUID(w.UUID).String()
 }
 
 type xmlAddCmd struct {
@@ -51,7 +51,7 @@ func (c *xmlAddCmd) Run(g *globals) error {
 	if err != nil {
 		return err
 	}
-	h := domain.Hostdev{UUID: c.UUID, VF: c.VF, Model: c.Model, Display: c.Display, RAMFB: c.RAMFB}
+	h := domain.Hostdev{UUID: uuid.UUID(c.UUID), VF: c.VF, Model: c.Model, Display: c.Display, RAMFB: c.RAMFB}
 	switch c.Address {
 	case "none":
 	case "":
