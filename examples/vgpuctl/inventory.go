@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/vgpukit/vgpukit/mdev"
 )
@@ -21,44 +22,70 @@ func (*inventoryCmd) Run(g *globals) error {
 	if g.Output == "json" {
 		return g.json(inv)
 	}
-	if len(inv.GPUs) == 0 {
-		fmt.Fprintln(g.stdout, "This host offers no vGPUs: no GPU driver with mediated devices or NVIDIA's vendor-specific VFIO framework is loaded.")
-		return nil
-	}
-	return g.inventoryTables(inv)
-}
-
-func (g *globals) inventoryTables(inv *mdev.Inventory) error {
+	gpus := [][]string{{"GPU", "DRIVER", "NUMA NODE", "VIRTUAL FUNCTIONS", "MIG"}}
 	types := [][]string{{"PARENT", "TYPE", "NAME", "LEFT", "GPU HAS ROOM FOR", "FRAMEBUFFER", "API"}}
 	devices := [][]string{{"VGPU", "TYPE", "PARENT", "STATE", "HELD BY"}}
-	for _, gpu := range inv.GPUs {
-		room := map[string]string{}
-		for _, c := range gpu.Capacity {
-			room[c.Type] = strconv.Itoa(c.Available)
-		}
+	for i := range inv.GPUs {
+		gpu := &inv.GPUs[i]
+		gpus = append(gpus, []string{gpu.Name, gpu.Driver, node(gpu.NUMANode), virtualFunctions(gpu.SRIOV), mig(gpu.MIG)})
+		types = append(types, typeRows(gpu)...)
 		for _, p := range gpu.Parents {
-			for _, t := range p.Types {
-				types = append(types, []string{p.Name, t.ID, t.Name, strconv.Itoa(t.Available), room[t.ID], size(t.Description.Framebuffer), t.DeviceAPI})
-			}
 			for _, d := range p.Devices {
 				devices = append(devices, []string{d.ID, d.Type, d.Parent, string(d.State), holder(d.Holder)})
 			}
 		}
 	}
-	if err := g.table(types); err != nil {
-		return err
+	if len(inv.GPUs) == 0 {
+		_, err = fmt.Fprintln(g.stdout, "This host offers no vGPUs: no GPU driver with mediated devices or NVIDIA's vendor-specific VFIO framework is loaded.")
+	} else {
+		err = g.tables(gpus, types, devices)
 	}
-	fmt.Fprintln(g.stdout)
-	if len(devices) == 1 {
-		fmt.Fprintln(g.stdout, "No vGPUs exist.")
-	} else if err := g.table(devices); err != nil {
-		return err
+	if err == nil && len(inv.GPUs) > 0 && len(devices) == 1 {
+		_, err = fmt.Fprintln(g.stdout, "\nNo vGPUs exist.")
 	}
-	return g.problems(inv)
+	for _, p := range everyProblem(inv) {
+		if err == nil {
+			_, err = fmt.Fprint(g.stdout, "\n", problemText(p))
+		}
+	}
+	return err
 }
 
-func (g *globals) problems(inv *mdev.Inventory) error {
-	all := inv.Problems
+// typeRows has what each parent offers. Virtual functions come by the dozen: those
+// of a GPU that offer the same are told once, by the first one's name.
+func typeRows(gpu *mdev.GPU) [][]string {
+	room := map[string]string{}
+	for _, c := range gpu.Capacity {
+		room[c.Type] = strconv.Itoa(c.Available)
+	}
+	var offers []string
+	alike := map[string][]mdev.Parent{}
+	for _, p := range gpu.Parents {
+		offer := ""
+		for _, t := range p.Types {
+			offer += fmt.Sprintln(t.ID, t.Available)
+		}
+		if alike[offer] == nil {
+			offers = append(offers, offer)
+		}
+		alike[offer] = append(alike[offer], p)
+	}
+	var rows [][]string
+	for _, offer := range offers {
+		first, name := alike[offer][0], alike[offer][0].Name
+		if others := len(alike[offer]) - 1; others > 0 {
+			name += fmt.Sprintf(" and %d more", others)
+		}
+		for _, t := range first.Types {
+			rows = append(rows, []string{name, t.ID, t.Name, strconv.Itoa(t.Available), room[t.ID], size(t.Description.Framebuffer), t.DeviceAPI})
+		}
+	}
+	return rows
+}
+
+// everyProblem lists the problems of all objects of an inventory.
+func everyProblem(inv *mdev.Inventory) []mdev.Problem {
+	all := append([]mdev.Problem{}, inv.Problems...)
 	for _, gpu := range inv.GPUs {
 		all = append(all, gpu.Problems...)
 		for _, p := range gpu.Parents {
@@ -68,10 +95,44 @@ func (g *globals) problems(inv *mdev.Inventory) error {
 			}
 		}
 	}
-	for _, p := range all {
-		fmt.Fprintln(g.stderr, "problem:", p)
+	return all
+}
+
+// problemText says what a problem is and what to do, a line each.
+func problemText(p mdev.Problem) string {
+	text := p.Text
+	if !strings.Contains(text, p.Object) {
+		text = p.Object + ": " + text
 	}
-	return nil
+	text = "problem: " + text + "\n"
+	if p.Next != "" {
+		text += "what to do: " + p.Next + "\n"
+	}
+	return text
+}
+
+func node(numa *int) string {
+	if numa == nil {
+		return ""
+	}
+	return strconv.Itoa(*numa)
+}
+
+func virtualFunctions(s *mdev.SRIOV) string {
+	if s == nil {
+		return ""
+	}
+	return fmt.Sprintf("%d of %d", s.Enabled, s.Total)
+}
+
+func mig(m *mdev.MIG) string {
+	switch {
+	case m == nil:
+		return ""
+	case !m.Enabled:
+		return "off"
+	}
+	return fmt.Sprintf("on, %d instances", m.Instances)
 }
 
 func size(bytes uint64) string {

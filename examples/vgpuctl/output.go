@@ -42,6 +42,25 @@ func (g *globals) table(rows [][]string) error {
 	return w.Flush()
 }
 
+// tables writes tables with an empty line between; those that have only a heading
+// are left out.
+func (g *globals) tables(list ...[][]string) error {
+	between := ""
+	for _, rows := range list {
+		if len(rows) == 1 {
+			continue
+		}
+		if _, err := fmt.Fprint(g.stdout, between); err != nil {
+			return err
+		}
+		if err := g.table(rows); err != nil {
+			return err
+		}
+		between = "\n"
+	}
+	return nil
+}
+
 // say writes a value as JSON, or a line of text for people.
 func (g *globals) say(v any, format string, args ...any) error {
 	if g.Output == "json" {
