@@ -34,9 +34,9 @@ a VM's vGPU was not placed there.`
 
 // globals are the flags that every command has.
 type globals struct {
-	Root    string `default:"/" help:"Directory that holds sys/, dev/ and proc/." placeholder:"DIR"`
+	Root    string `default:"/" help:"Directory that holds sys/, dev/ and proc/ (default: /)." placeholder:"DIR"`
 	Connect string `help:"libvirt URI (default: LIBVIRT_DEFAULT_URI, then qemu:///system)." placeholder:"URI"`
-	State   string `default:"/var/lib/vgpukit" help:"Directory of the journal, the claims and the locks." placeholder:"DIR"`
+	State   string `default:"/var/lib/vgpukit" help:"Directory of the journal, the claims and the locks (default: /var/lib/vgpukit)." placeholder:"DIR"`
 	Output  string `short:"o" enum:"table,json" default:"table" help:"Output: table or json, of which scripts can rely on json."`
 
 	ctx    context.Context

@@ -3,17 +3,12 @@ package main
 import (
 	"bytes"
 	"encoding/json"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-
-	"github.com/vgpukit/vgpukit/domain/virt"
-	"github.com/vgpukit/vgpukit/examples/vgpuctl/simfs"
-	"github.com/vgpukit/vgpukit/mdev/mdevtest"
 )
 
 const (
@@ -29,6 +24,9 @@ const (
 </domain>
 `
 )
+
+// document2 is another VM.
+var document2 = strings.ReplaceAll(document, "<name>vm<", "<name>vm2<")
 
 // vgpuctl runs the program on an empty host with libvirt's test driver.
 func vgpuctl(t *testing.T, stdin string, args ...string) (status int, stdout, stderr string) {
@@ -130,23 +128,11 @@ func TestXML(t *testing.T) {
 // TestLifeOnAMountedHost: plan, provision, start, status, stop, reconcile and
 // teardown work on a mounted simulated host.
 func TestLifeOnAMountedHost(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("mounting needs root")
-	}
-	board, err := mdevtest.NewBoard("tesla-m60@0000:05:00.0")
-	require.NoError(t, err)
-	// libvirt's test driver lives as long as somebody is connected to it.
-	conn, err := virt.Open(t.Context(), virt.Config{URI: "test:///default"})
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, conn.Close()) })
-	root := t.TempDir()
-	server, err := simfs.Mount(root, mdevtest.New(board))
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, server.Close()) })
-	state := t.TempDir()
+	keepDomains(t)
+	host := mounted(t, "tesla-m60@0000:05:00.0")
 	do := func(status int, args ...string) string {
 		t.Helper()
-		got, stdout, stderr := vgpuctl(t, document, append([]string{"--root", root, "--state", state, "--connect", "test:///default"}, args...)...)
+		got, stdout, stderr := host.do(document, args...)
 		require.Equal(t, status, got, stderr)
 		return stdout
 	}

@@ -28,8 +28,8 @@ func (g *globals) json(v any) error {
 }
 
 // table writes rows for people, aligned; the first one is the heading.
-func (g *globals) table(rows [][]string) error {
-	w := tabwriter.NewWriter(g.stdout, 0, 0, 2, ' ', 0)
+func table(to io.Writer, rows [][]string) error {
+	w := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
 	for _, row := range rows {
 		cells := make([]string, len(row))
 		for i, cell := range row {
@@ -53,7 +53,7 @@ func (g *globals) tables(list ...[][]string) error {
 		if _, err := fmt.Fprint(g.stdout, between); err != nil {
 			return err
 		}
-		if err := g.table(rows); err != nil {
+		if err := table(g.stdout, rows); err != nil {
 			return err
 		}
 		between = "\n"

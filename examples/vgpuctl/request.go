@@ -90,14 +90,19 @@ func (r *request) set(field string) error {
 
 // machine is what plan and provision are given.
 type machine struct {
-	Domain   string    `required:"" help:"The domain's document, without the vGPUs; - is stdin." placeholder:"FILE"`
-	VGPU     []request `name:"vgpu" required:"" sep:"none" help:"A vGPU; repeatable." placeholder:"type=T[,parent=P][,address=A][,uuid=U][,alias=A][,display=on][,ramfb=on][,params=…]"`
-	Lifetime string    `enum:"reserved,while-running" default:"reserved" help:"reserved, or while-running."`
-	Policy   string    `enum:"pack,spread" default:"pack" help:"pack or spread."`
+	Domain   string        `required:"" help:"The domain's document, without the vGPUs; - is stdin." placeholder:"FILE"`
+	VGPU     []request     `name:"vgpu" required:"" sep:"none" help:"A vGPU; repeatable." placeholder:"type=T[,parent=P][,address=A][,uuid=U][,alias=A][,display=on][,ramfb=on][,params=…]"`
+	Lifetime vgpu.Lifetime `enum:"reserved,while-running" default:"reserved" help:"reserved: the vGPUs exist as long as the VM is defined; while-running: as long as it runs (vgpuctl watch gives those back of VMs that end by themselves)."`
+	placement
 }
 
-func (c *machine) request(g *globals) (vgpu.ProvisionRequest, error) {
-	req := vgpu.ProvisionRequest{Lifetime: vgpu.Lifetime(c.Lifetime), Placement: vgpu.PlacementOptions{Policy: vgpu.Policy(c.Policy)}}
+func (c *machine) request(g *globals, m *vgpu.Manager) (vgpu.ProvisionRequest, error) {
+	req := vgpu.ProvisionRequest{Lifetime: c.Lifetime}
+	options, err := c.options(g, m)
+	if err != nil {
+		return req, err
+	}
+	req.Placement = options
 	for _, r := range c.VGPU {
 		req.VGPUs = append(req.VGPUs, vgpu.Request(r))
 	}

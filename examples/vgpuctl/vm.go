@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/vgpukit/vgpukit/domain"
@@ -32,14 +34,14 @@ func (g *globals) manage(do func(*vgpu.Manager) error) error {
 type planCmd struct{ machine }
 
 func (c *planCmd) Run(g *globals) error {
-	req, err := c.request(g)
-	if err != nil {
-		return err
-	}
 	return g.manage(func(m *vgpu.Manager) error {
-		plan, err := m.Plan(g.ctx, req)
+		req, err := c.request(g, m)
 		if err != nil {
 			return err
+		}
+		plan, err := m.Plan(g.ctx, req)
+		if err != nil {
+			return errors.Join(err, g.whyNot(err))
 		}
 		if g.Output == "json" {
 			return g.json(plan)
@@ -48,8 +50,26 @@ func (c *planCmd) Run(g *globals) error {
 		for _, v := range plan.VGPUs {
 			rows = append(rows, []string{v.ID, v.Type, v.Parent, v.GPU, v.Address})
 		}
-		return g.table(rows)
+		return table(g.stdout, rows)
 	})
+}
+
+// whyNot shows people for each parent why it was not taken; for scripts the
+// failure itself has it.
+func (g *globals) whyNot(err error) error {
+	var refusal *vgpu.Refusal
+	if g.Output == "json" || !errors.As(err, &refusal) {
+		return nil
+	}
+	rows := [][]string{{"REQUEST", "GPU", "PARENTS", "WHY NOT"}}
+	for _, r := range refusal.Reasons() {
+		parents := strings.Join(r.Parents, ", ")
+		if len(r.Parents) > 2 {
+			parents = fmt.Sprintf("%s and %d more", r.Parents[0], len(r.Parents)-1)
+		}
+		rows = append(rows, []string{strconv.Itoa(r.Request), r.GPU, parents, r.Text})
+	}
+	return table(g.stderr, rows)
 }
 
 type provisionCmd struct {
@@ -58,11 +78,11 @@ type provisionCmd struct {
 }
 
 func (c *provisionCmd) Run(g *globals) error {
-	req, err := c.request(g)
-	if err != nil {
-		return err
-	}
 	return g.manage(func(m *vgpu.Manager) error {
+		req, err := c.request(g, m)
+		if err != nil {
+			return err
+		}
 		vm, err := m.Provision(g.ctx, req)
 		if err != nil {
 			return err
@@ -76,8 +96,17 @@ func (c *provisionCmd) Run(g *globals) error {
 				return err
 			}
 		}
-		return g.vms(vm)
+		return g.done(vm)
 	})
+}
+
+// done shows a VM that is as asked. That it could not be shown is no reason to
+// undo it: the caller knows its name.
+func (g *globals) done(vm vgpu.VM) error {
+	if err := g.vms(vm); err != nil {
+		return &ownError{fmt.Sprintf("VM %s is %s, as asked, but %v", vm.Name, vm.State, err), "vgpuctl status " + vm.Name + " shows it; the same command again does no harm", err}
+	}
+	return nil
 }
 
 // vms shows VMs with their vGPUs; one VM alone is not a list in JSON.
@@ -90,15 +119,19 @@ func (g *globals) vms(list ...vgpu.VM) error {
 	}
 	rows := [][]string{{"VM", "STATE", "VGPU", "TYPE", "PARENT", "GUEST ADDRESS", "PROBLEM"}}
 	for _, vm := range list {
-		for i, v := range vm.VGPUs {
-			name, state := vm.Name, string(vm.State)
-			if i > 0 {
-				name, state = " ", " "
-			}
+		name, state := vm.Name, string(vm.State)
+		if vm.Unfinished != "" {
+			state += ", " + vm.Unfinished + " unfinished"
+		}
+		if len(vm.VGPUs) == 0 {
+			rows = append(rows, []string{name, state, "", "", "", "", ""})
+		}
+		for _, v := range vm.VGPUs {
 			rows = append(rows, []string{name, state, v.ID, v.Type, v.Parent, v.Address, v.Problem})
+			name, state = " ", " "
 		}
 	}
-	return g.table(rows)
+	return table(g.stdout, rows)
 }
 
 type startCmd struct {
@@ -111,7 +144,7 @@ func (c *startCmd) Run(g *globals) error {
 		if err != nil {
 			return err
 		}
-		return g.vms(vm)
+		return g.done(vm)
 	})
 }
 
@@ -140,7 +173,7 @@ func (c *stopCmd) Run(g *globals) error {
 		if err != nil {
 			return err
 		}
-		return g.vms(vm)
+		return g.done(vm)
 	})
 }
 
@@ -161,7 +194,10 @@ func (c *teardownCmd) Run(g *globals) error {
 		if err != nil {
 			return err
 		}
-		return g.say(map[string]string{"removed": c.VM}, "%s and its vGPUs are gone.", c.VM)
+		if err := g.say(map[string]string{"removed": c.VM}, "%s and its vGPUs are gone.", c.VM); err != nil {
+			return &ownError{fmt.Sprintf("VM %s and its vGPUs are gone, as asked, but %v", c.VM, err), "there is nothing left to do", err}
+		}
+		return nil
 	})
 }
 
@@ -190,41 +226,5 @@ func (c *statusCmd) Run(g *globals) error {
 			return nil
 		}
 		return g.vms(list...)
-	})
-}
-
-type reconcileCmd struct {
-	DryRun  bool `help:"Say what would be done and do nothing."`
-	Restore bool `help:"Make reserved vGPUs again that vanished with a reboot of the host."`
-}
-
-func (c *reconcileCmd) Run(g *globals) error {
-	return g.manage(func(m *vgpu.Manager) error {
-		rep, err := m.Reconcile(g.ctx, vgpu.ReconcileOptions{DryRun: c.DryRun, Restore: c.Restore})
-		if g.Output == "json" {
-			if failed := g.json(rep); failed != nil {
-				return failed
-			}
-			return err
-		}
-		rows := [][]string{{"WHAT", "VM", "OBJECT", "DONE", "WHY"}}
-		for _, a := range rep.Actions {
-			done := "no"
-			if a.Done {
-				done = "yes"
-			}
-			rows = append(rows, []string{string(a.Kind), a.VM, a.Object, done, a.Reason})
-		}
-		for _, d := range rep.Strangers {
-			rows = append(rows, []string{"stranger", "", d.ID, "no", "a " + d.Type + " on " + d.Parent + " that is not ours; it is left alone"})
-		}
-		if len(rows) == 1 && err == nil {
-			fmt.Fprintln(g.stdout, "Everything is as it should be.")
-			return nil
-		}
-		if failed := g.table(rows); failed != nil {
-			return failed
-		}
-		return err
 	})
 }

@@ -128,7 +128,7 @@ func (c *xmlAddressesCmd) Run(g *globals) error {
 	for _, a := range answer.Free {
 		rows = append(rows, []string{a.String(), "(free)"})
 	}
-	return g.table(rows)
+	return table(g.stdout, rows)
 }
 
 type qemuArgsCmd struct {
