@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -176,9 +175,7 @@ func newFailure(err error) failure {
 func report(w io.Writer, err error, asJSON bool) int {
 	f := newFailure(err)
 	if asJSON {
-		enc := json.NewEncoder(w)
-		enc.SetEscapeHTML(false)
-		_ = enc.Encode(f) // nobody is left to tell
+		_ = encoder(w).Encode(f) // nobody is left to tell
 		return kindOf(err).status
 	}
 	fmt.Fprintln(w, "vgpuctl:", f.Error)

@@ -60,6 +60,7 @@ type cli struct {
 	Teardown  teardownCmd  `cmd:"" help:"Stop and undefine a VM and remove its vGPUs."`
 	Status    statusCmd    `cmd:"" help:"Show one VM with its vGPUs, or all."`
 	Reconcile reconcileCmd `cmd:"" help:"Finish or undo what was interrupted; remove what is left over."`
+	Watch     watchCmd     `cmd:"" help:"Give back the vGPUs of VMs that end by themselves, until ctrl-C."`
 	Simulate  simulateCmd  `cmd:"" help:"Mount a host with simulated GPUs."`
 }
 

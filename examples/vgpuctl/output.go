@@ -21,10 +21,16 @@ func (a answer) Write(p []byte) (int, error) {
 
 // json writes a value for scripts.
 func (g *globals) json(v any) error {
-	enc := json.NewEncoder(g.stdout)
+	enc := encoder(g.stdout)
 	enc.SetIndent("", "  ")
-	enc.SetEscapeHTML(false)
 	return enc.Encode(v)
+}
+
+// encoder writes JSON as it is, without escapes for HTML.
+func encoder(w io.Writer) *json.Encoder {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	return enc
 }
 
 // table writes rows for people, aligned; the first one is the heading.
@@ -59,6 +65,14 @@ func (g *globals) tables(list ...[][]string) error {
 		between = "\n"
 	}
 	return nil
+}
+
+// line is say for what is one of many: JSON is a line too.
+func (g *globals) line(v any, format string, args ...any) error {
+	if g.Output == "json" {
+		return encoder(g.stdout).Encode(v)
+	}
+	return g.say(v, format, args...)
 }
 
 // say writes a value as JSON, or a line of text for people.

@@ -25,7 +25,7 @@ func TestPlacementFlags(t *testing.T) {
 	host := mounted(t, "tesla-t4@0000:05:00.0,numa=0", "tesla-t4@0000:06:00.0,numa=0", "tesla-t4@0000:85:00.0,numa=1", "mtty")
 	status, _, stderr := host.do(document, "provision", "--domain", "-", "--vgpu", "type=GRID T4-8Q,parent=0000:05:00.0")
 	require.Zero(t, status, stderr)
-	t.Cleanup(func() { host.do("", "teardown", "vm") })
+	defer host.do("", "teardown", "vm")
 	for _, c := range []struct {
 		typ    string
 		flags  []string

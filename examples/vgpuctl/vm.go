@@ -15,6 +15,10 @@ import (
 
 // manage opens host, libvirt and state directory, and hands over a Manager.
 func (g *globals) manage(do func(*vgpu.Manager) error) error {
+	return g.manageWith(vgpu.Config{Observer: g.progress()}, do)
+}
+
+func (g *globals) manageWith(cfg vgpu.Config, do func(*vgpu.Manager) error) error {
 	host, err := g.host()
 	if err != nil {
 		return err
@@ -24,7 +28,8 @@ func (g *globals) manage(do func(*vgpu.Manager) error) error {
 		return err
 	}
 	defer conn.Close()
-	m, err := vgpu.New(vgpu.Config{Host: host, Hypervisor: conn, StateDir: g.State, Observer: g.progress()})
+	cfg.Host, cfg.Hypervisor, cfg.StateDir = host, conn, g.State
+	m, err := vgpu.New(cfg)
 	if err != nil {
 		return err
 	}
