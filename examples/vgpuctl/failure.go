@@ -47,7 +47,7 @@ var (
 	kindRefused     = kind{"refused", exitFailed, "see the kernel log (dmesg)"}
 	kindUnavailable = kind{"unavailable", exitFailed, ""}
 	kindTimeout     = kind{"timeout", exitFailed, "look at vgpuctl status and inventory, then repeat the command"}
-	kindInterrupted = kind{"interrupted", exitFailed, "vgpuctl reconcile finishes or undoes what is left, and so does repeating the command"}
+	kindInterrupted = kind{"interrupted", exitFailed, "vgpuctl status and inventory show how far it came; the command can be repeated"}
 	kindFailed      = kind{"failed", exitFailed, ""}
 )
 
@@ -152,6 +152,9 @@ func newFailure(err error) failure {
 		errno   syscall.Errno
 		libvirt *virt.Error
 	)
+	if k == kindInterrupted {
+		f.Error = "interrupted: " + f.Error
+	}
 	if errors.As(err, &hint) {
 		f.Next = cmp.Or(hint.Hint(), f.Next)
 	}

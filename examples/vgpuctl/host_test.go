@@ -14,6 +14,7 @@ import (
 type simulated struct {
 	*mdevtest.Host
 	t     *testing.T
+	state string   // vgpuctl's state directory for it
 	flags []string // that lead vgpuctl to it
 }
 
@@ -33,7 +34,8 @@ func mounted(t *testing.T, boards ...string) simulated {
 	server, err := simfs.Mount(root, host)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, server.Close()) })
-	return simulated{host, t, []string{"--root", root, "--state", t.TempDir(), "--connect", "test:///default"}}
+	state := t.TempDir()
+	return simulated{host, t, state, []string{"--root", root, "--state", state, "--connect", "test:///default"}}
 }
 
 // args is a command line for the host.
