@@ -103,15 +103,22 @@ func TestXML(t *testing.T) {
 	status, out, stderr := vgpuctl(t, with, "-o", "json", "xml", "addresses", "--free", "2")
 	require.Zero(t, status, stderr)
 	var answer struct {
-		Used []struct{ Address, By string }
+		Used []struct {
+			Address, By string
+			Implicit    bool
+		}
 		Free []string
 	}
 	require.NoError(t, json.Unmarshal([]byte(out), &answer))
 	var used []string
+	implicit := map[string]bool{}
 	for _, u := range answer.Used {
 		used = append(used, u.Address)
+		implicit[u.Address] = u.Implicit
 	}
 	assert.Contains(t, used, "0000:00:08.0")
+	assert.False(t, implicit["0000:00:08.0"])
+	assert.True(t, implicit["0000:00:1f.0"], "q35 has an ISA bridge there, which no document writes")
 	assert.Len(t, answer.Free, 2)
 	assert.NotContains(t, used, answer.Free[0])
 
@@ -123,6 +130,9 @@ func TestXML(t *testing.T) {
 	require.Zero(t, status, stderr)
 	assert.Contains(t, out, `"driver":"vfio-pci-nohotplug"`)
 	assert.Contains(t, out, `"addr":"0x8"`)
+	status, out, stderr = vgpuctl(t, document, "-o", "json", "qemu-args")
+	require.Zero(t, status, stderr)
+	assert.JSONEq(t, "[]", out, "no vGPUs: no arguments")
 }
 
 // TestLifeOnAMountedHost: plan, provision, start, status, stop, reconcile and

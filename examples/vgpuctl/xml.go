@@ -94,8 +94,9 @@ type xmlAddressesCmd struct {
 
 // usedAddress is one address in use, for scripts.
 type usedAddress struct {
-	Address string `json:"address"`
-	By      string `json:"by"`
+	Address  string `json:"address"`
+	By       string `json:"by"`
+	Implicit bool   `json:"implicit"` // the document does not say so, the machine type does
 }
 
 func (c *xmlAddressesCmd) Run(g *globals) error {
@@ -111,7 +112,7 @@ func (c *xmlAddressesCmd) Run(g *globals) error {
 		Free []domain.Address `json:"free"`
 	}{Used: []usedAddress{}, Free: []domain.Address{}}
 	for _, u := range doc.Used() {
-		answer.Used = append(answer.Used, usedAddress{Address: u.Address.String(), By: u.By})
+		answer.Used = append(answer.Used, usedAddress{Address: u.Address.String(), By: u.By, Implicit: u.Implicit})
 	}
 	if c.Free > 0 {
 		if answer.Free, err = doc.Free(c.Free, domain.AddressRequest{}); err != nil {
@@ -123,6 +124,9 @@ func (c *xmlAddressesCmd) Run(g *globals) error {
 	}
 	rows := [][]string{{"ADDRESS", "USED BY"}}
 	for _, u := range answer.Used {
+		if u.Implicit {
+			u.By += " (not written, but always there)"
+		}
 		rows = append(rows, []string{u.Address, u.By})
 	}
 	for _, a := range answer.Free {
@@ -145,7 +149,7 @@ func (c *qemuArgsCmd) Run(g *globals) error {
 		return err
 	}
 	if g.Output == "json" {
-		return g.json(args)
+		return g.json(append([]string{}, args...)) // none are a list too
 	}
 	for i := 0; i < len(args); i++ {
 		line := args[i]
