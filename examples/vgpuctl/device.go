@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"strconv"
+	"os/signal"
+	"strings"
+	"syscall"
 	"time"
 
 	"github.com/google/uuid"
@@ -16,95 +19,26 @@ func (g *globals) host() (*mdev.Host, error) {
 	return mdev.Open(mdev.Config{Root: g.Root})
 }
 
-type inventoryCmd struct{}
+// mdevUUID is an mdev's UUID on the command line.
+type mdevUUID uuid.UUID
 
-func (*inventoryCmd) Run(g *globals) error {
-	host, err := g.host()
-	if err != nil {
-		return err
+func (u *mdevUUID) UnmarshalText(text []byte) error {
+	id, err := uuid.Parse(string(text))
+	switch {
+	case err != nil:
+		return usageError(fmt.Sprintf("%q is not a UUID", text), "write one as 98d19132-f8f0-4d19-8743-9efa23e6c493; uuidgen makes others")
+	case id == uuid.Nil:
+		return usageError("the UUID of all zeros names no vGPU", "give one of its own, such as uuidgen makes, or leave it out")
 	}
-	inv, err := host.Inventory(g.ctx)
-	if err != nil {
-		return err
-	}
-	if g.Output == "json" {
-		return g.json(inv)
-	}
-	if len(inv.GPUs) == 0 {
-		fmt.Fprintln(g.stdout, "This host offers no vGPUs: no GPU driver with mediated devices or NVIDIA's vendor-specific VFIO framework is loaded.")
-		return nil
-	}
-	return g.inventoryTables(inv)
-}
-
-func (g *globals) inventoryTables(inv *mdev.Inventory) error {
-	types := [][]string{{"PARENT", "TYPE", "NAME", "LEFT", "GPU HAS ROOM FOR", "FRAMEBUFFER", "API"}}
-	devices := [][]string{{"VGPU", "TYPE", "PARENT", "STATE", "HELD BY"}}
-	for _, gpu := range inv.GPUs {
-		room := map[string]string{}
-		for _, c := range gpu.Capacity {
-			room[c.Type] = strconv.Itoa(c.Available)
-		}
-		for _, p := range gpu.Parents {
-			for _, t := range p.Types {
-				types = append(types, []string{p.Name, t.ID, t.Name, strconv.Itoa(t.Available), room[t.ID], size(t.Description.Framebuffer), t.DeviceAPI})
-			}
-			for _, d := range p.Devices {
-				devices = append(devices, []string{d.ID, d.Type, d.Parent, string(d.State), holder(d.Holder)})
-			}
-		}
-	}
-	if err := g.table(types); err != nil {
-		return err
-	}
-	fmt.Fprintln(g.stdout)
-	if len(devices) == 1 {
-		fmt.Fprintln(g.stdout, "No vGPUs exist.")
-	} else if err := g.table(devices); err != nil {
-		return err
-	}
-	return g.problems(inv)
-}
-
-func (g *globals) problems(inv *mdev.Inventory) error {
-	all := inv.Problems
-	for _, gpu := range inv.GPUs {
-		all = append(all, gpu.Problems...)
-		for _, p := range gpu.Parents {
-			all = append(all, p.Problems...)
-			for _, d := range p.Devices {
-				all = append(all, d.Problems...)
-			}
-		}
-	}
-	for _, p := range all {
-		fmt.Fprintln(g.stderr, "problem:", p)
-	}
+	*u = mdevUUID(id)
 	return nil
 }
 
-func size(bytes uint64) string {
-	if bytes == 0 {
-		return ""
-	}
-	return strconv.FormatUint(bytes>>20, 10) + " MiB"
-}
-
-func holder(h *mdev.Holder) string {
-	switch {
-	case h == nil:
-		return ""
-	case h.VM != "":
-		return fmt.Sprintf("VM %s (process %d)", h.VM, h.PID)
-	}
-	return fmt.Sprintf("%s (process %d)", h.Command, h.PID)
-}
-
 type createCmd struct {
-	Type   string    `required:"" help:"vGPU type, by id or name." placeholder:"T"`
-	Parent string    `help:"Parent; left out: any that has room." placeholder:"P"`
-	UUID   uuid.UUID `name:"uuid" help:"UUID of the mdev; left out: a new one." placeholder:"U"`
-	Param  []param   `help:"Attribute to write after creation, in order." placeholder:"NAME=VALUE" sep:"none"`
+	Type   string   `required:"" help:"vGPU type, by id or name." placeholder:"T"`
+	Parent string   `help:"Parent; left out: any that has room." placeholder:"P"`
+	UUID   mdevUUID `name:"uuid" help:"UUID of the mdev; left out: a new one." placeholder:"U"`
+	Param  []param  `help:"Attribute to write after creation, in order." placeholder:"NAME=VALUE" sep:"none"`
 }
 
 func (c *createCmd) Run(g *globals) error {
@@ -112,11 +46,35 @@ func (c *createCmd) Run(g *globals) error {
 	if err != nil {
 		return err
 	}
-	made, err := host.Create(g.ctx, mdev.CreateRequest{Type: c.Type, Parent: c.Parent, UUID: c.UUID, Params: params(c.Param)})
+	signal.Ignore(syscall.SIGPIPE) // else a reader that has gone ends us before the vGPU is taken back
+	made, err := host.Create(g.ctx, mdev.CreateRequest{Type: c.Type, Parent: c.Parent, UUID: uuid.UUID(c.UUID), Params: params(c.Param)})
+	if errors.Is(err, mdev.ErrExists) {
+		// A ghost keeps its UUID only until its VM lets go.
+		if there, found := host.Find(g.ctx, uuid.UUID(c.UUID).String()); found == nil && there.State == mdev.StateGhost {
+			return alsoIs{err, mdev.ErrInUse}
+		}
+	}
 	if err != nil {
 		return err
 	}
-	return g.say(made, "%s", made.ID)
+	if err := g.say(made, "%s", made.ID); err != nil {
+		return takeBack(g.ctx, host, made, err)
+	}
+	return nil
+}
+
+// takeBack removes a vGPU whose id could not be told: nobody would know of it.
+func takeBack(ctx context.Context, host *mdev.Host, made mdev.Created, untold error) error {
+	if made.Existed {
+		return &ownError{fmt.Sprintf("vGPU %s was there already, as asked, but %v", made.ID, untold), "vgpuctl inventory shows it", untold}
+	}
+	if err := host.Remove(context.WithoutCancel(ctx), made.ID); err != nil {
+		return &ownError{
+			fmt.Sprintf("%v; vGPU %s was made and could not be removed again: %v", untold, made.ID, err),
+			"keep its id, or remove it: vgpuctl remove " + made.ID, errors.Join(untold, err),
+		}
+	}
+	return &ownError{fmt.Sprintf("%v; the vGPU has been removed again", untold), "repeat the command with an output that takes the answer", untold}
 }
 
 type removeCmd struct {
@@ -125,17 +83,32 @@ type removeCmd struct {
 }
 
 func (c *removeCmd) Run(g *globals) error {
+	if c.Wait <= 0 {
+		return usageError("--wait leaves no time to remove anything", "give it some, such as --wait 10s")
+	}
 	host, err := g.host()
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(g.ctx, c.Wait)
 	defer cancel()
-	if err := host.Remove(ctx, c.ID); err != nil {
+	err = host.Remove(ctx, c.ID)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return alsoIs{err, mdev.ErrInUse} // by a VM, or by a driver that still cleans up
+	}
+	if err != nil {
 		return err
 	}
 	if g.Output == "json" {
-		return g.json(map[string]string{"removed": c.ID})
+		return g.json(map[string]string{"removed": canonical(c.ID)})
 	}
 	return nil
+}
+
+// canonical writes a vGPU's id as the inventory does.
+func canonical(id string) string {
+	if u, err := uuid.Parse(id); err == nil {
+		return u.String()
+	}
+	return strings.ToLower(id)
 }

@@ -10,12 +10,12 @@ require (
 	github.com/hanwen/go-fuse/v2 v2.12.1
 	github.com/stretchr/testify v1.12.1
 	github.com/vgpukit/vgpukit v0.0.0
+	golang.org/x/sys v0.49.0
 	golang.org/x/term v0.47.0
 )
 
 require (
 	go.yaml.in/yaml/v3 v3.0.5 // indirect
-	golang.org/x/sys v0.49.0 // indirect
 	libvirt.org/go/libvirt v1.12001.0 // indirect
 	libvirt.org/go/libvirtxml v1.12001.0 // indirect
 )

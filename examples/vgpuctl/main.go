@@ -4,40 +4,40 @@
 //
 // Exit status: 0 done, 1 failed, 2 wrong use, 3 refused because something is in
 // use or there is no capacity, 4 not found. Errors go to stderr: one line that
-// says what, one line that says what to do.
+// says what, one line that says what to do; with -o json one object that says the
+// same and more. What is on stdout is an answer.
 package main
 
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"os/signal"
-	"strings"
+	"slices"
 	"syscall"
 
 	"github.com/alecthomas/kong"
-
-	"github.com/vgpukit/vgpukit/domain"
-	"github.com/vgpukit/vgpukit/mdev"
-	"github.com/vgpukit/vgpukit/vgpu"
 )
 
-// Exit statuses.
-const (
-	exitFailed   = 1
-	exitUsage    = 2
-	exitRefused  = 3
-	exitNotFound = 4
-)
+// description heads --help.
+const description = `Give KVM virtual machines their vGPUs.
+
+Exit status: 0 done, 1 failed, 2 wrong use (the same command will never do), 3 refused because something is in use
+or there is no capacity (it may do later), 4 not found.
+
+Failures go to stderr: a line that says what, and a line that says what to do. With -o json they are one object on
+stderr: {"error", "kind", "next", "vm", "step", "object", "errno", "libvirt_code", "did_you_mean", "reasons"}, of which
+error and kind are always there. kind is one of invalid (2); in_use, busy, no_capacity (3); not_found (4); exists, state,
+permission, unsupported, refused, unavailable, timeout, interrupted, failed (1). reasons has for each parent why
+a VM's vGPU was not placed there.`
 
 // globals are the flags that every command has.
 type globals struct {
-	Root    string `default:"/" help:"Directory that holds sys/, dev/ and proc/." placeholder:"DIR"`
+	Root    string `default:"/" help:"Directory that holds sys/, dev/ and proc/ (default: /)." placeholder:"DIR"`
 	Connect string `help:"libvirt URI (default: LIBVIRT_DEFAULT_URI, then qemu:///system)." placeholder:"URI"`
-	State   string `default:"/var/lib/vgpukit" help:"Directory of the journal, the claims and the locks." placeholder:"DIR"`
-	Output  string `short:"o" enum:"table,json" default:"table" help:"Output: table or json."`
+	State   string `default:"/var/lib/vgpukit" help:"Directory of the journal, the claims and the locks (default: /var/lib/vgpukit)." placeholder:"DIR"`
+	Output  string `short:"o" enum:"table,json" default:"table" help:"Output: table or json, of which scripts can rely on json."`
 
 	ctx    context.Context
 	stdin  io.Reader
@@ -60,11 +60,17 @@ type cli struct {
 	Teardown  teardownCmd  `cmd:"" help:"Stop and undefine a VM and remove its vGPUs."`
 	Status    statusCmd    `cmd:"" help:"Show one VM with its vGPUs, or all."`
 	Reconcile reconcileCmd `cmd:"" help:"Finish or undo what was interrupted; remove what is left over."`
+	Watch     watchCmd     `cmd:"" help:"Give back the vGPUs of VMs that end by themselves, until ctrl-C."`
 	Simulate  simulateCmd  `cmd:"" help:"Mount a host with simulated GPUs."`
 }
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ends := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) { // as nohup does
+		ends = append(ends, syscall.SIGHUP)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), ends...)
+	context.AfterFunc(ctx, stop) // a second ctrl-C ends at once what is still being undone
 	status := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 	stop()
 	os.Exit(status)
@@ -76,69 +82,47 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	exited := -1
 	parser, err := kong.New(&c,
 		kong.Name("vgpuctl"),
-		kong.Description("Give KVM virtual machines their vGPUs."),
+		kong.Description(description),
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(code int) { exited = code }),
-		kong.UsageOnError(),
 	)
 	if err != nil {
-		fmt.Fprintln(stderr, "vgpuctl:", err)
-		return exitFailed
+		return report(stderr, err, false)
 	}
 	command, err := parser.Parse(args)
 	if exited >= 0 {
 		return exited // --help
 	}
 	if err != nil {
-		fmt.Fprintf(stderr, "vgpuctl: %v\nvgpuctl --help shows the commands and their flags.\n", err)
-		return exitUsage
+		return report(stderr, misuse(err), wantsJSON(args))
 	}
-	c.ctx, c.stdin, c.stdout, c.stderr = ctx, stdin, stdout, stderr
+	c.ctx, c.stdin, c.stdout, c.stderr = ctx, stdin, answer{stdout}, stderr
 	if err := command.Run(&c.globals); err != nil {
-		report(stderr, err)
-		return exitStatus(err)
+		return report(stderr, err, c.Output == "json")
 	}
 	return 0
 }
 
-// report writes what went wrong and what to do, a line each.
-func report(w io.Writer, err error) {
-	text := strings.ReplaceAll(err.Error(), "\n", "; ")
-	fmt.Fprintln(w, "vgpuctl:", text)
-	next := "nothing more is known; -o json and the system's log may tell more"
-	var hint interface{ Hint() string }
-	if errors.As(err, &hint) && hint.Hint() != "" {
-		next = hint.Hint()
+// misuse is what kong says of the command line, with where to read on.
+func misuse(err error) error {
+	next, own, parse := "see vgpuctl --help", new(ownError), new(kong.ParseError)
+	if errors.As(err, &own) {
+		next = own.next
+	} else if errors.As(err, &parse) && parse.Context.Selected() != nil {
+		next = "see " + parse.Context.Selected().FullPath() + " --help"
 	}
-	fmt.Fprintln(w, "what to do:", next)
+	return usageError(err.Error(), next)
 }
 
-func exitStatus(err error) int {
-	is := func(targets ...error) bool {
-		for _, target := range targets {
-			if errors.Is(err, target) {
-				return true
-			}
+// wantsJSON tells whether a command line that cannot be understood asks for JSON.
+func wantsJSON(args []string) bool {
+	for i, arg := range args {
+		if (arg == "-o" || arg == "--output") && i+1 < len(args) {
+			arg += "=" + args[i+1]
 		}
-		return false
+		if slices.Contains([]string{"-o=json", "-ojson", "--output=json"}, arg) {
+			return true
+		}
 	}
-	switch {
-	case is(errUsage, vgpu.ErrInvalid, mdev.ErrInvalid, domain.ErrInvalid):
-		return exitUsage
-	case is(vgpu.ErrInUse, vgpu.ErrNoCapacity, vgpu.ErrBusy, mdev.ErrInUse, mdev.ErrNoCapacity, domain.ErrInUse):
-		return exitRefused
-	case is(vgpu.ErrNotFound, mdev.ErrNotFound, domain.ErrNotFound):
-		return exitNotFound
-	}
-	return exitFailed
+	return false
 }
-
-// errUsage marks errors of the command line that kong does not see.
-var errUsage = errors.New("wrong use")
-
-// usageError is bad input with what to do about it.
-type usageError struct{ what, next string }
-
-func (e *usageError) Error() string { return e.what }
-func (e *usageError) Hint() string  { return e.next }
-func (e *usageError) Unwrap() error { return errUsage }

@@ -3,17 +3,12 @@ package main
 import (
 	"bytes"
 	"encoding/json"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-
-	"github.com/vgpukit/vgpukit/domain/virt"
-	"github.com/vgpukit/vgpukit/examples/vgpuctl/simfs"
-	"github.com/vgpukit/vgpukit/mdev/mdevtest"
 )
 
 const (
@@ -29,6 +24,9 @@ const (
 </domain>
 `
 )
+
+// document2 is another VM.
+var document2 = strings.ReplaceAll(document, "<name>vm<", "<name>vm2<")
 
 // vgpuctl runs the program on an empty host with libvirt's test driver.
 func vgpuctl(t *testing.T, stdin string, args ...string) (status int, stdout, stderr string) {
@@ -66,8 +64,8 @@ func TestContract(t *testing.T) {
 		{with("xml", "add", "--uuid", id), "<pool/>", exitUsage, "<domain>"},
 		{with("xml", "add"), document, exitUsage, "--uuid"},
 		{with("xml", "add", "--uuid", id, "--address", "8"), document, exitUsage, "8"},
-		{with("xml", "add", "--uuid", id, "--address", "0000:00:00.0"), document, exitRefused, "0000:00:00.0"},
-		{with("xml", "add", "--vf", "0000:41:00.4", "--address", "0000:00:08.0"), withVGPU, exitRefused, "0000:00:08.0"},
+		{with("xml", "add", "--uuid", id, "--address", "0000:00:00.0"), document, exitUsage, "0000:00:00.0"},
+		{with("xml", "add", "--vf", "0000:41:00.4", "--address", "0000:00:08.0"), withVGPU, exitUsage, "0000:00:08.0"},
 		{with("xml", "remove", "--uuid", id), document, exitNotFound, id},
 		{with("xml", "addresses", "--free", "-1"), document, exitUsage, "--free"},
 		{with("start", "nobody"), "", exitNotFound, "nobody"},
@@ -105,15 +103,22 @@ func TestXML(t *testing.T) {
 	status, out, stderr := vgpuctl(t, with, "-o", "json", "xml", "addresses", "--free", "2")
 	require.Zero(t, status, stderr)
 	var answer struct {
-		Used []struct{ Address, By string }
+		Used []struct {
+			Address, By string
+			Implicit    bool
+		}
 		Free []string
 	}
 	require.NoError(t, json.Unmarshal([]byte(out), &answer))
 	var used []string
+	implicit := map[string]bool{}
 	for _, u := range answer.Used {
 		used = append(used, u.Address)
+		implicit[u.Address] = u.Implicit
 	}
 	assert.Contains(t, used, "0000:00:08.0")
+	assert.False(t, implicit["0000:00:08.0"])
+	assert.True(t, implicit["0000:00:1f.0"], "q35 has an ISA bridge there, which no document writes")
 	assert.Len(t, answer.Free, 2)
 	assert.NotContains(t, used, answer.Free[0])
 
@@ -125,28 +130,19 @@ func TestXML(t *testing.T) {
 	require.Zero(t, status, stderr)
 	assert.Contains(t, out, `"driver":"vfio-pci-nohotplug"`)
 	assert.Contains(t, out, `"addr":"0x8"`)
+	status, out, stderr = vgpuctl(t, document, "-o", "json", "qemu-args")
+	require.Zero(t, status, stderr)
+	assert.JSONEq(t, "[]", out, "no vGPUs: no arguments")
 }
 
 // TestLifeOnAMountedHost: plan, provision, start, status, stop, reconcile and
 // teardown work on a mounted simulated host.
 func TestLifeOnAMountedHost(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("mounting needs root")
-	}
-	board, err := mdevtest.NewBoard("tesla-m60@0000:05:00.0")
-	require.NoError(t, err)
-	// libvirt's test driver lives as long as somebody is connected to it.
-	conn, err := virt.Open(t.Context(), virt.Config{URI: "test:///default"})
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, conn.Close()) })
-	root := t.TempDir()
-	server, err := simfs.Mount(root, mdevtest.New(board))
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, server.Close()) })
-	state := t.TempDir()
+	keepDomains(t)
+	host := mounted(t, "tesla-m60@0000:05:00.0")
 	do := func(status int, args ...string) string {
 		t.Helper()
-		got, stdout, stderr := vgpuctl(t, document, append([]string{"--root", root, "--state", state, "--connect", "test:///default"}, args...)...)
+		got, stdout, stderr := host.do(document, args...)
 		require.Equal(t, status, got, stderr)
 		return stdout
 	}

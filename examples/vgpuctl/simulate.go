@@ -34,7 +34,7 @@ func (c *simulateCmd) Run(g *globals) error {
 			err = host.Plug(board)
 		}
 		if err != nil {
-			return &usageError{err.Error(), "choose boards as vgpuctl simulate --help shows them"}
+			return usageError(err.Error(), "choose boards as vgpuctl simulate --help shows them")
 		}
 	}
 	if err := os.MkdirAll(c.Mount, 0o755); err != nil {

@@ -4,20 +4,21 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
+	"strconv"
 	"strings"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/vgpukit/vgpukit/domain"
 	"github.com/vgpukit/vgpukit/domain/virt"
-	"github.com/vgpukit/vgpukit/mdev"
 	"github.com/vgpukit/vgpukit/vgpu"
 )
 
 // manage opens host, libvirt and state directory, and hands over a Manager.
 func (g *globals) manage(do func(*vgpu.Manager) error) error {
+	return g.manageWith(vgpu.Config{Observer: g.progress()}, do)
+}
+
+func (g *globals) manageWith(cfg vgpu.Config, do func(*vgpu.Manager) error) error {
 	host, err := g.host()
 	if err != nil {
 		return err
@@ -27,131 +28,25 @@ func (g *globals) manage(do func(*vgpu.Manager) error) error {
 		return err
 	}
 	defer conn.Close()
-	m, err := vgpu.New(vgpu.Config{Host: host, Hypervisor: conn, StateDir: g.State, Observer: g.progress()})
+	cfg.Host, cfg.Hypervisor, cfg.StateDir = host, conn, g.State
+	m, err := vgpu.New(cfg)
 	if err != nil {
 		return err
 	}
 	return do(m)
 }
 
-// param is NAME=VALUE on the command line.
-type param mdev.Param
-
-func (p *param) UnmarshalText(text []byte) error {
-	name, value, ok := strings.Cut(string(text), "=")
-	if !ok || name == "" {
-		return fmt.Errorf("%q is not NAME=VALUE", text)
-	}
-	p.Name, p.Value = name, value
-	return nil
-}
-
-func params(list []param) []mdev.Param {
-	var out []mdev.Param
-	for _, p := range list {
-		out = append(out, mdev.Param(p))
-	}
-	return out
-}
-
-// request is one --vgpu flag: type=T[,parent=P][,address=A][,uuid=U][,display=on][,ramfb=on][,NAME=VALUE of vgpu_params after params=].
-type request vgpu.Request
-
-func (r *request) UnmarshalText(text []byte) error {
-	rest := string(text)
-	for rest != "" {
-		var field string
-		// What follows params= is the parameters' own syntax, commas included.
-		if value, ok := strings.CutPrefix(rest, "params="); ok {
-			field, rest = "params="+value, ""
-		} else {
-			field, rest, _ = strings.Cut(rest, ",")
-		}
-		if err := r.set(field); err != nil {
-			return err
-		}
-	}
-	if r.Type == "" {
-		return fmt.Errorf("%q names no type: begin with type=T", text)
-	}
-	return nil
-}
-
-func (r *request) set(field string) error {
-	key, value, ok := strings.Cut(field, "=")
-	if !ok || value == "" {
-		return fmt.Errorf("%q is not key=value", field)
-	}
-	switch key {
-	case "type":
-		r.Type = value
-	case "parent":
-		r.Parent = value
-	case "address":
-		r.Address = value
-	case "uuid":
-		id, err := uuid.Parse(value)
-		if err != nil {
-			return fmt.Errorf("uuid=%s: %w", value, err)
-		}
-		r.UUID = id
-	case "display", "ramfb":
-		if value != "on" && value != "off" {
-			return fmt.Errorf("%s=%s: use on or off", key, value)
-		}
-		if key == "display" {
-			r.Display = domain.Switch(value)
-		} else {
-			r.RAMFB = domain.Switch(value)
-		}
-	case "params":
-		r.Params = append(r.Params, mdev.Param{Name: "vgpu_params", Value: value})
-	default:
-		return fmt.Errorf("%q is not known: use type, parent, address, uuid, display, ramfb or params", key)
-	}
-	return nil
-}
-
-// machine is what plan and provision are given.
-type machine struct {
-	Domain   string    `required:"" help:"The domain's document, without the vGPUs; - is stdin." placeholder:"FILE"`
-	VGPU     []request `name:"vgpu" required:"" sep:"none" help:"A vGPU; repeatable." placeholder:"type=T[,parent=P][,address=A][,display=on][,ramfb=on][,params=…]"`
-	Lifetime string    `enum:"reserved,while-running" default:"reserved" help:"reserved, or while-running."`
-	Policy   string    `enum:"pack,spread" default:"pack" help:"pack or spread."`
-}
-
-func (c *machine) request(g *globals) (vgpu.ProvisionRequest, error) {
-	req := vgpu.ProvisionRequest{Lifetime: vgpu.Lifetime(c.Lifetime), Placement: vgpu.PlacementOptions{Policy: vgpu.Policy(c.Policy)}}
-	for _, r := range c.VGPU {
-		req.VGPUs = append(req.VGPUs, vgpu.Request(r))
-	}
-	if c.Domain == "-" {
-		doc, err := g.document()
-		if err != nil {
-			return req, err
-		}
-		req.Domain = doc.Bytes()
-		return req, nil
-	}
-	text, err := os.ReadFile(c.Domain)
-	if err != nil {
-		return req, &usageError{what: err.Error(), next: "name a file with a libvirt domain document in --domain"}
-	}
-	req.Domain = text
-	return req, nil
-}
-
 type planCmd struct{ machine }
 
 func (c *planCmd) Run(g *globals) error {
-	req, err := c.request(g)
-	if err != nil {
-		return err
-	}
 	return g.manage(func(m *vgpu.Manager) error {
-		plan, err := m.Plan(g.ctx, req)
+		req, err := c.request(g, m)
 		if err != nil {
 			return err
+		}
+		plan, err := m.Plan(g.ctx, req)
+		if err != nil {
+			return errors.Join(err, g.whyNot(err))
 		}
 		if g.Output == "json" {
 			return g.json(plan)
@@ -160,8 +55,26 @@ func (c *planCmd) Run(g *globals) error {
 		for _, v := range plan.VGPUs {
 			rows = append(rows, []string{v.ID, v.Type, v.Parent, v.GPU, v.Address})
 		}
-		return g.table(rows)
+		return table(g.stdout, rows)
 	})
+}
+
+// whyNot shows people for each parent why it was not taken; for scripts the
+// failure itself has it.
+func (g *globals) whyNot(err error) error {
+	var refusal *vgpu.Refusal
+	if g.Output == "json" || !errors.As(err, &refusal) {
+		return nil
+	}
+	rows := [][]string{{"REQUEST", "GPU", "PARENTS", "WHY NOT"}}
+	for _, r := range refusal.Reasons() {
+		parents := strings.Join(r.Parents, ", ")
+		if len(r.Parents) > 2 {
+			parents = fmt.Sprintf("%s and %d more", r.Parents[0], len(r.Parents)-1)
+		}
+		rows = append(rows, []string{strconv.Itoa(r.Request), r.GPU, parents, r.Text})
+	}
+	return table(g.stderr, rows)
 }
 
 type provisionCmd struct {
@@ -170,11 +83,11 @@ type provisionCmd struct {
 }
 
 func (c *provisionCmd) Run(g *globals) error {
-	req, err := c.request(g)
-	if err != nil {
-		return err
-	}
 	return g.manage(func(m *vgpu.Manager) error {
+		req, err := c.request(g, m)
+		if err != nil {
+			return err
+		}
 		vm, err := m.Provision(g.ctx, req)
 		if err != nil {
 			return err
@@ -188,8 +101,17 @@ func (c *provisionCmd) Run(g *globals) error {
 				return err
 			}
 		}
-		return g.vms(vm)
+		return g.done(vm)
 	})
+}
+
+// done shows a VM that is as asked. That it could not be shown is no reason to
+// undo it: the caller knows its name.
+func (g *globals) done(vm vgpu.VM) error {
+	if err := g.vms(vm); err != nil {
+		return &ownError{fmt.Sprintf("VM %s is %s, as asked, but %v", vm.Name, vm.State, err), "vgpuctl status " + vm.Name + " shows it; the same command again does no harm", err}
+	}
+	return nil
 }
 
 // vms shows VMs with their vGPUs; one VM alone is not a list in JSON.
@@ -202,15 +124,19 @@ func (g *globals) vms(list ...vgpu.VM) error {
 	}
 	rows := [][]string{{"VM", "STATE", "VGPU", "TYPE", "PARENT", "GUEST ADDRESS", "PROBLEM"}}
 	for _, vm := range list {
-		for i, v := range vm.VGPUs {
-			name, state := vm.Name, string(vm.State)
-			if i > 0 {
-				name, state = " ", " "
-			}
+		name, state := vm.Name, string(vm.State)
+		if vm.Unfinished != "" {
+			state += ", " + vm.Unfinished + " unfinished"
+		}
+		if len(vm.VGPUs) == 0 {
+			rows = append(rows, []string{name, state, "", "", "", "", ""})
+		}
+		for _, v := range vm.VGPUs {
 			rows = append(rows, []string{name, state, v.ID, v.Type, v.Parent, v.Address, v.Problem})
+			name, state = " ", " "
 		}
 	}
-	return g.table(rows)
+	return table(g.stdout, rows)
 }
 
 type startCmd struct {
@@ -223,7 +149,7 @@ func (c *startCmd) Run(g *globals) error {
 		if err != nil {
 			return err
 		}
-		return g.vms(vm)
+		return g.done(vm)
 	})
 }
 
@@ -252,7 +178,7 @@ func (c *stopCmd) Run(g *globals) error {
 		if err != nil {
 			return err
 		}
-		return g.vms(vm)
+		return g.done(vm)
 	})
 }
 
@@ -273,7 +199,10 @@ func (c *teardownCmd) Run(g *globals) error {
 		if err != nil {
 			return err
 		}
-		return g.say(map[string]string{"removed": c.VM}, "%s and its vGPUs are gone.", c.VM)
+		if err := g.say(map[string]string{"removed": c.VM}, "%s and its vGPUs are gone.", c.VM); err != nil {
+			return &ownError{fmt.Sprintf("VM %s and its vGPUs are gone, as asked, but %v", c.VM, err), "there is nothing left to do", err}
+		}
+		return nil
 	})
 }
 
@@ -302,41 +231,5 @@ func (c *statusCmd) Run(g *globals) error {
 			return nil
 		}
 		return g.vms(list...)
-	})
-}
-
-type reconcileCmd struct {
-	DryRun  bool `help:"Say what would be done and do nothing."`
-	Restore bool `help:"Make reserved vGPUs again that vanished with a reboot of the host."`
-}
-
-func (c *reconcileCmd) Run(g *globals) error {
-	return g.manage(func(m *vgpu.Manager) error {
-		rep, err := m.Reconcile(g.ctx, vgpu.ReconcileOptions{DryRun: c.DryRun, Restore: c.Restore})
-		if g.Output == "json" {
-			if failed := g.json(rep); failed != nil {
-				return failed
-			}
-			return err
-		}
-		rows := [][]string{{"WHAT", "VM", "OBJECT", "DONE", "WHY"}}
-		for _, a := range rep.Actions {
-			done := "no"
-			if a.Done {
-				done = "yes"
-			}
-			rows = append(rows, []string{string(a.Kind), a.VM, a.Object, done, a.Reason})
-		}
-		for _, d := range rep.Strangers {
-			rows = append(rows, []string{"stranger", "", d.ID, "no", "a " + d.Type + " on " + d.Parent + " that is not ours; it is left alone"})
-		}
-		if len(rows) == 1 && err == nil {
-			fmt.Fprintln(g.stdout, "Everything is as it should be.")
-			return nil
-		}
-		if failed := g.table(rows); failed != nil {
-			return failed
-		}
-		return err
 	})
 }

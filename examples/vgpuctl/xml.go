@@ -27,15 +27,15 @@ type xmlCmd struct {
 
 // which names a vGPU in a document.
 type which struct {
-	UUID uuid.UUID `name:"uuid" xor:"which" required:"" help:"The mdev's UUID." placeholder:"U"`
-	VF   string    `name:"vf" xor:"which" required:"" help:"The virtual function's address on the host." placeholder:"ADDR"`
+	UUID mdevUUID `name:"uuid" xor:"which" required:"" help:"The mdev's UUID." placeholder:"U"`
+	VF   string   `name:"vf" xor:"which" required:"" help:"The virtual function's address on the host." placeholder:"ADDR"`
 }
 
 func (w which) id() string {
 	if w.VF != "" {
 		return w.VF
 	}
-	return w.UUID.String()
+	return uuid.UUID(w.UUID).String()
 }
 
 type xmlAddCmd struct {
@@ -51,7 +51,7 @@ func (c *xmlAddCmd) Run(g *globals) error {
 	if err != nil {
 		return err
 	}
-	h := domain.Hostdev{UUID: c.UUID, VF: c.VF, Model: c.Model, Display: c.Display, RAMFB: c.RAMFB}
+	h := domain.Hostdev{UUID: uuid.UUID(c.UUID), VF: c.VF, Model: c.Model, Display: c.Display, RAMFB: c.RAMFB}
 	switch c.Address {
 	case "none":
 	case "":
@@ -94,13 +94,14 @@ type xmlAddressesCmd struct {
 
 // usedAddress is one address in use, for scripts.
 type usedAddress struct {
-	Address string `json:"address"`
-	By      string `json:"by"`
+	Address  string `json:"address"`
+	By       string `json:"by"`
+	Implicit bool   `json:"implicit"` // the document does not say so, the machine type does
 }
 
 func (c *xmlAddressesCmd) Run(g *globals) error {
 	if c.Free < 0 {
-		return &usageError{what: "--free is negative", next: "ask for 0 or more free addresses"}
+		return usageError("--free is negative", "ask for 0 or more free addresses")
 	}
 	doc, err := g.document()
 	if err != nil {
@@ -111,7 +112,7 @@ func (c *xmlAddressesCmd) Run(g *globals) error {
 		Free []domain.Address `json:"free"`
 	}{Used: []usedAddress{}, Free: []domain.Address{}}
 	for _, u := range doc.Used() {
-		answer.Used = append(answer.Used, usedAddress{Address: u.Address.String(), By: u.By})
+		answer.Used = append(answer.Used, usedAddress{Address: u.Address.String(), By: u.By, Implicit: u.Implicit})
 	}
 	if c.Free > 0 {
 		if answer.Free, err = doc.Free(c.Free, domain.AddressRequest{}); err != nil {
@@ -123,12 +124,15 @@ func (c *xmlAddressesCmd) Run(g *globals) error {
 	}
 	rows := [][]string{{"ADDRESS", "USED BY"}}
 	for _, u := range answer.Used {
+		if u.Implicit {
+			u.By += " (not written, but always there)"
+		}
 		rows = append(rows, []string{u.Address, u.By})
 	}
 	for _, a := range answer.Free {
 		rows = append(rows, []string{a.String(), "(free)"})
 	}
-	return g.table(rows)
+	return table(g.stdout, rows)
 }
 
 type qemuArgsCmd struct {
@@ -145,7 +149,7 @@ func (c *qemuArgsCmd) Run(g *globals) error {
 		return err
 	}
 	if g.Output == "json" {
-		return g.json(args)
+		return g.json(append([]string{}, args...)) // none are a list too
 	}
 	for i := 0; i < len(args); i++ {
 		line := args[i]

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// TestCreateUntold: a vGPU whose id could not be printed is removed again, since
+// nobody would know of it; one that was there before stays.
+func TestCreateUntold(t *testing.T) {
+	host := mounted(t, "mtty")
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	require.NoError(t, err)
+	defer full.Close()
+	create := func(args ...string) string {
+		var stderr bytes.Buffer
+		args = host.args(append([]string{"create", "--type", "mtty-1"}, args...)...)
+		assert.Equal(t, exitFailed, run(t.Context(), args, nil, full, &stderr))
+		return stderr.String()
+	}
+	assert.Contains(t, create(), "removed again")
+	assert.Empty(t, host.devices())
+
+	status, _, _ := host.do("", "create", "--type", "mtty-1", "--uuid", id)
+	require.Zero(t, status)
+	assert.Contains(t, create("--uuid", id), id)
+	assert.Equal(t, []string{id}, host.devices())
+}
+
+// TestCreateForNobody: the same when the reader of its output has gone, which
+// ends other programs.
+func TestCreateForNobody(t *testing.T) {
+	host := mounted(t, "mtty")
+	cmd, stderr := program(t, host.args("create", "--type", "mtty-1")...)
+	r, w, err := os.Pipe()
+	require.NoError(t, err)
+	require.NoError(t, r.Close())
+	cmd.Stdout = w
+	require.Error(t, cmd.Run())
+	require.NoError(t, w.Close())
+	assert.Contains(t, stderr.String(), "removed again")
+	assert.Empty(t, host.devices())
+}
+
+// TestUUIDs: what is not a vGPU's UUID is refused with an example of one: never is
+// another one made in its place.
+func TestUUIDs(t *testing.T) {
+	host := mounted(t, "mtty")
+	for _, nonsense := range []string{"foo", "00000000-0000-0000-0000-000000000000", ""} {
+		for _, args := range [][]string{
+			{"create", "--type", "mtty-1", "--uuid=" + nonsense},
+			{"xml", "add", "--uuid=" + nonsense},
+			{"plan", "--domain", "-", "--vgpu", "type=mtty-1,uuid=" + nonsense},
+		} {
+			status, _, stderr := host.do(document, args...)
+			assert.Equal(t, exitUsage, status, args)
+			assert.Regexp(t, "what to do: .*(98d19132-|uuidgen|--vgpu)", stderr)
+		}
+	}
+	assert.Empty(t, host.devices())
+}
+
+// TestRemove: the id is printed as the inventory has it, and what may be had later
+// is told apart from what failed.
+func TestRemove(t *testing.T) {
+	host := mounted(t, "tesla-m60,clean-up=1h", "mtty")
+	do := func(want int, args ...string) string {
+		t.Helper()
+		status, stdout, stderr := host.do("", args...)
+		assert.Equal(t, want, status, stderr)
+		return stdout
+	}
+	create := func(typ string) { t.Helper(); do(0, "create", "--type", typ, "--uuid", id) }
+
+	create("mtty-1")
+	assert.JSONEq(t, `{"removed": "`+id+`"}`, do(0, "-o", "json", "remove", strings.ToUpper(id)))
+
+	// A ghost: its UUID is free once the VM lets go.
+	create("mtty-1")
+	release, err := host.Use(id, "desk1", 4242)
+	require.NoError(t, err)
+	removed := make(chan error, 1)
+	go func() { removed <- host.WriteAttr("sys/bus/mdev/devices/"+id+"/remove", []byte("1")) }()
+	require.Eventually(t, func() bool { return len(host.devices()) == 0 }, 10*time.Second, time.Millisecond)
+	do(exitRefused, "create", "--type", "mtty-1", "--uuid", id)
+	do(exitRefused, "remove", id)
+	release()
+	require.NoError(t, <-removed)
+
+	// A driver that still cleans up after a VM.
+	create("nvidia-18")
+	release, err = host.Use(id, "desk1", 4242)
+	require.NoError(t, err)
+	release()
+	do(exitRefused, "remove", id, "--wait", "100ms")
+	do(exitUsage, "remove", id, "--wait", "0s")
+}

@@ -1,0 +1,153 @@
+package main
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/vgpukit/vgpukit/mdev"
+)
+
+type inventoryCmd struct{}
+
+func (*inventoryCmd) Run(g *globals) error {
+	host, err := g.host()
+	if err != nil {
+		return err
+	}
+	inv, err := host.Inventory(g.ctx)
+	if err != nil {
+		return err
+	}
+	if g.Output == "json" {
+		return g.json(inv)
+	}
+	gpus := [][]string{{"GPU", "DRIVER", "NUMA NODE", "VIRTUAL FUNCTIONS", "MIG"}}
+	types := [][]string{{"PARENT", "TYPE", "NAME", "LEFT", "GPU HAS ROOM FOR", "FRAMEBUFFER", "API"}}
+	devices := [][]string{{"VGPU", "TYPE", "PARENT", "STATE", "HELD BY"}}
+	for i := range inv.GPUs {
+		gpu := &inv.GPUs[i]
+		gpus = append(gpus, []string{gpu.Name, gpu.Driver, node(gpu.NUMANode), virtualFunctions(gpu.SRIOV), mig(gpu.MIG)})
+		types = append(types, typeRows(gpu)...)
+		for _, p := range gpu.Parents {
+			for _, d := range p.Devices {
+				devices = append(devices, []string{d.ID, d.Type, d.Parent, string(d.State), holder(d.Holder)})
+			}
+		}
+	}
+	if len(inv.GPUs) == 0 {
+		_, err = fmt.Fprintln(g.stdout, "This host offers no vGPUs: no GPU driver with mediated devices or NVIDIA's vendor-specific VFIO framework is loaded.")
+	} else {
+		err = g.tables(gpus, types, devices)
+	}
+	if err == nil && len(inv.GPUs) > 0 && len(devices) == 1 {
+		_, err = fmt.Fprintln(g.stdout, "\nNo vGPUs exist.")
+	}
+	for _, p := range everyProblem(inv) {
+		if err == nil {
+			_, err = fmt.Fprint(g.stdout, "\n", problemText(p))
+		}
+	}
+	return err
+}
+
+// typeRows has what each parent offers. Virtual functions come by the dozen: those
+// of a GPU that offer the same are told once, by the first one's name.
+func typeRows(gpu *mdev.GPU) [][]string {
+	room := map[string]string{}
+	for _, c := range gpu.Capacity {
+		room[c.Type] = strconv.Itoa(c.Available)
+	}
+	var offers []string
+	alike := map[string][]mdev.Parent{}
+	for _, p := range gpu.Parents {
+		offer := ""
+		for _, t := range p.Types {
+			offer += fmt.Sprintln(t.ID, t.Available)
+		}
+		if alike[offer] == nil {
+			offers = append(offers, offer)
+		}
+		alike[offer] = append(alike[offer], p)
+	}
+	var rows [][]string
+	for _, offer := range offers {
+		first, name := alike[offer][0], alike[offer][0].Name
+		if others := len(alike[offer]) - 1; others > 0 {
+			name += fmt.Sprintf(" and %d more", others)
+		}
+		for _, t := range first.Types {
+			rows = append(rows, []string{name, t.ID, t.Name, strconv.Itoa(t.Available), room[t.ID], size(t.Description.Framebuffer), t.DeviceAPI})
+		}
+	}
+	return rows
+}
+
+// everyProblem lists the problems of all objects of an inventory.
+func everyProblem(inv *mdev.Inventory) []mdev.Problem {
+	all := append([]mdev.Problem{}, inv.Problems...)
+	for _, gpu := range inv.GPUs {
+		all = append(all, gpu.Problems...)
+		for _, p := range gpu.Parents {
+			all = append(all, p.Problems...)
+			for _, d := range p.Devices {
+				all = append(all, d.Problems...)
+			}
+		}
+	}
+	return all
+}
+
+// problemText says what a problem is and what to do, a line each.
+func problemText(p mdev.Problem) string {
+	text := p.Text
+	if !strings.Contains(text, p.Object) {
+		text = p.Object + ": " + text
+	}
+	text = "problem: " + text + "\n"
+	if p.Next != "" {
+		text += "what to do: " + p.Next + "\n"
+	}
+	return text
+}
+
+func node(numa *int) string {
+	if numa == nil {
+		return ""
+	}
+	return strconv.Itoa(*numa)
+}
+
+func virtualFunctions(s *mdev.SRIOV) string {
+	if s == nil {
+		return ""
+	}
+	return fmt.Sprintf("%d of %d", s.Enabled, s.Total)
+}
+
+func mig(m *mdev.MIG) string {
+	switch {
+	case m == nil:
+		return ""
+	case !m.Enabled:
+		return "off"
+	}
+	return fmt.Sprintf("on, %d instances", m.Instances)
+}
+
+func size(bytes uint64) string {
+	if bytes == 0 {
+		return ""
+	}
+	return strconv.FormatUint(bytes>>20, 10) + " MiB"
+}
+
+func holder(h *mdev.Holder) string {
+	switch {
+	case h == nil:
+		return ""
+	case h.VM != "":
+		return fmt.Sprintf("VM %s (process %d)", h.VM, h.PID)
+	}
+	return fmt.Sprintf("%s (process %d)", h.Command, h.PID)
+}
