@@ -113,6 +113,7 @@ func explain(op, object string, kind fileKind, err error) *Error {
 	e := &Error{Op: op, Object: object, Errno: errnoOf(err)}
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		e.Meaning, e.Next = meaningOfEnd(err)
+		e.Pending = errors.As(err, new(errPending))
 		e.Err = err
 		return e
 	}

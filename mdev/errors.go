@@ -33,6 +33,7 @@ type Error struct {
 	Meaning string        // what happened, in a few words
 	Cause   string        // the likely cause; may be empty
 	Next    string        // what to do about it; may be empty
+	Pending bool          // the wait has ended and the kernel has not answered: what was asked for may still be done
 	Err     error         // a sentinel, a context's error, or what lies below
 }
 

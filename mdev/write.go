@@ -53,9 +53,14 @@ func (h *Host) writeOrUndo(ctx context.Context, file, value, id string) error {
 	case err := <-undone:
 		return err
 	case <-late.C:
-		return fmt.Errorf("write %q to %s: %w", value, file, ctx.Err())
+		return errPending{fmt.Errorf("write %q to %s: %w", value, file, ctx.Err())}
 	}
 }
+
+// errPending is the end of a wait for a write that goes on.
+type errPending struct{ error }
+
+func (e errPending) Unwrap() error { return e.error }
 
 // bounded gives ctx a deadline if it has none.
 func bounded(ctx context.Context, bound time.Duration) (context.Context, context.CancelFunc) {

@@ -350,11 +350,11 @@ func (o *operation) create(ctx context.Context, d device, c candidate) (next boo
 		return false, nil
 	case errors.Is(err, mdev.ErrExists):
 		ours = false
-	case unanswered(err): // the kernel may still make it
+	case pending(err): // the kernel may still make it
 		o.unsure = true
 		return false, err
 	default:
-		_, there := o.m.host.Find(ctx, d.ID)
+		_, there := o.m.host.Find(context.WithoutCancel(ctx), d.ID)
 		ours = !errors.Is(there, mdev.ErrNotFound)
 	}
 	if ours { // what could not be removed must not be forgotten
@@ -364,6 +364,15 @@ func (o *operation) create(ctx context.Context, d device, c candidate) (next boo
 		err = errors.Join(err, o.m.vacate(c.Parent, o.vm))
 	}
 	return tryNext(err, c), err
+}
+
+// pending tells of a failed creation whether the kernel may still do it.
+func pending(err error) bool {
+	var e *mdev.Error
+	if errors.As(err, &e) {
+		return e.Pending
+	}
+	return unanswered(err) // a host of somebody else
 }
 
 // tryNext tells whether another parent may take what this one refused.

@@ -314,7 +314,7 @@ func (s *survey) oddities() []Action {
 			})
 		}
 	}
-	for _, p := range everyProblem(s.inventory) {
+	for _, p := range s.inventory.AllProblems() {
 		if p.Err != nil {
 			odd = append(odd, Action{Kind: ReportUnread, Object: p.Object, Reason: p.Text, Error: p.Err.Error(), Next: p.Next})
 		}
@@ -323,21 +323,6 @@ func (s *survey) oddities() []Action {
 		odd = append(odd, failure(Action{Kind: ReportUnread, VM: name, Reason: "the domain's document could not be read"}, s.unread[name]))
 	}
 	return odd
-}
-
-// everyProblem lists what could not be read of the host.
-func everyProblem(inv *mdev.Inventory) []mdev.Problem {
-	all := slices.Clone(inv.Problems)
-	for _, gpu := range inv.GPUs {
-		all = append(all, gpu.Problems...)
-		for _, p := range gpu.Parents {
-			all = append(all, p.Problems...)
-			for _, d := range p.Devices {
-				all = append(all, d.Problems...)
-			}
-		}
-	}
-	return all
 }
 
 // tidy sets damaged entries aside and removes the temporary files of writers
