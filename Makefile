@@ -19,7 +19,7 @@ STATICCHECK := $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 # The kernel's sample display, then NVIDIA's two frameworks: an M60 whose GPU makes
 # mediated devices, and an L40S whose virtual functions are the vGPUs.
 demo: bin/demo
-	$(LAB) run --boards 05:13f2,61:26b9:4 --push $(CURDIR)/bin/demo \
+	$(LAB) run --again --boards 05:13f2,61:26b9:4 --push $(CURDIR)/bin/demo \
 		--pull demo.png:$(CURDIR)/ --pull demo-m60.png:$(CURDIR)/ --pull demo-l40s.png:$(CURDIR)/ -- sh -ec '\
 		/usr/lib/nvidia/sriov-manage -e ALL; \
 		./demo; \
@@ -43,7 +43,7 @@ unit:
 
 # On a real kernel, libvirtd and QEMU, in the lab.
 integration: bin/integration.test
-	$(LAB) run --boards 05:13f2,41:2235:32,61:26b9:32 --timeout 45m --push $(CURDIR)/bin/integration.test -- ./integration.test -test.v -test.timeout 44m
+	$(LAB) run --again --boards 05:13f2,41:2235:32,61:26b9:32 --timeout 60m --push $(CURDIR)/bin/integration.test -- ./integration.test -test.v -test.timeout 44m
 
 lab-shell:
 	$(LAB) shell

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"errors"
 	"os"
 	"regexp"
 	"strings"
@@ -39,6 +40,15 @@ func causeOf(console string) string {
 		return "the kernel did not come up: this host may be too busy"
 	}
 }
+
+// ErrEmulator: the machine died of a defect of the software emulation, and of nothing that
+// runs in it. While the kernel changes its own code it guards the place by a breakpoint, which
+// a second emulated processor may still meet when the guard has gone. Another machine mostly
+// does not.
+var ErrEmulator = errors.New("the emulated processor met a breakpoint that was gone")
+
+// breakpoint is how the kernel dies of ErrEmulator.
+var breakpoint = regexp.MustCompile(`Oops: int3: `)
 
 var (
 	terminalCodes = regexp.MustCompile(`\x1b(\[[0-9;?!]*[A-Za-z]|c|\][^\x07]*\x07)`)

@@ -134,6 +134,9 @@ func (m *Machine) blame(err error, stderr string) error {
 	console := readConsole(filepath.Join(m.dir, "console"))
 	cause := causeOf(strings.Join([]string{console, stderr, err.Error()}, "\n"))
 	said := strings.TrimSpace(excerpt(console, 15) + "\n" + stderr)
+	if m.accel == tcg && breakpoint.MatchString(console) {
+		err = fmt.Errorf("%w: %w", err, ErrEmulator)
+	}
 	return fmt.Errorf("%w\nlikely: %s\nits console:\n%s", err, cause, said)
 }
 

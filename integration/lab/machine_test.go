@@ -317,3 +317,28 @@ func TestMissing(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
+
+// Only what kills a software-emulated machine by a breakpoint that was gone is the
+// emulation's fault; all else is a reason to fail.
+func TestBlameKnowsTheEmulatorsDefect(t *testing.T) {
+	for _, c := range []struct {
+		accel   accel
+		console string
+		want    bool
+	}{
+		{tcg, "[  458.651198] Oops: int3: 0000 [#1] PREEMPT SMP NOPTI", true},
+		{kvm, "[  458.651198] Oops: int3: 0000 [#1] PREEMPT SMP NOPTI", false},
+		{tcg, "[  12.0] Oops: general protection fault, probably for non-canonical address", false},
+		{tcg, "[  12.0] BUG: kernel NULL pointer dereference\n[ 12.1] Oops: Oops: 0002", false},
+		{tcg, "", false},
+	} {
+		m := &Machine{accel: c.accel, dir: t.TempDir()}
+		if err := os.WriteFile(filepath.Join(m.dir, "console"), []byte(c.console), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		err := m.blame(errors.New("the connection broke"), "")
+		if got := errors.Is(err, ErrEmulator); got != c.want {
+			t.Errorf("%s, %q: %v", c.accel, c.console, err)
+		}
+	}
+}

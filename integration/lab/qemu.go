@@ -48,6 +48,9 @@ func kernelArgs(o Options) string {
 		// A panic ends QEMU at once, by -no-reboot, instead of a wait for a time-out.
 		"console=ttyS0", "quiet", "panic=-1", "mitigations=off",
 		"net.ifnames=0",
+		// The kernel changes its own code when the first such group comes and when the
+		// last one goes, as with each VM: that is when the emulator may fail, see ErrEmulator.
+		"cgroup_disable=cpuset",
 	}
 	if len(o.Boards) > 0 {
 		args = append(args, "nvbus.gpu="+strings.Join(o.Boards, ","))

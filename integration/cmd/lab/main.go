@@ -29,6 +29,8 @@ flags of run and shell:
   --env NAME=VALUE    set a variable for the command; repeatable
   --memory MIB        the machine's memory
   --timeout TIME      end it all after this time (run: 15m)
+  --again             if the machine dies of a defect of its emulation, run the command once more, from the
+                      start, in another machine (run only)
 
 The exit status of run is the command's; 125 means that the lab itself failed. A command that
 exits with 194 has the machine rebooted and is run again, with VGPUKIT_LAB_BOOT one higher.
@@ -50,6 +52,7 @@ type flags struct {
 	boards           list
 	push, pull, vars list
 	timeout          time.Duration
+	again            bool
 }
 
 func main() {
@@ -110,11 +113,21 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	err = inMachine(ctx, image, verb, f, rest)
+	if f.again && errors.Is(err, lab.ErrEmulator) && ctx.Err() == nil {
+		f.options.Progress.Note("%v", err)
+		f.options.Progress.Note("again, from the start, in another machine")
+		err = inMachine(ctx, image, verb, f, rest)
+	}
+	return err
+}
+
+func inMachine(ctx context.Context, image lab.Image, verb string, f flags, args []string) error {
 	m, err := lab.Boot(ctx, image, f.options)
 	if err != nil {
 		return err
 	}
-	return errors.Join(use(ctx, m, verb, f, rest), m.Close())
+	return errors.Join(use(ctx, m, verb, f, args), m.Close())
 }
 
 func parse(verb string, args []string) (f flags, rest []string, err error) {
@@ -130,6 +143,9 @@ func parse(verb string, args []string) (f flags, rest []string, err error) {
 	set.SetOutput(discard{})
 	if verb != "clean" {
 		set.BoolVar(&f.options.NVSim, "nvsim", false, "")
+	}
+	if verb == "run" {
+		set.BoolVar(&f.again, "again", false, "")
 	}
 	if verb == "run" || verb == "shell" {
 		set.Var(&f.boards, "boards", "")
