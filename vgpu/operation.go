@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/vgpukit/vgpukit/domain"
+	"github.com/vgpukit/vgpukit/mdev"
 )
 
 // operation is one call of the Manager on one VM: it does steps, remembers how
@@ -23,6 +24,8 @@ type operation struct {
 	unsure bool
 	// asked: the VM was told to end.
 	asked bool
+	// created are the vGPUs that were made, as they were read back.
+	created []mdev.Device
 }
 
 type undo struct {

@@ -344,9 +344,10 @@ func (o *operation) create(ctx context.Context, d device, c candidate) (next boo
 		}
 		return o.m.removeDevice(ctx, o.vm, d)
 	})
-	_, err = o.m.host.Create(ctx, req)
+	created, err := o.m.host.Create(ctx, req)
 	switch {
 	case err == nil:
+		o.created = append(o.created, created.Device)
 		return false, nil
 	case errors.Is(err, mdev.ErrExists):
 		ours = false

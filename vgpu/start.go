@@ -39,12 +39,12 @@ func (m *Manager) Start(ctx context.Context, name string, opts StartOptions) (VM
 		if v.state() == StateRunning {
 			return v.vm(name), nil
 		}
-		if err := o.start(ctx, v, cmp.Or(opts.Timeout, m.timeouts.Start)); err != nil {
-			return VM{}, err
+		moved, err := o.start(ctx, v, cmp.Or(opts.Timeout, m.timeouts.Start))
+		if err == nil && moved {
+			v, err = o.look(ctx) // its document is another one now
 		}
-		v, err := m.look(ctx, name)
 		if err != nil {
-			return VM{}, o.wrap("look", "", err)
+			return VM{}, err
 		}
 		return v.vm(name), nil
 	})
@@ -94,10 +94,11 @@ func (o *operation) begin(rec record) error {
 	})
 }
 
-func (o *operation) start(ctx context.Context, v *view, patience time.Duration) error {
+// start brings the view up to date, unless vGPUs moved.
+func (o *operation) start(ctx context.Context, v *view, patience time.Duration) (moved bool, err error) {
 	rec, moved, err := o.ensure(ctx, v)
 	if err != nil {
-		return err
+		return false, err
 	}
 	limited, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -122,13 +123,19 @@ func (o *operation) start(ctx context.Context, v *view, patience time.Duration) 
 		return err
 	})
 	if err == nil {
-		err = o.step("run", o.vm, func() error { return o.m.waitRunning(limited, o.vm) })
+		err = o.step("run", o.vm, func() (err error) {
+			v.info, err = o.m.waitRunning(limited, o.vm)
+			return err
+		})
 		o.unsure = o.unsure || ctx.Err() != nil && err != nil
 	}
 	if err != nil {
-		return o.fail(ctx, err)
+		return false, o.fail(ctx, err)
 	}
-	return o.close(rec.VM, moved)
+	for _, d := range o.created {
+		v.found[d.ID] = d
+	}
+	return moved, o.close(rec.VM, moved)
 }
 
 // declined tells that libvirt did not do what it was asked, and never will.
@@ -272,10 +279,9 @@ func sameHomes(a, b []device) bool {
 	return slices.EqualFunc(a, b, func(x, y device) bool { return x.ID == y.ID && x.Type == y.Type && x.Parent == y.Parent })
 }
 
-func (m *Manager) waitRunning(ctx context.Context, name string) error {
-	return poll(ctx, nil, func() (bool, error) {
-		info, err := m.hyper.Info(ctx, name)
-		if err != nil {
+func (m *Manager) waitRunning(ctx context.Context, name string) (info domain.Info, err error) {
+	err = poll(ctx, nil, func() (bool, error) {
+		if info, err = m.hyper.Info(ctx, name); err != nil {
 			return false, err
 		}
 		if info.State == domain.StateCrashed || info.State == domain.StateShutOff {
@@ -283,6 +289,7 @@ func (m *Manager) waitRunning(ctx context.Context, name string) error {
 		}
 		return info.State.Active(), nil
 	})
+	return info, err
 }
 
 // haltGently ends a VM that an undone Start left running: SIGTERM only, since

@@ -55,10 +55,6 @@ func (m *Manager) Stop(ctx context.Context, name string, opts StopOptions) (VM, 
 				return VM{}, err
 			}
 		}
-		v, err := m.look(ctx, name)
-		if err != nil {
-			return VM{}, o.wrap("look", "", err)
-		}
 		return v.vm(name), nil
 	})
 }
@@ -99,14 +95,19 @@ func (v *view) removable(devices []device) []device {
 	return ours
 }
 
-// stop is Stop after its intent was written.
+// stop is Stop after its intent was written. It brings the view up to date.
 func (o *operation) stop(ctx context.Context, v *view, opts StopOptions) error {
 	if err := o.halt(ctx, v, opts); err != nil {
 		return o.giveUp(ctx, err)
 	}
-	if err := o.removeAll(ctx, v.surplusOnceOff()); err != nil {
+	surplus := v.surplusOnceOff()
+	if err := o.removeAll(ctx, surplus); err != nil {
 		return err // the entry stays: Reconcile removes what is left
 	}
+	for _, d := range surplus {
+		delete(v.found, d.ID)
+	}
+	v.intent = nil
 	return o.close(o.vm, false)
 }
 
@@ -132,6 +133,8 @@ func (o *operation) halt(ctx context.Context, v *view, opts StopOptions) error {
 		if err := o.powerOff(ctx, opts); err != nil {
 			return err
 		}
+		v.info.State = domain.StateShutOff
+		v.defined = v.info.Persistent
 	}
 	return o.step("release", "", func() error {
 		ctx, cancel := context.WithTimeout(ctx, o.m.timeouts.Release)
@@ -147,15 +150,15 @@ func (o *operation) halt(ctx context.Context, v *view, opts StopOptions) error {
 
 // powerOff goes from asking to forcing, as far as allowed.
 func (o *operation) powerOff(ctx context.Context, opts StopOptions) error {
-	listen, cancel := context.WithCancel(ctx)
-	defer cancel()
-	events, err := o.m.hyper.Events(listen)
-	if err != nil {
-		return o.wrap("listen", "", err)
-	}
 	if guest := orDefault(opts.Guest, DefaultGuestTimeout); guest > 0 {
+		listen, cancel := context.WithCancel(ctx)
+		defer cancel()
+		events, err := o.m.hyper.Events(listen)
+		if err != nil {
+			return o.wrap("listen", "", err)
+		}
 		off := false
-		err := o.step("ask guest", o.vm, func() error {
+		err = o.step("ask guest", o.vm, func() error {
 			o.asked = true
 			if err := bounded(ctx, guest, func(ctx context.Context) error { return o.m.hyper.Shutdown(ctx, o.vm, opts.Ask) }); err != nil {
 				if errors.Is(err, domain.ErrUnavailable) || errors.Is(err, domain.ErrDenied) || errors.Is(err, domain.ErrInvalid) || ctx.Err() != nil {
@@ -174,7 +177,7 @@ func (o *operation) powerOff(ctx context.Context, opts StopOptions) error {
 	}
 	patience := orDefault(opts.Terminate, DefaultTerminateTimeout)
 	off := false
-	err = o.step("terminate", o.vm, func() error {
+	err := o.step("terminate", o.vm, func() error {
 		o.asked = true
 		err := bounded(ctx, patience, func(ctx context.Context) error { return o.m.hyper.Terminate(ctx, o.vm) })
 		if errors.Is(err, domain.ErrUnavailable) || errors.Is(err, domain.ErrDenied) || ctx.Err() != nil {
@@ -183,7 +186,7 @@ func (o *operation) powerOff(ctx context.Context, opts StopOptions) error {
 		// libvirt has a patience of its own and may report that QEMU has not
 		// ended yet: what counts is whether it does.
 		o.wait("terminate", fmt.Sprintf("QEMU to end, %s at most", patience))
-		off, err = o.within(ctx, events, patience)
+		off, err = o.within(ctx, nil, patience)
 		return err
 	})
 	if off || err != nil {
@@ -201,7 +204,7 @@ func (o *operation) powerOff(ctx context.Context, opts StopOptions) error {
 		}
 		ctx, cancel := context.WithTimeout(ctx, patience)
 		defer cancel()
-		return o.m.waitOff(ctx, events, o.vm)
+		return o.m.waitOff(ctx, nil, o.vm)
 	})
 }
 
