@@ -176,42 +176,6 @@ func ExampleHost_Device() {
 	// true
 }
 
-func ExampleHost_Define() {
-	ctx := context.Background()
-	host, sim := exampleHost("tesla-m60")
-	err := host.Define(ctx, mdev.Definition{
-		Parent: "0000:05:00.0", UUID: uuid.MustParse("5b1d8c8e-0a51-4a52-9d3c-5a0c3d9d6a01"), Type: "GRID M60-2Q", Start: mdev.StartAuto,
-		Params: []mdev.Param{{Name: "nvidia/vgpu_params", Value: "disable_vnc=1"}},
-	})
-	if err != nil {
-		panic(err)
-	}
-	sim.Reboot()
-	definitions, err := host.Definitions(ctx)
-	if err != nil {
-		panic(err)
-	}
-	for _, def := range definitions {
-		made, err := host.Create(ctx, def.Request())
-		fmt.Println(made.ID, made.TypeName, err)
-	}
-	// Output: 5b1d8c8e-0a51-4a52-9d3c-5a0c3d9d6a01 GRID M60-2Q <nil>
-}
-
-func ExampleHost_Definitions() {
-	host, _ := exampleHost("mtty")
-	definitions, err := host.Definitions(context.Background())
-	fmt.Println(len(definitions), err)
-	// Output: 0 <nil>
-}
-
-func ExampleHost_Undefine() {
-	host, _ := exampleHost("mtty")
-	err := host.Undefine(context.Background(), "mtty", uuid.MustParse("5b1d8c8e-0a51-4a52-9d3c-5a0c3d9d6a01"))
-	fmt.Println(err)
-	// Output: undefine 5b1d8c8e-0a51-4a52-9d3c-5a0c3d9d6a01: parent mtty has no such definition
-}
-
 func ExampleHost_SetVFs() {
 	ctx := context.Background()
 	host, _ := exampleHost("a40,vfs=32")
@@ -252,19 +216,6 @@ func ExampleHost_Watch() {
 	// Output:
 	// scanned
 	// device-added true mtty-2
-}
-
-func ExampleHost_Probe() {
-	ctx := context.Background()
-	host, _ := exampleHost("mtty")
-	made, err := host.Create(ctx, mdev.CreateRequest{Type: "mtty-2"})
-	if err != nil {
-		panic(err)
-	}
-	// On a real host: probe.Migration.Supported(), probe.Regions…
-	_, err = host.Probe(ctx, made.ID)
-	fmt.Println(errors.Is(err, mdev.ErrUnsupported))
-	// Output: true
 }
 
 func ExampleParsePCIAddress() {
