@@ -87,6 +87,24 @@ func ExampleHost_Inventory() {
 	// NVIDIA A40-1Q (nvidia-557): 4 of 32
 }
 
+// A list that a running vGPU has cut down is not the whole offer.
+func ExampleInventory_MayOffer() {
+	ctx := context.Background()
+	host, _ := exampleHost("l40s,vfs=4")
+	if _, err := host.Create(ctx, mdev.CreateRequest{Type: "NVIDIA L40S-1Q"}); err != nil {
+		panic(err)
+	}
+	inventory, err := host.Inventory(ctx)
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(len(inventory.GPUs[0].Parents[1].Types), "types are listed")
+	fmt.Println(inventory.MayOffer("NVIDIA L40S-2Q"), inventory.MayOffer("NVIDIA M60-2Q"))
+	// Output:
+	// 3 types are listed
+	// true false
+}
+
 func ExampleInventory_AllProblems() {
 	host, sim := exampleHost("mtty")
 	sim.Fail(mdevtest.Fault{Op: mdevtest.OpReadDir, Path: "mdev_supported_types", Err: syscall.EACCES})

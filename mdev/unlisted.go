@@ -1,10 +1,6 @@
 package mdev
 
-import (
-	"slices"
-	"strconv"
-	"strings"
-)
+import "slices"
 
 // MayOffer tells whether the host offers a type, by id or name, or may do so
 // once a GPU has room for it. A virtual function of the vendor-specific VFIO
@@ -130,11 +126,7 @@ func explainUnlisted(e *Error, gpus []*GPU, typ string, known bool) {
 			reasons = append(reasons, "GPU "+g.Name+" lists no types at all")
 		}
 	}
-	const most = 3 // GPUs that one line tells of
-	if more := len(reasons) - most; more > 0 {
-		reasons = append(reasons[:most], strconv.Itoa(more)+" more are like that")
-	}
 	if len(reasons) > 0 {
-		e.Cause = strings.Join(reasons, ", ") + ": " + e.Cause
+		e.Cause = few(reasons) + ": " + e.Cause
 	}
 }
