@@ -47,9 +47,13 @@ func unlisted(gpus []GPU, typ string) []*GPU {
 		boards := g.boards()
 		switch {
 		case !g.vendorVFIO() || g.listsAll(p.slices > 0):
+			// what it does not list, it does not have
 		case slices.ContainsFunc(boards, func(board string) bool { return whole[board] }):
+			// nor has one like it, which lists all
 		case named && len(boards) > 0 && !slices.Contains(boards, p.brand+" "+p.board):
+			// the name is another board's
 		case named && whole[p.brand+" "+p.board]:
+			// that board lists all, on another GPU
 		default:
 			found = append(found, g)
 		}
