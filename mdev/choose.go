@@ -2,11 +2,8 @@ package mdev
 
 import (
 	"errors"
-	"maps"
 	"path"
 	"slices"
-	"strconv"
-	"strings"
 )
 
 // candidate is a parent with the type that was asked for.
@@ -52,10 +49,7 @@ func (s *scan) choose(req *CreateRequest) ([]candidate, error) {
 	case len(found) > 0:
 		return found, nil
 	case known:
-		return nil, &Error{
-			Op: "create", Object: req.Type, Meaning: "no parent has room for this type", Cause: "all instances are taken, or GPUs run vGPUs of another framebuffer size",
-			Next: "remove a device, or choose a type whose capacity in the inventory is not 0", Err: ErrNoCapacity,
-		}
+		return nil, s.noRoom(req.Type, places)
 	}
 	if req.Parent == "" && req.UUID != noUUID && s.onVFsOnly(req.Type) {
 		return nil, noUUIDHere(req.Type, "only virtual functions of the vendor-specific VFIO framework can have this type, and a vGPU there has no UUID")
@@ -200,146 +194,6 @@ func (p *Parent) typeNamed(name string) (Type, bool) {
 		}
 	}
 	return Type{}, false
-}
-
-func (s *scan) noSuchParent(op, name string) *Error {
-	e := &Error{Op: op, Object: name, Meaning: "there is no such parent", Next: "choose one from the inventory", Err: ErrNotFound}
-	places, _ := s.mdevParents()
-	vfs, pfs, _ := s.pciParents(map[string]bool{})
-	var names []string
-	for _, at := range append(places, vfs...) {
-		names = append(names, at.name)
-	}
-	switch near := nearestParent(name, names); {
-	case len(names) == 0:
-		e.Cause = "this host has none: no GPU driver with vGPU support is loaded"
-		e.Next = "load the driver, or enable the GPU's virtual functions"
-	case near != "":
-		e.Next = "did you mean " + near + "?"
-	}
-	for _, at := range pfs {
-		if at.name == name {
-			e.Cause = "it is a physical function whose virtual functions are the parents"
-			e.Next = "enable its virtual functions, and name one of them"
-		}
-	}
-	return e
-}
-
-// noSuchType says that none of these parents offers a type: those of the host, or
-// of the GPU of the one that was named.
-func (s *scan) noSuchType(op, typ, parent string, parents []Parent) *Error {
-	e := &Error{Op: op, Object: typ, Meaning: "no parent offers such a type", Next: "choose one from the inventory", Err: ErrNotFound}
-	if parent != "" {
-		e.Meaning = "parent " + parent + " offers no such type"
-	}
-	var names []string
-	for i := range parents {
-		for _, t := range parents[i].Types {
-			names = append(names, t.Name)
-			if parents[i].Framework == FrameworkMdev { // one bare number is as near as another
-				names = append(names, t.ID)
-			}
-		}
-	}
-	slices.Sort(names)
-	near := nearest(typ, slices.Compact(names))
-	name, seen := s.seenVendorType(typ, parents)
-	gpus := unlisted(s.gpusOf(parents), name)
-	switch {
-	case len(gpus) > 0:
-		explainUnlisted(e, gpus, name, seen)
-		if _, named := parseProfile(name); near != "" && !named {
-			e.Next += "; or did you mean " + near + "?"
-		}
-		return e
-	case len(parents) == 0:
-		e.Cause = "this host has no parent: no GPU driver with vGPU support is loaded, or virtual functions are not enabled"
-		e.Next = "load the driver, or enable the GPU's virtual functions"
-		return e
-	case near != "":
-		e.Next = "did you mean " + near + "?"
-	}
-	if closed := s.withoutVFs(); parent == "" && len(closed) > 0 {
-		e.Cause = "GPUs without virtual functions offer none; theirs are not enabled: " + strings.Join(closed, ", ")
-	}
-	return e
-}
-
-// gpusOf groups virtual functions by their GPU, and names the types that they
-// run as far as siblings tell.
-func (s *scan) gpusOf(parents []Parent) []GPU {
-	s.nameVFTypes(parents)
-	return s.gpus(parents, nil)
-}
-
-// seenVendorType tells whether a type is one although no list has it: it was
-// seen before, or a virtual function has it. It returns the type's name, if that
-// is known.
-func (s *scan) seenVendorType(typ string, parents []Parent) (name string, seen bool) {
-	id := vendorTypeID(typ)
-	if name := s.host.vendorTypeName(id); name != "" {
-		return name, true
-	}
-	s.host.names.Range(func(_, value any) bool {
-		seen = value == typ
-		return !seen
-	})
-	for i := range parents {
-		for _, dev := range parents[i].Devices {
-			seen = seen || dev.Framework == FrameworkVendorVFIO && dev.Type == id
-		}
-	}
-	return typ, seen
-}
-
-// withoutVFs are the GPUs that could have virtual functions and have none.
-func (s *scan) withoutVFs() []string {
-	_, pfs, _ := s.pciParents(map[string]bool{})
-	var names []string
-	for _, at := range pfs {
-		var problems []Problem
-		if state := s.sriov(at.path, &problems); state != nil && state.Enabled == 0 {
-			names = append(names, at.name)
-		}
-	}
-	return names
-}
-
-// runsBeside says what the GPU of a parent already runs.
-func (s *scan) runsBeside(p *Parent) string {
-	siblings := s.siblingParents(p)
-	for i := range siblings {
-		if siblings[i].Framework == FrameworkVendorVFIO {
-			s.vf(&siblings[i])
-		} else {
-			s.mdevs(&siblings[i], nil)
-		}
-	}
-	s.nameVFTypes(siblings)
-	return runningOn(siblings)
-}
-
-// runningOn says what the parents of a GPU run: `2 of "GRID M60-2Q"`.
-func runningOn(parents []Parent) string {
-	counts := map[string]int{}
-	var parts []string
-	for i := range parents {
-		for _, dev := range parents[i].Devices {
-			switch {
-			case dev.Type == "":
-				parts = append(parts, "vGPU "+dev.ID+" that is being made or removed")
-			case dev.TypeName == "":
-				counts["type "+dev.Type]++
-			default:
-				counts[strconv.Quote(dev.TypeName)]++
-			}
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(counts)) {
-		parts = append(parts, strconv.Itoa(counts[name])+" of "+name)
-	}
-	return strings.Join(parts, ", ")
 }
 
 // siblingParents are all parents on the GPU of p, p among them.

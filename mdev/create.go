@@ -280,7 +280,7 @@ func (h *Host) explainRefusal(e *Error, on *candidate) {
 	if running := s.runsBeside(&on.parent); running != "" {
 		e.Cause = "GPU " + on.parent.GPU + " already runs " + running
 		if size := on.typ.Description.Framebuffer; size > 0 {
-			e.Cause += fmt.Sprintf(", and this type needs %d MiB in the same sizes", size>>20)
+			e.Cause += fmt.Sprintf(", and has no room for the %d MiB of this type beside that", size>>20)
 		}
 	}
 	now := Parent{Name: on.parent.Name, Path: on.parent.Path, PF: on.parent.PF, Framework: on.parent.Framework}

@@ -35,13 +35,7 @@ type Definition struct {
 	Type   string    `json:"type"`  // the type's id
 	Start  Start     `json:"start"` // "": manual
 	Params []Param   `json:"params"`
-	Extra  []Field   `json:"extra,omitempty"` // fields that this package does not know, in order
-}
-
-// Field is a JSON field that is kept as it was written.
-type Field struct {
-	Name  string `json:"name"`
-	Value string `json:"value"` // JSON
+	Extra  []Field   `json:"extra,omitempty"` // further fields, in order; their values are JSON
 }
 
 // Request is what makes the defined device.

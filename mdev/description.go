@@ -22,7 +22,7 @@ func parseDescription(text string) Description {
 			continue
 		}
 		if !d.set(key, value) {
-			d.Extra = append(d.Extra, KeyValue{Key: key, Value: value})
+			d.Extra = append(d.Extra, Field{Name: key, Value: value})
 		}
 	}
 	return d

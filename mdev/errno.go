@@ -83,6 +83,7 @@ var readings = map[fileKind]map[syscall.Errno]reading{
 	groupNode: {
 		syscall.EBUSY:  {ErrInUse, "the device is in use", "a VM has its VFIO group open", "stop the VM, then retry"},
 		syscall.ENODEV: {ErrNotFound, "the VFIO group is gone", "the device was removed meanwhile", "look at the inventory again"},
+		syscall.ENOTTY: {ErrUnsupported, "the device does not answer", "its driver has no such VFIO call", "see the driver's documentation"},
 		syscall.ENOENT: {ErrNotFound, "the VFIO group has no node", "the device has no driver, or this is a container without /dev/vfio", "mount /dev/vfio, or load the driver"},
 	},
 	definitionFile: {

@@ -87,6 +87,24 @@ func ExampleHost_Inventory() {
 	// NVIDIA A40-1Q (nvidia-557): 4 of 32
 }
 
+// A list that a running vGPU has cut down is not the whole offer.
+func ExampleInventory_MayOffer() {
+	ctx := context.Background()
+	host, _ := exampleHost("l40s,vfs=4")
+	if _, err := host.Create(ctx, mdev.CreateRequest{Type: "NVIDIA L40S-1Q"}); err != nil {
+		panic(err)
+	}
+	inventory, err := host.Inventory(ctx)
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(len(inventory.GPUs[0].Parents[1].Types), "types are listed")
+	fmt.Println(inventory.MayOffer("NVIDIA L40S-2Q"), inventory.MayOffer("NVIDIA M60-2Q"))
+	// Output:
+	// 3 types are listed
+	// true false
+}
+
 func ExampleInventory_AllProblems() {
 	host, sim := exampleHost("mtty")
 	sim.Fail(mdevtest.Fault{Op: mdevtest.OpReadDir, Path: "mdev_supported_types", Err: syscall.EACCES})
@@ -176,42 +194,6 @@ func ExampleHost_Device() {
 	// true
 }
 
-func ExampleHost_Define() {
-	ctx := context.Background()
-	host, sim := exampleHost("tesla-m60")
-	err := host.Define(ctx, mdev.Definition{
-		Parent: "0000:05:00.0", UUID: uuid.MustParse("5b1d8c8e-0a51-4a52-9d3c-5a0c3d9d6a01"), Type: "GRID M60-2Q", Start: mdev.StartAuto,
-		Params: []mdev.Param{{Name: "nvidia/vgpu_params", Value: "disable_vnc=1"}},
-	})
-	if err != nil {
-		panic(err)
-	}
-	sim.Reboot()
-	definitions, err := host.Definitions(ctx)
-	if err != nil {
-		panic(err)
-	}
-	for _, def := range definitions {
-		made, err := host.Create(ctx, def.Request())
-		fmt.Println(made.ID, made.TypeName, err)
-	}
-	// Output: 5b1d8c8e-0a51-4a52-9d3c-5a0c3d9d6a01 GRID M60-2Q <nil>
-}
-
-func ExampleHost_Definitions() {
-	host, _ := exampleHost("mtty")
-	definitions, err := host.Definitions(context.Background())
-	fmt.Println(len(definitions), err)
-	// Output: 0 <nil>
-}
-
-func ExampleHost_Undefine() {
-	host, _ := exampleHost("mtty")
-	err := host.Undefine(context.Background(), "mtty", uuid.MustParse("5b1d8c8e-0a51-4a52-9d3c-5a0c3d9d6a01"))
-	fmt.Println(err)
-	// Output: undefine 5b1d8c8e-0a51-4a52-9d3c-5a0c3d9d6a01: parent mtty has no such definition
-}
-
 func ExampleHost_SetVFs() {
 	ctx := context.Background()
 	host, _ := exampleHost("a40,vfs=32")
@@ -252,19 +234,6 @@ func ExampleHost_Watch() {
 	// Output:
 	// scanned
 	// device-added true mtty-2
-}
-
-func ExampleHost_Probe() {
-	ctx := context.Background()
-	host, _ := exampleHost("mtty")
-	made, err := host.Create(ctx, mdev.CreateRequest{Type: "mtty-2"})
-	if err != nil {
-		panic(err)
-	}
-	// On a real host: probe.Migration.Supported(), probe.Regions…
-	_, err = host.Probe(ctx, made.ID)
-	fmt.Println(errors.Is(err, mdev.ErrUnsupported))
-	// Output: true
 }
 
 func ExampleParsePCIAddress() {

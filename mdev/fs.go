@@ -14,7 +14,7 @@ import (
 // would follow them. Errors are *fs.PathError around a syscall.Errno. All
 // methods are safe for concurrent use.
 //
-// An FS may also implement [Watcher], [Storer] and [Runner].
+// An FS may also implement [Watcher], [Storer], [Runner] and [Prober].
 type FS interface {
 	// ReadFile returns the whole content of an attribute.
 	ReadFile(name string) ([]byte, error)
@@ -62,4 +62,11 @@ type Runner interface {
 	// *fs.PathError when it could not be started, an *exec.ExitError or
 	// other when it failed.
 	Run(ctx context.Context, name string, args ...string) ([]byte, error)
+}
+
+// Prober is implemented by an FS whose devices can be opened through VFIO.
+type Prober interface {
+	// Probe opens the device with this id, through its VFIO group, asks what it
+	// can do, and closes it. Errors are *fs.PathError around a syscall.Errno.
+	Probe(group, id string) (Probe, error)
 }

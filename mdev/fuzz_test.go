@@ -24,9 +24,9 @@ func FuzzParseDescription(f *testing.F) {
 		if strings.TrimRight(text, "\n") != d.Raw {
 			t.Fatalf("raw text changed: %q", d.Raw)
 		}
-		for _, kv := range d.Extra {
-			if kv.Key == "" || strings.ContainsAny(kv.Key+kv.Value, "\n,") {
-				t.Fatalf("bad extra %+v", kv)
+		for _, field := range d.Extra {
+			if field.Name == "" || strings.ContainsAny(field.Name+field.Value, "\n,") {
+				t.Fatalf("bad extra %+v", field)
 			}
 		}
 		again := parseDescription(d.Raw)

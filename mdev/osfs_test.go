@@ -3,6 +3,7 @@ package mdev
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -107,11 +108,35 @@ func TestRunStaysInTheRoot(t *testing.T) {
 	assert.Equal(t, "the other host\n", string(said))
 }
 
+// plantGPU writes an SR-IOV GPU whose virtual functions are parents.
+func (f *tree) plantGPU(bus string, vfs, types int) {
+	at := func(n int) string { return fmt.Sprintf("sys/devices/pci0000:%s/0000:%s:00.%d", bus, bus, n) }
+	for n := range vfs + 1 {
+		for name, content := range map[string]string{"vendor": "0x10de", "device": "0x2235", "class": "0x030200", "numa_node": "1"} {
+			f.file(at(n)+"/"+name, content+"\n")
+		}
+		f.link(pciDevicesDir+"/"+filepath.Base(at(n)), at(n))
+		if n == 0 {
+			f.file(at(0)+"/sriov_totalvfs", fmt.Sprintln(vfs))
+			continue
+		}
+		f.link(at(n)+"/physfn", at(0))
+		f.link(fmt.Sprintf("%s/virtfn%d", at(0), n-1), at(n))
+		names := make([]string, types)
+		for t := range types {
+			names[t] = fmt.Sprintf("nvidia-%d NVIDIA A40-%dQ", 555+t, t+1)
+			f.file(fmt.Sprintf("%s/mdev_supported_types/nvidia-%d/description", at(n), 555+t), fmt.Sprintf("framebuffer=%dM, max_instance=%d\n", 1024*(t+1), 48/(t+1)))
+		}
+		f.parent(at(n), 1, names...)
+	}
+}
+
 // The inventory is the same through directories held open, as on the operating
 // system's files, and through an FS of someone else's.
 func TestInventoryIsTheSameThroughAnyFS(t *testing.T) {
 	f := newTree(t)
-	require.NoError(t, plantHost(f.root, 2, 4, 5))
+	f.plantGPU("41", 4, 5)
+	f.plantGPU("61", 4, 5)
 	one := f.host()
 	two, err := Open(Config{Root: f.root})
 	require.NoError(t, err)

@@ -128,8 +128,12 @@ func (h *Host) putBack(ctx context.Context, old []Param, cause error) error {
 // paramFile finds the attribute: in the device's directory or NVIDIA's group.
 func (h *Host) paramFile(dev *Device, param Param) (string, error) {
 	for _, file := range []string{dev.Path + "/" + param.Name, dev.Path + "/nvidia/" + param.Name} {
-		if info, err := h.fs.Stat(file); err == nil && !info.IsDir() {
+		info, err := h.fs.Stat(file)
+		if err == nil && !info.IsDir() {
 			return file, nil
+		}
+		if err != nil && !absent(err) {
+			return "", explain("create", fmt.Sprintf("%s of %s", param.Name, dev.ID), paramFile, err)
 		}
 	}
 	return "", &Error{

@@ -14,7 +14,7 @@ func TestParseDescription(t *testing.T) {
 		"low_gm_size: 64MB\nhigh_gm_size: 384MB\nfence: 4\nresolution: 1024x768\nweight: 2\n": {
 			LowGM: 64 << 20, HighGM: 384 << 20, Fences: 4, MaxResolution: Resolution{1024, 768}, Weight: 2,
 		},
-		"num_heads=many, colour=red": {Extra: []KeyValue{{"num_heads", "many"}, {"colour", "red"}}},
+		"num_heads=many, colour=red": {Extra: []Field{{"num_heads", "many"}, {"colour", "red"}}},
 		"I/O subchannel (Non-QDIO)":  {},
 		"":                           {},
 	} {

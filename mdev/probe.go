@@ -72,9 +72,9 @@ func (m Migration) Supported() bool { return m.StopCopy }
 // do. Nobody else can open the device meanwhile, which is some milliseconds.
 //
 // A device in use is refused with [ErrInUse]. The other errors are
-// [ErrNotFound], [ErrPermission], [ErrUnsupported] (not the operating system's
-// files; a device without VFIO group) and [ErrRefused], as when NVIDIA's vGPU
-// manager demands a VM.
+// [ErrNotFound], [ErrPermission], [ErrUnsupported] (an FS that is no [Prober]; a
+// device without a VFIO group, or in one that is not viable) and [ErrRefused], as
+// when NVIDIA's vGPU manager demands a VM.
 func (h *Host) Probe(ctx context.Context, id string) (Probe, error) {
 	ctx, cancel := bounded(ctx, createTimeout)
 	defer cancel()
@@ -82,9 +82,9 @@ func (h *Host) Probe(ctx context.Context, id string) (Probe, error) {
 	if err != nil {
 		return Probe{}, err
 	}
-	system, ok := h.fs.(*osFS)
+	prober, ok := h.fs.(Prober)
 	if !ok {
-		return Probe{}, &Error{Op: "probe", Object: dev.ID, Meaning: "only the operating system's devices can be probed", Cause: "this host is simulated", Err: ErrUnsupported}
+		return Probe{}, &Error{Op: "probe", Object: dev.ID, Meaning: "this host's files cannot open devices", Next: "implement mdev.Prober on its FS", Err: ErrUnsupported}
 	}
 	if dev.State == StateGhost {
 		who, known := h.holdingOf(ctx, &dev)
@@ -104,7 +104,7 @@ func (h *Host) Probe(ctx context.Context, id string) (Probe, error) {
 	}
 	done := make(chan answer, 1)
 	go func() { // a driver may make the opening wait
-		probe, err := system.probe(dev.IOMMUGroup, dev.ID)
+		probe, err := prober.Probe(dev.IOMMUGroup, dev.ID)
 		done <- answer{probe, err}
 	}()
 	select {

@@ -23,7 +23,7 @@ type Description struct {
 	HighGM         uint64     `json:"high_gm,omitempty"`       // bytes; GVT-g: the rest
 	Fences         int        `json:"fences,omitempty"`        // GVT-g
 	Weight         int        `json:"weight,omitempty"`        // GVT-g: share of the scheduler
-	Extra          []KeyValue `json:"extra,omitempty"`         // unknown keys, in order
+	Extra          []Field    `json:"extra,omitempty"`         // unknown keys, in order
 	Raw            string     `json:"raw,omitempty"`           // all of it, without the last newline
 }
 
@@ -33,8 +33,9 @@ type Resolution struct {
 	Height int `json:"height"`
 }
 
-// KeyValue is one setting that has no field of its own.
-type KeyValue struct {
-	Key   string `json:"key"`
+// Field is one that this package does not know, kept as it was written: of a
+// type's description as text, of a [Definition] as JSON.
+type Field struct {
+	Name  string `json:"name"`
 	Value string `json:"value"`
 }

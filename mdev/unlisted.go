@@ -1,10 +1,6 @@
 package mdev
 
-import (
-	"slices"
-	"strconv"
-	"strings"
-)
+import "slices"
 
 // MayOffer tells whether the host offers a type, by id or name, or may do so
 // once a GPU has room for it. A virtual function of the vendor-specific VFIO
@@ -51,9 +47,13 @@ func unlisted(gpus []GPU, typ string) []*GPU {
 		boards := g.boards()
 		switch {
 		case !g.vendorVFIO() || g.listsAll(p.slices > 0):
+			// what it does not list, it does not have
 		case slices.ContainsFunc(boards, func(board string) bool { return whole[board] }):
+			// nor has one like it, which lists all
 		case named && len(boards) > 0 && !slices.Contains(boards, p.brand+" "+p.board):
+			// the name is another board's
 		case named && whole[p.brand+" "+p.board]:
+			// that board lists all, on another GPU
 		default:
 			found = append(found, g)
 		}
@@ -130,11 +130,7 @@ func explainUnlisted(e *Error, gpus []*GPU, typ string, known bool) {
 			reasons = append(reasons, "GPU "+g.Name+" lists no types at all")
 		}
 	}
-	const most = 3 // GPUs that one line tells of
-	if more := len(reasons) - most; more > 0 {
-		reasons = append(reasons[:most], strconv.Itoa(more)+" more are like that")
-	}
 	if len(reasons) > 0 {
-		e.Cause = strings.Join(reasons, ", ") + ": " + e.Cause
+		e.Cause = few(reasons) + ": " + e.Cause
 	}
 }

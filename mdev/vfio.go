@@ -48,8 +48,9 @@ const (
 // errNotViable: the group has a device that another driver than VFIO's has.
 var errNotViable = errors.New("the VFIO group is not viable")
 
-// probe opens a device through its group and the type 1 IOMMU, and asks it.
-func (f *osFS) probe(group, id string) (Probe, error) {
+// Probe makes osFS a [Prober]: it opens a device through its group and the type 1
+// IOMMU, and asks it.
+func (f *osFS) Probe(group, id string) (Probe, error) {
 	groupFD, err := f.open("dev/vfio/"+group, unix.O_RDWR)
 	if err != nil {
 		return Probe{}, err

@@ -72,16 +72,6 @@ func TestWatchElsewhereIsRefused(t *testing.T) {
 	require.ErrorIs(t, err, mdev.ErrUnsupported)
 }
 
-func TestProbeOfASimulatedDeviceIsRefused(t *testing.T) {
-	_, host := simulated(t, "mtty")
-	created, err := host.Create(t.Context(), mdev.CreateRequest{Type: "mtty-2"})
-	require.NoError(t, err)
-	_, err = host.Probe(t.Context(), created.ID)
-	require.ErrorIs(t, err, mdev.ErrUnsupported)
-	_, err = host.Probe(t.Context(), uuid.NewString())
-	require.ErrorIs(t, err, mdev.ErrNotFound)
-}
-
 // A host that cannot be read after events were lost is told as a problem, once,
 // and read again until it can be: nothing that was missed stays untold.
 func TestWatchReadsAgainUntilItCan(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/vgpukit/vgpukit/mdev"
 	"github.com/vgpukit/vgpukit/mdev/mdevtest"
 )
 
@@ -51,6 +52,45 @@ func ExampleHost_Unplug() {
 	// [0000:05:00.0 0000:06:00.0]
 	// <nil>
 	// [0000:06:00.0]
+}
+
+func ExampleHost_GPUs() {
+	host := plugged("tesla-m60", "a40,vfs=2", "mtty")
+	fmt.Println(host.GPUs())
+	// Output: [0000:05:00.0 0000:06:00.0 0000:41:00.0 mtty]
+}
+
+// Older kernels refuse to remove what is in use, newer ones wait.
+func ExampleHost_SetKernel() {
+	host := plugged("mtty")
+	host.SetKernel(5, 4)
+	must(host.WriteAttr("sys/class/mdev_bus/mtty/mdev_supported_types/mtty-1/create", []byte(uuid1)))
+	release, err := host.Use(uuid1, "desk1", 4242)
+	must(err)
+	remove := func() error { return host.WriteAttr("sys/bus/mdev/devices/"+uuid1+"/remove", []byte("1")) }
+	fmt.Println(errors.Is(remove(), syscall.EBUSY))
+
+	host.SetKernel(6, 12)
+	removed := make(chan error)
+	go func() { removed <- remove() }()
+	release()
+	fmt.Println(<-removed)
+	// Output:
+	// true
+	// <nil>
+}
+
+func ExampleHost_Probe() {
+	host := plugged("mtty", "tesla-m60")
+	must(host.WriteAttr("sys/class/mdev_bus/mtty/mdev_supported_types/mtty-1/create", []byte(uuid1)))
+	probe, err := host.Probe("0", uuid1)
+	fmt.Println(probe.Kind, probe.Migration.StopCopy, err)
+	must(host.WriteAttr("sys/class/mdev_bus/0000:05:00.0/mdev_supported_types/nvidia-18/create", []byte(uuid2)))
+	_, err = host.Probe("1", uuid2)
+	fmt.Println(err)
+	// Output:
+	// pci true <nil>
+	// open dev/vfio/1: input/output error
 }
 
 func ExampleHost_Reboot() {
@@ -112,6 +152,38 @@ func ExampleHost_Accesses() {
 	// Output:
 	// readdir sys/class/mdev_bus: no such device
 	// read sys/class/mdev_bus/mtty/mdev_supported_types/mtty-1/name: no such device
+}
+
+func ExampleHost_ResetAccesses() {
+	host := plugged("mtty")
+	must(func() error { _, err := host.Stat("sys"); return err }())
+	fmt.Println(host.Accesses())
+	host.ResetAccesses()
+	fmt.Println(host.Accesses())
+	// Output:
+	// 1
+	// 0
+}
+
+// A watcher that has lost events reads the host again.
+func ExampleHost_LoseUevents() {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	sim := plugged("mtty")
+	host, err := mdev.Open(mdev.Config{FS: sim})
+	must(err)
+	changes, err := host.Watch(ctx)
+	must(err)
+	fmt.Println((<-changes).Kind)
+	sim.LoseUevents()
+	must(sim.WriteAttr("sys/class/mdev_bus/mtty/mdev_supported_types/mtty-1/create", []byte(uuid1)))
+	fmt.Println((<-changes).Kind)
+	change := <-changes
+	fmt.Println(change.Kind, change.Device.ID)
+	// Output:
+	// scanned
+	// scanned
+	// device-added 11111111-1111-4111-8111-111111111111
 }
 
 func ExampleHost_Uevents() {

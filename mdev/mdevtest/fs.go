@@ -20,6 +20,7 @@ var (
 	_ mdev.Storer  = (*Host)(nil)
 	_ mdev.Runner  = (*Host)(nil)
 	_ mdev.Watcher = (*Host)(nil)
+	_ mdev.Prober  = (*Host)(nil)
 )
 
 // ReadFile implements [mdev.FS].
