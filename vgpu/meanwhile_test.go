@@ -329,3 +329,20 @@ func TestPlanSaysWhatProvisionWouldDo(t *testing.T) {
 	_, err = r.m.Plan(ctx, request("theirs", "mtty-1", 1))
 	require.ErrorIs(t, err, ErrExists)
 }
+
+// TestHiddenType: a type that virtual functions do not list, since a vGPU of another
+// size runs beside it, is not said to be unknown; a name that cannot be one is.
+func TestHiddenType(t *testing.T) {
+	r := newRig(t, "l40s,vfs=3")
+	_, err := r.host.Create(t.Context(), mdev.CreateRequest{Type: "NVIDIA L40S-1Q"})
+	require.NoError(t, err)
+	fresh, err := mdev.Open(mdev.Config{FS: r.sim}) // which has never seen the whole list
+	require.NoError(t, err)
+	r.host = fresh
+	m := r.manager(Observer{})
+	_, err = m.Plan(t.Context(), request("vm", "NVIDIA L40S-2Q", 1))
+	require.ErrorIs(t, err, ErrNoCapacity)
+	require.NotErrorIs(t, err, ErrNotFound)
+	_, err = m.Plan(t.Context(), request("vm", "NVIDIA A40-2Q", 1))
+	require.ErrorIs(t, err, ErrNotFound)
+}

@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/vgpukit/vgpukit/mdev"
 )
 
 // Refusal is why a VM's vGPUs have no place. The reasons are worked out when
@@ -152,7 +154,10 @@ func (d *decision) refuse(requests []Request, options PlacementOptions, gaveUp b
 			r.DidYouMean = nearest(requests[i].Type, d.typeNames())
 		} else if w.pinned && !slices.ContainsFunc(w.spots, func(at spot) bool { return d.gpus.has(at.gpu) }) {
 			r.noParent = true
-			r.DidYouMean = nearest(requests[i].Parent, d.parentNames())
+			// One PCI address is as near as another.
+			if _, err := mdev.ParsePCIAddress(requests[i].Parent); err != nil {
+				r.DidYouMean = nearest(requests[i].Parent, d.parentNames())
+			}
 		} else if offered {
 			kind = ErrNoCapacity
 		} else if ruled {

@@ -287,6 +287,14 @@ func (l lookup) candidates(s spec) ([][]candidate, []string, error) {
 	if errors.Is(err, ErrNoCapacity) && s.lifetime == WhileRunning {
 		return l.anywhere(s)
 	}
+	var refusal *Refusal
+	if errors.As(err, &refusal) && refusal.noType && l.inv.MayOffer(s.requests[refusal.Request].Type) {
+		err = &Error{
+			Object: fmt.Sprintf("vGPU %d", refusal.Request), Kind: ErrNoCapacity,
+			Err:  fmt.Errorf("%v; virtual functions list only types that have room now, so that it may be one without", err),
+			Next: "see whether that is the type's name or id; if so, stop a VM that has vGPUs on the same GPU",
+		}
+	}
 	if err != nil {
 		return nil, nil, err
 	}

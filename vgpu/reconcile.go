@@ -309,7 +309,7 @@ func (s *survey) oddities() []Action {
 	for _, id := range s.order {
 		if d := s.devices[id]; d.State == mdev.StateGhost {
 			odd = append(odd, Action{
-				Kind: ReportGhost, VM: s.namedBy[id], Object: id, Reason: "a removal of it is blocked by the VM that holds it; it still takes an instance of " + d.Type + " on " + d.Parent,
+				Kind: ReportGhost, VM: s.namedBy[id], Object: id, Reason: "a removal of it is blocked by the VM that holds it; it still takes an instance on " + d.Parent,
 				Next: "it goes when that VM ends",
 			})
 		}
