@@ -130,6 +130,9 @@ func (d *demo) machines(ctx context.Context, framework mdev.Framework, picture s
 		if err != nil {
 			return err
 		}
+		if made.Existed {
+			return fmt.Errorf("the VM %s is there already; it is left alone", made.Name)
+		}
 		defer func() {
 			down := vgpu.TeardownOptions{Stop: vgpu.StopOptions{Guest: -1}}
 			err = errors.Join(err, d.manager.Teardown(context.WithoutCancel(ctx), vm.name, down))

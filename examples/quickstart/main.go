@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"time"
 
 	"github.com/vgpukit/vgpukit/domain/virt"
 	"github.com/vgpukit/vgpukit/mdev"
@@ -43,7 +42,7 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, connect, typ string) (err error) {
+func run(ctx context.Context, connect, typ string) error {
 	host, err := mdev.Open(mdev.Config{})
 	if err != nil {
 		return err
@@ -57,13 +56,23 @@ func run(ctx context.Context, connect, typ string) (err error) {
 	if err != nil {
 		return err
 	}
+	virtualization := "kvm"
+	if _, err := os.Stat("/dev/kvm"); err != nil {
+		virtualization = "qemu" // its own emulation
+	}
+	return show(ctx, conn, manager, virtualization, typ)
+}
 
+func show(ctx context.Context, conn *virt.Conn, manager *vgpu.Manager, virtualization, typ string) (err error) {
 	vm, err := manager.Provision(ctx, vgpu.ProvisionRequest{
-		Domain: fmt.Appendf(nil, machine, virtualization()),
+		Domain: fmt.Appendf(nil, machine, virtualization),
 		VGPUs:  []vgpu.Request{{Type: typ, Address: "0000:00:08.0", Display: "on", RAMFB: "on"}},
 	})
 	if err != nil {
 		return err
+	}
+	if vm.Existed {
+		return fmt.Errorf("the VM %s is there already; it is left alone", vm.Name)
 	}
 	fmt.Printf("%s has the %s vGPU %s of %s\n", vm.Name, typ, vm.VGPUs[0].ID, vm.VGPUs[0].Parent)
 	defer func() { // whatever happens, nothing is left
@@ -74,19 +83,5 @@ func run(ctx context.Context, connect, typ string) (err error) {
 	if _, err = manager.Start(ctx, vm.Name, vgpu.StartOptions{}); err != nil {
 		return err
 	}
-	time.Sleep(2 * time.Second) // the firmware needs a moment to draw
-	picture, mime, err := conn.Screenshot(ctx, vm.Name, 0)
-	if err != nil {
-		return err
-	}
-	fmt.Printf("its display is in quickstart.png (%s)\n", mime)
-	return os.WriteFile("quickstart.png", picture, 0o644)
-}
-
-// virtualization is kvm where there is one, else QEMU's own emulation.
-func virtualization() string {
-	if _, err := os.Stat("/dev/kvm"); err == nil {
-		return "kvm"
-	}
-	return "qemu"
+	return picture(ctx, conn, vm.Name)
 }

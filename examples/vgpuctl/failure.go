@@ -137,6 +137,7 @@ type failure struct {
 	Step        string        `json:"step,omitempty"`
 	Object      string        `json:"object,omitempty"`
 	Errno       string        `json:"errno,omitempty"`        // "EIO"
+	Pending     bool          `json:"pending,omitempty"`      // the kernel has not answered: it may still be done
 	LibvirtCode int           `json:"libvirt_code,omitempty"` // virErrorNumber
 	DidYouMean  []string      `json:"did_you_mean,omitempty"`
 	Reasons     []vgpu.Reason `json:"reasons,omitempty"` // of a VM that has no place: why each parent was not taken
@@ -150,6 +151,7 @@ func newFailure(err error) failure {
 		op      *vgpu.Error
 		refusal *vgpu.Refusal
 		errno   syscall.Errno
+		host    *mdev.Error
 		libvirt *virt.Error
 	)
 	if k == kindInterrupted {
@@ -163,6 +165,9 @@ func newFailure(err error) failure {
 	}
 	if errors.As(err, &errno) {
 		f.Errno = unix.ErrnoName(errno)
+	}
+	if errors.As(err, &host) {
+		f.Pending = host.Pending
 	}
 	if errors.As(err, &libvirt) {
 		f.LibvirtCode = libvirt.Code

@@ -40,6 +40,12 @@ func TestKinds(t *testing.T) {
 	}
 }
 
+// TestPending: a script is told that what it asked for may still happen.
+func TestPending(t *testing.T) {
+	assert.True(t, newFailure(&vgpu.Error{Err: &mdev.Error{Pending: true, Err: context.DeadlineExceeded}}).Pending)
+	assert.False(t, newFailure(&mdev.Error{Err: context.DeadlineExceeded}).Pending)
+}
+
 // TestFailuresForScripts: with -o json a failure is one object on stderr that says
 // of which kind it is, so that a script knows whether to wait, and nothing is on
 // stdout.

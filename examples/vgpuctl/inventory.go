@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"strconv"
-	"strings"
 
 	"github.com/vgpukit/vgpukit/mdev"
 )
@@ -43,9 +42,9 @@ func (*inventoryCmd) Run(g *globals) error {
 	if err == nil && len(inv.GPUs) > 0 && len(devices) == 1 {
 		_, err = fmt.Fprintln(g.stdout, "\nNo vGPUs exist.")
 	}
-	for _, p := range everyProblem(inv) {
+	for _, p := range inv.AllProblems() {
 		if err == nil {
-			_, err = fmt.Fprint(g.stdout, "\n", problemText(p))
+			_, err = fmt.Fprintln(g.stdout, "\nproblem:", p)
 		}
 	}
 	return err
@@ -81,34 +80,6 @@ func typeRows(gpu *mdev.GPU) [][]string {
 		}
 	}
 	return rows
-}
-
-// everyProblem lists the problems of all objects of an inventory.
-func everyProblem(inv *mdev.Inventory) []mdev.Problem {
-	all := append([]mdev.Problem{}, inv.Problems...)
-	for _, gpu := range inv.GPUs {
-		all = append(all, gpu.Problems...)
-		for _, p := range gpu.Parents {
-			all = append(all, p.Problems...)
-			for _, d := range p.Devices {
-				all = append(all, d.Problems...)
-			}
-		}
-	}
-	return all
-}
-
-// problemText says what a problem is and what to do, a line each.
-func problemText(p mdev.Problem) string {
-	text := p.Text
-	if !strings.Contains(text, p.Object) {
-		text = p.Object + ": " + text
-	}
-	text = "problem: " + text + "\n"
-	if p.Next != "" {
-		text += "what to do: " + p.Next + "\n"
-	}
-	return text
 }
 
 func node(numa *int) string {

@@ -33,7 +33,7 @@ func TestInventoryTable(t *testing.T) {
 	assert.Regexp(t, `(?m)^0002:41:00.5 and 2 more +1148 +NVIDIA L40S-2Q +1 +3 `, out)
 	assert.Equal(t, 1, strings.Count(out, "NVIDIA L40S-2Q"))
 	assert.Regexp(t, `(?m)^`+id+` .* ghost +VM desk1 \(process 4242\)$`, out)
-	assert.Regexp(t, `(?m)^problem: `+id+`: it has left the mdev bus .*\nwhat to do: stop the VM`, out)
+	assert.Regexp(t, `(?m)^problem: `+id+`: it has left the mdev bus .*; stop the VM`, out)
 	release()
 	require.NoError(t, <-removed)
 }

@@ -27,10 +27,10 @@ Exit status: 0 done, 1 failed, 2 wrong use (the same command will never do), 3 r
 or there is no capacity (it may do later), 4 not found.
 
 Failures go to stderr: a line that says what, and a line that says what to do. With -o json they are one object on
-stderr: {"error", "kind", "next", "vm", "step", "object", "errno", "libvirt_code", "did_you_mean", "reasons"}, of which
-error and kind are always there. kind is one of invalid (2); in_use, busy, no_capacity (3); not_found (4); exists, state,
-permission, unsupported, refused, unavailable, timeout, interrupted, failed (1). reasons has for each parent why
-a VM's vGPU was not placed there.`
+stderr: {"error", "kind", "next", "vm", "step", "object", "errno", "pending", "libvirt_code", "did_you_mean", "reasons"},
+of which error and kind are always there. kind is one of invalid (2); in_use, busy, no_capacity (3); not_found (4); exists, state,
+permission, unsupported, refused, unavailable, timeout, interrupted, failed (1). pending: the kernel has not answered,
+and what was asked for may still be done. reasons has for each parent why a VM's vGPU was not placed there.`
 
 // globals are the flags that every command has.
 type globals struct {

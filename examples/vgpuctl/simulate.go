@@ -1,7 +1,7 @@
 package main
 
 import (
-	"fmt"
+	"errors"
 	"os"
 	"strings"
 
@@ -11,7 +11,7 @@ import (
 
 // simulateCmd mounts a simulated host until it is interrupted.
 type simulateCmd struct {
-	Mount string   `required:"" help:"Directory to mount on; made when it is missing." placeholder:"DIR"`
+	Mount string   `required:"" help:"Directory to mount on, empty; made when it is missing." placeholder:"DIR"`
 	Board []string `required:"" sep:"none" help:"A board, repeatable: NAME[@PCI-ADDRESS][,numa=N][,vfs=N][,vendor-vfio][,old-driver][,mixed][,mig][,instance=PROFILE][,clean-up=TIME]." placeholder:"BOARD"`
 }
 
@@ -37,14 +37,24 @@ func (c *simulateCmd) Run(g *globals) error {
 			return usageError(err.Error(), "choose boards as vgpuctl simulate --help shows them")
 		}
 	}
-	if err := os.MkdirAll(c.Mount, 0o755); err != nil {
-		return err
+	entries, err := os.ReadDir(c.Mount)
+	if errors.Is(err, os.ErrNotExist) {
+		err = os.MkdirAll(c.Mount, 0o755)
+	}
+	switch {
+	case err != nil:
+		return &ownError{err.Error(), "name an empty directory; umount " + c.Mount + " if a simulation was killed there", err}
+	case len(entries) > 0: // a host that is in use, or somebody's files
+		return usageError(c.Mount+" is not empty, and a mount would hide what is in it", "name an empty directory; umount "+c.Mount+" if a simulation is mounted there")
 	}
 	server, err := simfs.Mount(c.Mount, host)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(g.stdout, "%s: %s; ctrl-C unmounts\n", c.Mount, strings.Join(host.GPUs(), ", "))
+	mounted := map[string]any{"mount": c.Mount, "gpus": host.GPUs()}
+	if err := g.line(mounted, "%s: %s; ctrl-C unmounts", c.Mount, strings.Join(host.GPUs(), ", ")); err != nil {
+		return errors.Join(err, server.Close())
+	}
 	gone := make(chan struct{})
 	go func() {
 		server.Wait()

@@ -46,6 +46,10 @@ func TestSimulate(t *testing.T) {
 	}
 	vgpuctl(0, "remove", id)
 
+	if text := vgpuctl(exitUsage, "simulate", "--mount", dir, "--board", "mtty"); text != "" {
+		t.Error("mounted twice:", text)
+	}
+
 	interrupt()
 	if s := <-status; s != 0 {
 		t.Error("status", s)

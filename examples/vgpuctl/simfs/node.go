@@ -80,6 +80,9 @@ var permanent = map[string]bool{
 	"sys/class": true, "sys/devices": true, "sys/kernel": true, "sys/kernel/iommu_groups": true,
 }
 
+// lasting is how long the kernel may remember what never changes.
+const lasting = 24 * time.Hour
+
 // kind is the type of a file as the kernel is told: device nodes are files.
 func kind(mode iofs.FileMode) uint32 {
 	switch {
@@ -108,8 +111,9 @@ func (n *node) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*fs
 		return nil, e
 	}
 	attributes(mode, size, &out.Attr)
+	out.SetAttrTimeout(lasting) // a name's mode and owner; whether it is there is asked each time
 	if permanent[below] {
-		out.SetEntryTimeout(24 * time.Hour)
+		out.SetEntryTimeout(lasting)
 	}
 	return n.NewInode(ctx, &node{tree: n.tree, path: below}, fs.StableAttr{Mode: kind(mode), Ino: inode(below)}), 0
 }
@@ -118,6 +122,7 @@ func (n *node) Getattr(_ context.Context, _ fs.FileHandle, out *fuse.AttrOut) sy
 	mode, size, e := n.lstat(n.path)
 	if e == 0 {
 		attributes(mode, size, &out.Attr)
+		out.SetTimeout(lasting)
 	}
 	return e
 }

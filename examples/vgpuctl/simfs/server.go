@@ -36,13 +36,16 @@ type Server struct {
 	closed error
 }
 
-// Mount mounts a host on a directory. It needs root, or fusermount3.
+// Mount mounts a host on a directory. It needs root, or fusermount3. All files but
+// those in etc/ belong to whoever mounts it; what their modes do not permit to
+// others is refused to them with EACCES.
 func Mount(dir string, host *mdevtest.Host) (*Server, error) {
 	etc, err := os.MkdirTemp("", "simfs-etc-")
 	if err != nil {
 		return nil, err
 	}
 	s := &Server{dir: dir, etc: etc, host: host}
+	err = os.Chmod(etc, 0o755)
 	for _, kind := range mdevctlScripts {
 		err = errors.Join(err, os.MkdirAll(filepath.Join(etc, "mdevctl.d/scripts.d", kind), 0o755))
 	}
@@ -60,6 +63,9 @@ func Mount(dir string, host *mdevtest.Host) (*Server, error) {
 	options.FsName, options.Name = "vgpukit", "simulated"
 	options.DisableXAttrs = true
 	options.AllowOther = os.Geteuid() == 0
+	// The kernel keeps to modes and owners, as in sysfs. Whoever mounts it is its root.
+	options.Options = []string{"default_permissions"}
+	options.UID, options.GID = uint32(os.Geteuid()), uint32(os.Getegid())
 	// But for a few directories nothing is cached: a look is a look at the host.
 	if s.fuse, err = fs.Mount(dir, root, options); err != nil {
 		return nil, errors.Join(fmt.Errorf("mount %s: %w", dir, err), os.RemoveAll(etc))

@@ -153,6 +153,44 @@ func TestEtc(t *testing.T) {
 	}
 }
 
+// What belongs to root is refused to others, errno by errno as on a real host.
+func TestPermissions(t *testing.T) {
+	dir, host, _ := mount(t, "mtty")
+	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil { // so that others get there at all
+		t.Fatal(err)
+	}
+	if err := host.WriteAttr("sys/class/mdev_bus/mtty/mdev_supported_types/mtty-2/create", []byte(uuid1)); err != nil {
+		t.Fatal(err)
+	}
+	const device = "sys/bus/mdev/devices/" + uuid1
+	nobody := func(script string) string {
+		return shell(t, dir, "exec setpriv --reuid=65534 --regid=65534 --clear-groups env sh -c '"+script+"'")
+	}
+	for _, script := range []string{
+		"echo " + uuid2 + " > sys/class/mdev_bus/mtty/mdev_supported_types/mtty-2/create",
+		"echo 1 > " + device + "/remove",
+		"cat dev/vfio/0",
+		"echo reboot > sim/control",
+		"cat sim/control",
+		"touch etc/new",
+	} {
+		if got := nobody(script); !strings.HasSuffix(got, "Permission denied\n") {
+			t.Errorf("$ %s\n%s", script, got)
+		}
+	}
+	for script, want := range map[string]string{
+		"cat sys/class/mdev_bus/mtty/mdev_supported_types/mtty-2/available_instances": "11\n",
+		"ls sys/bus/mdev/devices":                        uuid1 + "\n",
+		"ls etc":                                         "mdevctl.d\n",
+		"readlink " + device + "/mdev_type":              "../mdev_supported_types/mtty-2\n",
+		"stat -c %U:%A " + device + "/remove dev/vfio/0": "root:--w-------\nroot:-rw-------\n",
+	} {
+		if got := nobody(script); got != want {
+			t.Errorf("$ %s\n%swant %s", script, got, want)
+		}
+	}
+}
+
 // An attribute that goes away while it is open: ENODEV, as with sysfs. One that
 // is opened anew: ENOENT.
 func TestStaleHandle(t *testing.T) {
