@@ -209,7 +209,7 @@ func TestBadInput(t *testing.T) {
 		"type with a path":        {one(vgpu.Request{Type: "../../../etc"}), vgpu.ErrInvalid},
 		"unknown parent":          {one(vgpu.Request{Type: "mtty-1", Parent: "0000:99:00.0"}), vgpu.ErrNotFound},
 		"malformed address":       {one(vgpu.Request{Type: "mtty-1", Address: "8"}), vgpu.ErrInvalid},
-		"address in use":          {vgpu.ProvisionRequest{Domain: taken, VGPUs: []vgpu.Request{{Type: "mtty-1", Address: "0000:00:08.0"}}}, vgpu.ErrInUse},
+		"address in use":          {vgpu.ProvisionRequest{Domain: taken, VGPUs: []vgpu.Request{{Type: "mtty-1", Address: "0000:00:08.0"}}}, vgpu.ErrInvalid},
 		"not a domain":            {vgpu.ProvisionRequest{Domain: []byte("<pool/>"), VGPUs: []vgpu.Request{{Type: "mtty-1"}}}, vgpu.ErrInvalid},
 		"a domain without a name": {vgpu.ProvisionRequest{Domain: []byte("<domain type='qemu'/>"), VGPUs: []vgpu.Request{{Type: "mtty-1"}}}, vgpu.ErrInvalid},
 		"no vGPUs":                {vgpu.ProvisionRequest{Domain: document("vgpukit-test-bad")}, vgpu.ErrInvalid},

@@ -179,7 +179,7 @@ func (h *Host) existing(ctx context.Context, req *CreateRequest, dev Device) (Cr
 	if dev.State == StateGhost {
 		who, known := h.holdingOf(ctx, &dev)
 		e := ghostError(&dev, who, known)
-		e.Op, e.Err = "create", ErrExists
+		e.Op, e.Err = "create", errors.Join(ErrExists, ErrInUse)
 		e.Next += "; or use another UUID"
 		return Created{}, e
 	}

@@ -222,8 +222,9 @@ func (h *Host) device(ctx context.Context, op, id string, withHolder bool) (Devi
 	}
 	if withHolder {
 		dev.Holder = h.holderOf(ctx, &dev)
+		err = ended(ctx, op, id) // who was not found then may be there
 	}
-	return dev, nil
+	return dev, err
 }
 
 // lookAgain gives a device that is not on the bus the moment that creating or

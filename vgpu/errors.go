@@ -52,7 +52,11 @@ func (e *Error) Error() string {
 	if reason == nil {
 		reason = e.Kind
 	}
-	return fmt.Sprintf("%s: %v", strings.Join(parts, ": "), reason)
+	text := reason.Error()
+	for _, part := range parts { // what is said already, as by an error of this package beneath
+		text = strings.TrimPrefix(text, part+": ")
+	}
+	return strings.Join(parts, ": ") + ": " + text
 }
 
 // Unwrap gives the kind and the error beneath to [errors.Is] and [errors.As].

@@ -346,3 +346,24 @@ func TestHiddenType(t *testing.T) {
 	_, err = m.Plan(t.Context(), request("vm", "NVIDIA A40-2Q", 1))
 	require.ErrorIs(t, err, ErrNotFound)
 }
+
+// TestPlacementIsRemembered: vGPUs that are made again, go where the caller wanted
+// them when the VM was provisioned.
+func TestPlacementIsRemembered(t *testing.T) {
+	r := newRig(t, "l40s@0000:41:00.0,vfs=2", "l40s@0000:61:00.0,vfs=2", "l40s@0000:81:00.0,vfs=2")
+	req := request("vm", "NVIDIA L40S-4Q", 1)
+	req.Lifetime = WhileRunning
+	req.Placement.Avoid = []Holding{{GPU: "0000:41:00.0"}, {GPU: "0000:61:00.0"}}
+	vm, err := r.m.Provision(t.Context(), req)
+	require.NoError(t, err)
+	theirs, err := r.host.Create(t.Context(), mdev.CreateRequest{Type: "NVIDIA L40S-4Q", Parent: vm.VGPUs[0].ID})
+	require.NoError(t, err)
+	for range 2 { // also from what the first Start has stored
+		vm, err = r.m.Start(t.Context(), "vm", StartOptions{})
+		require.NoError(t, err)
+		assert.Equal(t, "0000:81:00.0", vm.VGPUs[0].GPU)
+		assert.NotEqual(t, theirs.ID, vm.VGPUs[0].ID)
+		_, err = r.m.Stop(t.Context(), "vm", quickStop)
+		require.NoError(t, err)
+	}
+}

@@ -128,8 +128,8 @@ var hints = map[ReasonCode]string{
 	ReasonParentInUse: "remove a vGPU that is not needed",
 }
 
-// lasting are the reasons that no waiting helps against.
-var lasting = []ReasonCode{ReasonNoSuchType, ReasonNoParent, ReasonPinned, ReasonSeveral}
+// ruledOut are the reasons that lie in the request: no waiting helps against them.
+var ruledOut = []ReasonCode{ReasonPinned, ReasonSeveral, ReasonNUMANode}
 
 // refuse makes the error for a VM that has no place.
 func (d *decision) refuse(requests []Request, options PlacementOptions, gaveUp bool) error {
@@ -141,8 +141,8 @@ func (d *decision) refuse(requests []Request, options PlacementOptions, gaveUp b
 		for g := d.gpus.from; g < d.gpus.to && !possible; g++ {
 			code := d.why(i, g)
 			possible = code == ""
-			ruled = ruled || code == ReasonSeveral
-			offered = offered || !slices.Contains(lasting, code)
+			ruled = ruled || slices.Contains(ruledOut, code)
+			offered = offered || !slices.Contains(ruledOut, code) && code != ReasonNoSuchType && code != ReasonNoParent
 		}
 		if possible {
 			continue

@@ -43,7 +43,7 @@ func TestPlaceRefusesWithAReason(t *testing.T) {
 		{"MIG mode is off", gpuWith(simNoMIG, "41"), ask("GRID A100-1-5C"), PlacementOptions{}, ErrNoCapacity, ReasonMIGOff, "MIG mode of 0000:41:00.0 is off"},
 		{"MIG mode is on", gpuWith(simMIG, "41"), ask("GRID A100-4C"), PlacementOptions{}, ErrNoCapacity, ReasonMIGOn, "MIG mode of 0000:41:00.0 is on"},
 		{"no GPU instance", gpuWith(simMIG, "41", "GRID A100-2-10C"), ask("GRID A100-2-10C"), PlacementOptions{}, ErrNoCapacity, ReasonNoRoom, ""},
-		{"other NUMA node", onNode(0, gpuWith(simM60, "05")), ask("GRID M60-2Q"), PlacementOptions{Policy: NUMA, NUMANode: &one, Strict: true}, ErrNoCapacity, ReasonNUMANode, "0000:05:00.0 is on NUMA node 0; node 1 is required"},
+		{"other NUMA node", onNode(0, gpuWith(simM60, "05")), ask("GRID M60-2Q"), PlacementOptions{Policy: NUMA, NUMANode: &one, Strict: true}, ErrInvalid, ReasonNUMANode, "0000:05:00.0 is on NUMA node 0; node 1 is required"},
 		{"group", gpuWith(simM60, "05"), ask("GRID M60-2Q"), PlacementOptions{Avoid: []Holding{{GPU: "0000:05:00.0"}}}, ErrNoCapacity, ReasonApart, "must be apart from"},
 		{"apart", gpuWith(simA40, "41"), ask("NVIDIA A40-8Q", "NVIDIA A40-8Q"), PlacementOptions{Apart: true}, ErrNoCapacity, ReasonTogether, ""},
 		{"pinned to what has no room", gpuWith(simM60, "05", "GRID M60-8Q"), ask("GRID M60-8Q@0000:05:00.0"), PlacementOptions{}, ErrNoCapacity, ReasonNoRoom, ""},

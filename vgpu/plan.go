@@ -134,26 +134,38 @@ func (m *Manager) place(ctx context.Context, s spec, left *view) ([]device, [][]
 			}
 		}
 		if exists && !first.VF {
-			return nil, nil, &Error{
-				Object: d.ID, Kind: ErrExists,
-				Err:  fmt.Errorf("a vGPU of this UUID exists already, of type %s on %s, and is not this VM's", there.Type, there.Parent),
-				Next: "choose another UUID, or remove that vGPU if you know whose it is",
-			}
+			return nil, nil, taken(there)
 		}
 		devices[i] = d
 	}
 	return devices, candidates, nil
 }
 
+// taken says that a UUID is that of a device which is not the VM's.
+func taken(there mdev.Device) error {
+	if there.State == mdev.StateGhost {
+		return &Error{
+			Object: there.ID, Kind: ErrInUse, Err: fmt.Errorf("somebody's removal of a vGPU of this UUID on %s waits until a VM lets go of it", there.Parent),
+			Next: "stop the VM that has it, or choose another UUID",
+		}
+	}
+	return &Error{
+		Object: there.ID, Kind: ErrExists, Err: fmt.Errorf("a vGPU of this UUID exists already, of type %s on %s, and is not this VM's", there.Type, there.Parent),
+		Next: "choose another UUID, or remove that vGPU if you know whose it is",
+	}
+}
+
 // placeAgain finds parents for vGPUs of a VM that do not exist at the moment. The
 // parent that one had before comes first, if it has room.
-func (m *Manager) placeAgain(ctx context.Context, devices []device, which []int, candidates [][]candidate) error {
+func (m *Manager) placeAgain(ctx context.Context, v *view, which []int, candidates [][]candidate) error {
+	devices := v.devices
 	inv, err := m.host.Inventory(ctx)
 	if err != nil {
 		return err
 	}
 	l := newLookup(inv)
-	s := spec{lifetime: Reserved}
+	s := spec{lifetime: Reserved, options: v.placement()}
+	s.options.Has = nil // as it is now
 	for _, i := range which {
 		s.requests = append(s.requests, Request{Type: devices[i].Type, Parent: devices[i].Pin})
 	}

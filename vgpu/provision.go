@@ -77,7 +77,7 @@ func (o *operation) clear(ctx context.Context, v *view) error {
 
 func (o *operation) provision(ctx context.Context, s spec) (VM, error) {
 	var (
-		rec  = o.record(s.id, s.lifetime)
+		rec  = o.record(s.id, s.lifetime, s.options)
 		all  []int
 		cand [][]candidate
 		doc  *domain.Document
@@ -209,9 +209,19 @@ func sameAddress(a, b string) bool {
 	return errX == nil && errY == nil && x == y
 }
 
-// document puts the vGPUs and our metadata into the VM's document. Addresses
-// that the caller chose are taken before the planner chooses the others.
+// document puts the vGPUs and our metadata into the VM's document. What does not
+// fit there is the caller's to mend.
 func (s spec) document(devices []device) (*domain.Document, error) {
+	doc, err := s.write(devices)
+	if err != nil {
+		return nil, &Error{Kind: ErrInvalid, Err: err}
+	}
+	return doc, nil
+}
+
+// write takes the addresses that the caller chose before the planner chooses the
+// others.
+func (s spec) write(devices []device) (*domain.Document, error) {
 	hostdevs := make([]domain.Hostdev, len(devices))
 	scratch := s.doc
 	for i, d := range devices {
@@ -378,6 +388,9 @@ func pending(err error) bool {
 
 // tryNext tells whether another parent may take what this one refused.
 func tryNext(err error, c candidate) bool {
+	if errors.Is(err, mdev.ErrExists) {
+		return c.VF
+	}
 	return errors.Is(err, ErrNoCapacity) || errors.Is(err, mdev.ErrRefused) || errors.Is(err, mdev.ErrNotFound) || errors.Is(err, mdev.ErrInUse) ||
-		c.VF && (errors.Is(err, ErrExists) || errors.Is(err, mdev.ErrExists))
+		c.VF && errors.Is(err, ErrExists)
 }

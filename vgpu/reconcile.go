@@ -296,7 +296,7 @@ func (s *survey) strangers() []mdev.Device {
 	}
 	strangers := []mdev.Device{}
 	for _, id := range s.order {
-		if !ours[id] {
+		if !ours[id] && s.devices[id].State != mdev.StateGhost { // a ghost is reported as one
 			strangers = append(strangers, s.devices[id])
 		}
 	}

@@ -65,16 +65,16 @@ func (o *operation) admit(v *view) error {
 }
 
 // record is what is stored of the operation.
-func (o *operation) record(id uuid.UUID, life Lifetime) record {
+func (o *operation) record(id uuid.UUID, life Lifetime, placement PlacementOptions) record {
 	return record{
 		VM: o.vm, UUID: id, Operation: o.op, Since: time.Now().UTC().Truncate(time.Second), PID: os.Getpid(),
-		Lifetime: life, Hypervisor: o.m.hyper.URI(),
+		Lifetime: life, Hypervisor: o.m.hyper.URI(), Placement: placement,
 	}
 }
 
 // intend writes the intent of an operation on a VM that is there.
 func (o *operation) intend(v *view, change func(*record)) (record, error) {
-	rec := o.record(v.info.UUID, v.life)
+	rec := o.record(v.info.UUID, v.life, v.placement())
 	rec.Devices = append(rec.Devices, v.devices...)
 	if change != nil {
 		change(&rec)
@@ -178,7 +178,7 @@ func (o *operation) ensure(ctx context.Context, v *view) (rec record, moved bool
 		return rec, false, o.wrap("lease", "", err)
 	}
 	if len(which) > 0 {
-		err := o.step("place", "", func() error { return o.m.placeAgain(ctx, v.devices, which, cand) })
+		err := o.step("place", "", func() error { return o.m.placeAgain(ctx, v, which, cand) })
 		if err != nil {
 			return rec, false, err
 		}

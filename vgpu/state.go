@@ -98,6 +98,16 @@ type view struct {
 	elsewhere string
 }
 
+// placement is where the caller wants the VM's vGPUs.
+func (v *view) placement() PlacementOptions {
+	for _, r := range []*record{v.claim, v.intent} {
+		if r != nil {
+			return r.Placement
+		}
+	}
+	return PlacementOptions{}
+}
+
 // state derives the VM's state from what was observed.
 func (v *view) state() State {
 	switch {

@@ -50,6 +50,9 @@ type record struct {
 	Devices   []device  `json:"devices"`
 	// Hypervisor is the URI of the libvirt that has the VM.
 	Hypervisor string `json:"hypervisor"`
+	// Placement is where the caller wants the VM's vGPUs, also when they are made
+	// again.
+	Placement PlacementOptions `json:"placement,omitzero"`
 	// Makes has the ids of the devices that the operation makes, and so may
 	// remove when it is undone.
 	Makes []string `json:"makes,omitempty"`

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"syscall"
 
@@ -91,14 +90,11 @@ func kindOf(err error) kind {
 		own      *ownError
 		op       *vgpu.Error
 		document *domain.Error
-		refusal  *vgpu.Refusal
 	)
 	switch {
 	case errors.As(err, &own):
 	case errors.Is(err, context.Canceled):
 		return kindInterrupted
-	case errors.As(err, &refusal) && hopeless(refusal):
-		return kindInvalid
 	case errors.As(err, &document) && errors.Is(document, domain.ErrInUse):
 		return kindInvalid // a guest address that the caller's own document has taken
 	case errors.As(err, &op) && op.Kind != nil && op.Kind != vgpu.ErrUnavailable:
@@ -110,22 +106,6 @@ func kindOf(err error) kind {
 		}
 	}
 	return kindFailed
-}
-
-// hopeless tells whether the request itself rules out every GPU that has the type,
-// so that waiting for room would be in vain.
-func hopeless(r *vgpu.Refusal) bool {
-	ruledOut := false
-	for _, reason := range r.Reasons() {
-		switch {
-		case reason.Request != r.Request, reason.Code == vgpu.ReasonNoSuchType:
-		case slices.Contains([]vgpu.ReasonCode{vgpu.ReasonSeveral, vgpu.ReasonPinned, vgpu.ReasonNUMANode}, reason.Code):
-			ruledOut = true
-		default:
-			return false
-		}
-	}
-	return ruledOut
 }
 
 // failure is what a script is told of an error.
