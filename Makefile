@@ -38,7 +38,8 @@ arrows:
 	CGO_ENABLED=0 $(GO) build ./mdev/... ./domain ./vgpu
 	$(GO) test -run TestArrows .
 
-unit:
+unit: export VGPUKIT_MDEVCTL := $(CURDIR)/bin/mdevctl
+unit: bin/mdevctl
 	@for m in $(MODULES); do echo "test $$m"; (cd $$m && $(GO) test -race -tags '$(TAGS)' ./...) || exit 1; done
 
 # On a real kernel, libvirtd and QEMU, in the lab.
@@ -48,8 +49,9 @@ integration: bin/integration.test
 lab-shell:
 	$(LAB) shell
 
-# The library alone, against its peers (as root, with mdevctl), and in the lab.
-bench: bin/integration.bench
+# The library alone, against its peers (as root), and in the lab.
+bench: export VGPUKIT_MDEVCTL := $(CURDIR)/bin/mdevctl
+bench: bin/integration.bench bin/mdevctl
 	$(GO) test -tags '$(TAGS)' -run '^$$' -bench . -benchmem ./...
 	$(GO) -C integration/compare test -run '^$$' -bench . -benchtime 3x
 	$(LAB) run --push $(CURDIR)/bin/integration.bench -- ./integration.bench -test.run '^$$' -test.bench . -test.benchtime 20x
@@ -59,6 +61,14 @@ bin/integration.test: FORCE
 
 bin/integration.bench: FORCE
 	$(GO) -C integration test -c -tags '$(TAGS) integration' -o $(CURDIR)/$@ .
+
+# mdevctl, unpacked and not installed, for what is simulated and mounted.
+bin/mdevctl:
+	rm -rf $@.deb && mkdir -p $@.deb
+	cd $@.deb && { apt-get download -qq mdevctl >/dev/null 2>&1 || { apt-get update -qq; apt-get download -qq mdevctl >/dev/null; }; }
+	dpkg-deb -x $@.deb/mdevctl_*.deb $@.deb
+	cp $@.deb/usr/*bin/mdevctl $@
+	rm -rf $@.deb
 
 bin/%: FORCE
 	$(GO) build -tags '$(TAGS)' -o $@ ./examples/$*

@@ -12,11 +12,7 @@ import (
 // device, is refused what the GPU has no room for, writes and obeys a
 // definition, and stops the device.
 //
-// It installs nothing and runs only when VGPUKIT_MDEVCTL names the program:
-//
-//	apt-get download mdevctl && dpkg-deb -x mdevctl_*.deb mdevctl
-//	VGPUKIT_MDEVCTL=$PWD/mdevctl/usr/bin/mdevctl go test -run Mdevctl ./simfs
-//
+// VGPUKIT_MDEVCTL names the program; `make unit` fetches one and installs nothing.
 // Any version will do. From 1.3 on, mdevctl takes MDEVCTL_ENV_ROOT=<mount>. An
 // older one runs in a mount namespace of its own, made by unshare of util-linux,
 // in which the simulated sys/ and etc/ are mounted over the machine's.
