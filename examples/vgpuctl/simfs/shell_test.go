@@ -178,12 +178,14 @@ func TestPermissions(t *testing.T) {
 			t.Errorf("$ %s\n%s", script, got)
 		}
 	}
+	node := "stat -c %U:%A " + device + "/remove dev/vfio/0"
+	available := "cat sys/class/mdev_bus/mtty/mdev_supported_types/mtty-2/available_instances"
 	for script, want := range map[string]string{
-		"cat sys/class/mdev_bus/mtty/mdev_supported_types/mtty-2/available_instances": "11\n",
-		"ls sys/bus/mdev/devices":                        uuid1 + "\n",
-		"ls etc":                                         "mdevctl.d\n",
-		"readlink " + device + "/mdev_type":              "../mdev_supported_types/mtty-2\n",
-		"stat -c %U:%A " + device + "/remove dev/vfio/0": "root:--w-------\nroot:-rw-------\n",
+		available:                           "11\n",
+		"ls sys/bus/mdev/devices":           uuid1 + "\n",
+		"ls etc":                            "mdevctl.d\n",
+		"readlink " + device + "/mdev_type": "../mdev_supported_types/mtty-2\n",
+		node:                                "root:--w-------\nroot:-rw-------\n",
 	} {
 		if got := nobody(script); got != want {
 			t.Errorf("$ %s\n%swant %s", script, got, want)
