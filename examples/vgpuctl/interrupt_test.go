@@ -87,7 +87,7 @@ func TestInterruptedStop(t *testing.T) {
 		require.NoError(t, cmd.Process.Signal(signal))
 		require.Error(t, cmd.Wait())
 		assert.Equal(t, exitFailed, cmd.ProcessState.ExitCode(), signal)
-		assert.Regexp(t, `^vgpuctl: interrupted: stop vm: .*\nwhat to do: .*\n$`, stderr.String())
+		assert.Regexp(t, `^vgpuctl: interrupted: stop vm: .*\nwhat to do: .*reconcile.*\n$`, stderr.String())
 		require.NoError(t, os.RemoveAll(filepath.Join(host.state, "journal", "vm.json")))
 	}
 }

@@ -18,10 +18,12 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// program is vgpuctl as a process of its own, and what it says on stderr.
+// program is vgpuctl as a process of its own, and what it says on stderr. Whoever
+// started the tests may ignore signals, as nohup does; the program hears them.
 func program(t *testing.T, args ...string) (cmd *exec.Cmd, stderr *bytes.Buffer) {
 	t.Helper()
-	cmd, stderr = exec.CommandContext(t.Context(), os.Args[0], args...), new(bytes.Buffer)
+	args = append([]string{"--default-signal=HUP,INT,TERM,PIPE", os.Args[0]}, args...)
+	cmd, stderr = exec.CommandContext(t.Context(), "env", args...), new(bytes.Buffer)
 	cmd.Env = append(os.Environ(), asProgram+"=1")
 	cmd.Stderr = stderr
 	return cmd, stderr
