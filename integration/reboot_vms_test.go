@@ -16,7 +16,7 @@ import (
 
 // rebooted are the VMs that see a reboot of the host: on the first board one that
 // runs, one that is off and one that has its vGPUs only while it runs; and of NVIDIA's
-// each in some state.
+// two whose virtual functions a reboot takes away.
 var rebooted = []struct {
 	name  string
 	board board
@@ -26,8 +26,7 @@ var rebooted = []struct {
 	{"vgpukit-reboot-running", boardNamed("mtty"), vgpu.Reserved, true},
 	{"vgpukit-reboot-off", boardNamed("mtty"), vgpu.Reserved, false},
 	{"vgpukit-reboot-while", boardNamed("mtty"), vgpu.WhileRunning, true},
-	{"vgpukit-reboot-m60", boardNamed("M60"), vgpu.Reserved, true},
-	{"vgpukit-reboot-a40", boardNamed("A40"), vgpu.WhileRunning, true},
+	{"vgpukit-reboot-a40", boardNamed("A40"), vgpu.Reserved, false},
 	{"vgpukit-reboot-l40s", boardNamed("L40S"), vgpu.Reserved, true},
 }
 
