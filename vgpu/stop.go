@@ -16,7 +16,8 @@ const (
 	DefaultTerminateTimeout = 20 * time.Second
 )
 
-// callPatience is how long libvirt may take to answer a call at least.
+// callPatience is how long libvirt may take to answer a call at least: a QEMU that
+// does not answer on its monitor keeps it waiting too.
 const callPatience = 5 * time.Second
 
 // StopOptions says how a VM is brought to stop.
@@ -160,7 +161,7 @@ func (o *operation) powerOff(ctx context.Context, opts StopOptions) error {
 		off := false
 		err = o.step("ask guest", o.vm, func() error {
 			o.asked = true
-			if err := bounded(ctx, guest, func(ctx context.Context) error { return o.m.hyper.Shutdown(ctx, o.vm, opts.Ask) }); err != nil {
+			if err := done(ctx, max(guest, callPatience), func(ctx context.Context) error { return o.m.hyper.Shutdown(ctx, o.vm, opts.Ask) }); err != nil {
 				if errors.Is(err, domain.ErrUnavailable) || errors.Is(err, domain.ErrDenied) || errors.Is(err, domain.ErrInvalid) || ctx.Err() != nil {
 					return err
 				}
@@ -179,7 +180,7 @@ func (o *operation) powerOff(ctx context.Context, opts StopOptions) error {
 	off := false
 	err := o.step("terminate", o.vm, func() error {
 		o.asked = true
-		err := bounded(ctx, patience, func(ctx context.Context) error { return o.m.hyper.Terminate(ctx, o.vm) })
+		err := done(ctx, max(patience, callPatience), func(ctx context.Context) error { return o.m.hyper.Terminate(ctx, o.vm) })
 		if errors.Is(err, domain.ErrUnavailable) || errors.Is(err, domain.ErrDenied) || ctx.Err() != nil {
 			return err
 		}
@@ -206,14 +207,6 @@ func (o *operation) powerOff(ctx context.Context, opts StopOptions) error {
 		defer cancel()
 		return o.m.waitOff(ctx, nil, o.vm)
 	})
-}
-
-// bounded calls libvirt with a deadline: a QEMU that does not answer on its monitor
-// keeps libvirt waiting too.
-func bounded(ctx context.Context, patience time.Duration, call func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, max(patience, callPatience))
-	defer cancel()
-	return call(ctx)
 }
 
 func orDefault(d, standard time.Duration) time.Duration {
