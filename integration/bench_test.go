@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
+	"libvirt.org/go/libvirt"
 
 	"github.com/vgpukit/vgpukit/domain"
 	"github.com/vgpukit/vgpukit/mdev"
@@ -102,6 +103,9 @@ func run(b *testing.B, name string, args ...string) {
 // the programs that people put into scripts.
 func BenchmarkCycle(b *testing.B) {
 	r := newRig(b)
+	bare, err := libvirt.NewConnect("qemu:///system")
+	require.NoError(b, err)
+	defer bare.Close()
 	const name = "vgpukit-bench"
 	withVGPU := func(id string) string {
 		doc, err := domain.Parse(document(name))
@@ -116,11 +120,12 @@ func BenchmarkCycle(b *testing.B) {
 	compare(b, []way{
 		{"bare", func(id string) {
 			write(b, mttyParent+"/mdev_supported_types/mtty-1/create", id)
-			_, err := r.conn.Define(b.Context(), withVGPU(id))
+			vm, err := bare.DomainDefineXML(withVGPU(id))
 			require.NoError(b, err)
-			require.NoError(b, r.conn.Start(b.Context(), name))
-			require.NoError(b, r.conn.Terminate(b.Context(), name))
-			require.NoError(b, r.conn.Undefine(b.Context(), name, domain.UndefineOptions{}))
+			require.NoError(b, vm.Create())
+			require.NoError(b, vm.DestroyFlags(libvirt.DOMAIN_DESTROY_GRACEFUL))
+			require.NoError(b, vm.Undefine())
+			require.NoError(b, vm.Free())
 			write(b, "/sys/bus/mdev/devices/"+id+"/remove", "1")
 		}},
 		{"manager", func(id string) {
