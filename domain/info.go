@@ -27,12 +27,10 @@ func (s State) Active() bool {
 
 // Info is what a hypervisor knows of a domain at one moment.
 type Info struct {
-	Name        string    `json:"name"`
-	UUID        uuid.UUID `json:"uuid"`
-	State       State     `json:"state"`
-	Persistent  bool      `json:"persistent"`   // defined, and so still there when stopped
-	Autostart   bool      `json:"autostart"`    // started together with the host
-	ManagedSave bool      `json:"managed_save"` // its memory is on disk; the next start restores it
+	Name       string    `json:"name"`
+	UUID       uuid.UUID `json:"uuid"`
+	State      State     `json:"state"`
+	Persistent bool      `json:"persistent"` // defined, and so still there when stopped
 }
 
 // EventKind says what happened to a domain.

@@ -279,7 +279,7 @@ func TestNvidiaMoved(t *testing.T) {
 	}
 	_, err = r.m.Stop(ctx, name, powerOff)
 	require.NoError(t, err)
-	now, err := r.conn.SecureXML(ctx, name)
+	_, now, err := r.conn.Definition(ctx, name)
 	require.NoError(t, err)
 	assert.Contains(t, now, "passwd='secret'")
 	doc, err := domain.Parse([]byte(now))

@@ -200,7 +200,9 @@ func TestVirtSave(t *testing.T) {
 			virtShow(t, info.Name)
 			break
 		}
-		assert.False(t, now.ManagedSave)
+		saved, err := c.HasManagedSave(ctx, info.Name)
+		require.NoError(t, err)
+		assert.False(t, saved)
 	}
 	t.Logf("saved: %d, aborted: %d", outcomes[true], outcomes[false])
 	assert.Positive(t, outcomes[false])

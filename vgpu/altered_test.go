@@ -13,13 +13,13 @@ import (
 // altered is a hypervisor some of whose calls are the test's.
 type altered struct {
 	*fakeHypervisor
-	uri       string
-	xml       func(ctx context.Context, vm string) (string, error)
-	define    func(ctx context.Context, xml string) (domain.Info, error)
-	undefine  func(ctx context.Context, vm string, opts domain.UndefineOptions) error
-	start     func(ctx context.Context, vm string) error
-	terminate func(ctx context.Context, vm string) error
-	events    func(ctx context.Context) (<-chan domain.Event, error)
+	uri        string
+	definition func(ctx context.Context, vm string) (domain.Info, string, error)
+	define     func(ctx context.Context, xml string) (domain.Info, error)
+	undefine   func(ctx context.Context, vm string, opts domain.UndefineOptions) error
+	start      func(ctx context.Context, vm string) error
+	terminate  func(ctx context.Context, vm string) error
+	events     func(ctx context.Context) (<-chan domain.Event, error)
 }
 
 func (a altered) URI() string {
@@ -29,11 +29,11 @@ func (a altered) URI() string {
 	return a.fakeHypervisor.URI()
 }
 
-func (a altered) SecureXML(ctx context.Context, vm string) (string, error) {
-	if a.xml != nil {
-		return a.xml(ctx, vm)
+func (a altered) Definition(ctx context.Context, vm string) (domain.Info, string, error) {
+	if a.definition != nil {
+		return a.definition(ctx, vm)
 	}
-	return a.fakeHypervisor.SecureXML(ctx, vm)
+	return a.fakeHypervisor.Definition(ctx, vm)
 }
 
 func (a altered) Define(ctx context.Context, xml string) (domain.Info, error) {

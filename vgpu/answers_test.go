@@ -24,7 +24,9 @@ func TestLibvirtHangs(t *testing.T) {
 		open  bool // libvirt may still do it
 	}{
 		{"read", func(a *altered) {
-			a.xml = func(ctx context.Context, _ string) (string, error) { return "", hangs(ctx) }
+			a.definition = func(ctx context.Context, _ string) (domain.Info, string, error) {
+				return domain.Info{}, "", hangs(ctx)
+			}
 		}, func(m *Manager) error {
 			_, err := m.Status(ctx, "vm")
 			return err
@@ -127,11 +129,11 @@ func TestUnreadableDomain(t *testing.T) {
 	_, err := r.m.Provision(t.Context(), request("other", "mtty-1", 1))
 	require.NoError(t, err)
 	broken := errors.New("broken")
-	m := r.through(altered{fakeHypervisor: r.hyper, xml: func(ctx context.Context, vm string) (string, error) {
+	m := r.through(altered{fakeHypervisor: r.hyper, definition: func(ctx context.Context, vm string) (domain.Info, string, error) {
 		if vm == "vm" {
-			return "", broken
+			return domain.Info{}, "", broken
 		}
-		return r.hyper.SecureXML(ctx, vm)
+		return r.hyper.Definition(ctx, vm)
 	}})
 	_, err = m.Status(t.Context(), "vm")
 	require.ErrorIs(t, err, broken)

@@ -35,9 +35,9 @@ type Hypervisor interface {
 	Domains(ctx context.Context) ([]domain.Info, error)
 	// Info reads one domain.
 	Info(ctx context.Context, vm string) (domain.Info, error)
-	// SecureXML is the saved definition, or the live one of a transient domain,
-	// with the secrets: it may be changed and defined again.
-	SecureXML(ctx context.Context, vm string) (string, error)
+	// Definition is Info with the saved definition, or the live one of a transient
+	// domain, with the secrets: it may be changed and defined again.
+	Definition(ctx context.Context, vm string) (domain.Info, string, error)
 	// Define makes or replaces a definition.
 	Define(ctx context.Context, xml string) (domain.Info, error)
 	// Undefine takes a definition away.
@@ -70,8 +70,12 @@ func (h patientHypervisor) Info(ctx context.Context, vm string) (domain.Info, er
 	return answer(ctx, h.patience, func(ctx context.Context) (domain.Info, error) { return h.Hypervisor.Info(ctx, vm) })
 }
 
-func (h patientHypervisor) SecureXML(ctx context.Context, vm string) (string, error) {
-	return answer(ctx, h.patience, func(ctx context.Context) (string, error) { return h.Hypervisor.SecureXML(ctx, vm) })
+func (h patientHypervisor) Definition(ctx context.Context, vm string) (info domain.Info, xml string, err error) {
+	err = done(ctx, h.patience, func(ctx context.Context) (err error) {
+		info, xml, err = h.Hypervisor.Definition(ctx, vm)
+		return err
+	})
+	return info, xml, err
 }
 
 func (h patientHypervisor) Define(ctx context.Context, xml string) (domain.Info, error) {

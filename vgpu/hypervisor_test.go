@@ -92,14 +92,20 @@ func (f *fakeHypervisor) Info(ctx context.Context, vm string) (domain.Info, erro
 
 func (f *fakeHypervisor) URI() string { return "fake:///" }
 
-func (f *fakeHypervisor) SecureXML(ctx context.Context, vm string) (string, error) {
+func (f *fakeHypervisor) Definition(ctx context.Context, vm string) (domain.Info, string, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	d, ok := f.domains[vm]
 	if !ok {
-		return "", f.notFound(vm)
+		return domain.Info{}, "", f.notFound(vm)
 	}
-	return d.xml, ctx.Err()
+	return d.info, d.xml, ctx.Err()
+}
+
+// xml is the document of a domain.
+func (f *fakeHypervisor) xml(vm string) (string, error) {
+	_, xml, err := f.Definition(context.Background(), vm)
+	return xml, err
 }
 
 func (f *fakeHypervisor) Define(ctx context.Context, xml string) (info domain.Info, err error) {

@@ -107,7 +107,7 @@ func (m *Manager) vacate(vf, vm string) error {
 		return err
 	}
 	if err := m.store.writeLease(lease{VF: vf, VM: vm}); err != nil {
-		return m.store.remove(leasesDir, vf) // needs no space
+		return m.store.remove(vf, leasesDir) // needs no space
 	}
 	return nil
 }

@@ -190,10 +190,8 @@ func (m *Manager) observe(ctx context.Context, name string, damaged func(*damage
 			*place.to = &r
 		}
 	}
-	info, err := m.hyper.Info(ctx, name)
-	if err == nil {
-		err = v.read(ctx, m.hyper, info)
-	} else if errors.Is(err, domain.ErrNotFound) {
+	err := v.read(ctx, m.hyper, name)
+	if errors.Is(err, domain.ErrNotFound) {
 		err = v.own()
 	}
 	if err != nil {
@@ -202,9 +200,9 @@ func (m *Manager) observe(ctx context.Context, name string, damaged func(*damage
 	return v, m.find(v, name, func(id string) (mdev.Device, error) { return m.host.Find(ctx, id) })
 }
 
-// read takes the domain's document into the view.
-func (v *view) read(ctx context.Context, hyper Hypervisor, info domain.Info) error {
-	text, err := hyper.SecureXML(ctx, info.Name)
+// read takes the domain and its document into the view.
+func (v *view) read(ctx context.Context, hyper Hypervisor, name string) error {
+	info, text, err := hyper.Definition(ctx, name)
 	if err != nil {
 		return err
 	}

@@ -98,7 +98,7 @@ func (r *rig) world() string {
 	infos, err := r.hyper.Domains(context.Background())
 	require.NoError(r.t, err)
 	for _, info := range infos {
-		xml, err := r.hyper.SecureXML(context.Background(), info.Name)
+		xml, err := r.hyper.xml(info.Name)
 		require.NoError(r.t, err)
 		out += fmt.Sprintln("domain", info.Name, info.State, xml)
 	}

@@ -24,8 +24,8 @@ type operation struct {
 	unsure bool
 	// asked: the VM was told to end.
 	asked bool
-	// created are the vGPUs that were made, as they were read back.
-	created []mdev.Device
+	// created are the vGPUs that were made, as they were read back, by id.
+	created map[string]mdev.Device
 }
 
 type undo struct {
@@ -34,7 +34,7 @@ type undo struct {
 }
 
 func (m *Manager) operation(op, vm string) *operation {
-	return &operation{m: m, op: op, vm: vm, log: m.log.With("op", op, "vm", vm)}
+	return &operation{m: m, op: op, vm: vm, created: map[string]mdev.Device{}, log: m.log.With("op", op, "vm", vm)}
 }
 
 // unanswered tells of a failure that leaves open whether what was asked for will

@@ -264,8 +264,12 @@ func (h processHypervisor) Info(ctx context.Context, vm string) (domain.Info, er
 
 func (h processHypervisor) URI() string { return h.f.URI() }
 
-func (h processHypervisor) SecureXML(ctx context.Context, vm string) (string, error) {
-	return through(h.p, "xml "+vm, false, false, func() (string, error) { return h.f.SecureXML(ctx, vm) })
+func (h processHypervisor) Definition(ctx context.Context, vm string) (info domain.Info, xml string, err error) {
+	xml, err = through(h.p, "definition "+vm, false, false, func() (string, error) {
+		info, xml, err = h.f.Definition(ctx, vm)
+		return xml, err
+	})
+	return info, xml, err
 }
 
 func (h processHypervisor) Define(ctx context.Context, xml string) (domain.Info, error) {

@@ -297,7 +297,7 @@ func (m *hostModel) parts() map[string]string {
 	infos, err := m.hyper.Domains(context.Background())
 	require.NoError(m.t, err)
 	for _, info := range infos {
-		xml, err := m.hyper.SecureXML(context.Background(), info.Name)
+		xml, err := m.hyper.xml(info.Name)
 		require.NoError(m.t, err)
 		parts[info.Name] = fmt.Sprintln(info.State, xml)
 	}

@@ -126,8 +126,8 @@ func (o *operation) provision(ctx context.Context, s spec) (VM, error) {
 	if err := o.step("close", "", func() error { return o.m.store.settle(s.name) }); err != nil {
 		return VM{}, err
 	}
-	v, err := o.m.look(ctx, s.name)
-	if err != nil {
+	v := &view{claim: &rec, found: o.created}
+	if err := v.read(ctx, o.m.hyper, s.name); err != nil { // libvirt may have chosen addresses
 		return VM{}, o.wrap("look", "", err)
 	}
 	return v.vm(s.name), nil
@@ -357,7 +357,7 @@ func (o *operation) create(ctx context.Context, d device, c candidate) (next boo
 	created, err := o.m.host.Create(ctx, req)
 	switch {
 	case err == nil:
-		o.created = append(o.created, created.Device)
+		o.created[d.ID] = created.Device
 		return false, nil
 	case errors.Is(err, mdev.ErrExists):
 		ours = false

@@ -132,9 +132,7 @@ func (o *operation) start(ctx context.Context, v *view, patience time.Duration) 
 	if err != nil {
 		return false, o.fail(ctx, err)
 	}
-	for _, d := range o.created {
-		v.found[d.ID] = d
-	}
+	maps.Copy(v.found, o.created)
 	return moved, o.close(rec.VM, moved)
 }
 

@@ -102,7 +102,7 @@ func (m *Manager) survey(ctx context.Context) (*survey, error) {
 		if known, ok := s.views[info.Name]; ok {
 			v = known
 		}
-		if err := v.read(ctx, m.hyper, info); err != nil {
+		if err := v.read(ctx, m.hyper, info.Name); err != nil {
 			if ctx.Err() != nil {
 				return nil, err
 			}

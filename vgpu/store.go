@@ -211,22 +211,30 @@ func rename(from, to string) error {
 }
 
 // end takes the intent away, after the last effect was seen. It needs no space.
-func (s store) end(vm string) error { return s.remove(journalDir, vm) }
+func (s store) end(vm string) error { return s.remove(vm, journalDir) }
 
-// forget takes the claim away.
-func (s store) forget(vm string) error { return s.remove(claimsDir, vm) }
+// forget takes the claim away, and then the intent, if there is one.
+func (s store) forget(vm string) error { return s.remove(vm, claimsDir, journalDir) }
 
-func (s store) remove(sub, vm string) error {
-	path := s.path(sub, vm)
-	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return s.explain(s.change("remove", path, func() error {
-		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
+// remove removes what is stored under a name. The directories are synced last: a
+// file system's journal takes all removals down at once.
+func (s store) remove(name string, subs ...string) error {
+	var removed []string
+	for _, sub := range subs {
+		path := s.path(sub, name)
+		if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+			continue
 		}
-		return atomicfile.SyncDir(filepath.Dir(path))
-	}))
+		if err := s.change("remove", path, func() error { return os.Remove(path) }); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return s.explain(err)
+		}
+		removed = append(removed, filepath.Dir(path))
+	}
+	var failures []error
+	for _, dir := range removed {
+		failures = append(failures, atomicfile.SyncDir(dir))
+	}
+	return s.explain(errors.Join(failures...))
 }
 
 // read reads what is stored of a VM as intent (journalDir) or claim (claimsDir).

@@ -71,12 +71,7 @@ func (o *operation) teardown(ctx context.Context, v *view, opts TeardownOptions)
 	if err := o.removeAll(ctx, devices); err != nil {
 		return err // the entry stays: Reconcile removes what is left
 	}
-	return o.step("forget", "", func() error {
-		if err := o.m.store.forget(o.vm); err != nil {
-			return err
-		}
-		return o.m.store.end(o.vm)
-	})
+	return o.step("forget", "", func() error { return o.m.store.forget(o.vm) })
 }
 
 // unnamed leaves out the devices that another domain has: whoever renames a VM

@@ -30,7 +30,6 @@ const (
 	procOpen               = 1
 	procClose              = 2
 	procXML                = 14
-	procAutostart          = 15
 	procLookupName         = 23
 	procFeature            = 60
 	procAuthList           = 66
@@ -38,7 +37,6 @@ const (
 	procDetachFlags        = 161
 	procAbortJob           = 164
 	procManagedSave        = 182
-	procHasManagedSave     = 183
 	procCreateFlags        = 196
 	procScreenshot         = 211
 	procState              = 212
@@ -98,12 +96,10 @@ func startDaemon(t *testing.T) *daemon {
 			}
 			return vmOne, nil
 		},
-		procState:          func(*xdr) ([]byte, error) { return words(1, 0), nil },
-		procIsPersistent:   func(*xdr) ([]byte, error) { return words(1), nil },
-		procAutostart:      func(*xdr) ([]byte, error) { return words(0), nil },
-		procHasManagedSave: func(*xdr) ([]byte, error) { return words(0), nil },
-		procXML:            func(*xdr) ([]byte, error) { return text("<domain><devices/></domain>"), nil },
-		procCreateFlags:    func(*xdr) ([]byte, error) { return vmOne, nil },
+		procState:        func(*xdr) ([]byte, error) { return words(1, 0), nil },
+		procIsPersistent: func(*xdr) ([]byte, error) { return words(1), nil },
+		procXML:          func(*xdr) ([]byte, error) { return text("<domain><devices/></domain>"), nil },
+		procCreateFlags:  func(*xdr) ([]byte, error) { return vmOne, nil },
 	}
 	d.start()
 	t.Cleanup(func() {

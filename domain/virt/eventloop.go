@@ -63,7 +63,6 @@ func bindSymbols() {
 	_, _, _ = d.GetState()
 	_, _ = d.IsPersistent()
 	_, _ = d.IsActive()
-	_, _ = d.GetAutostart()
 	_, _ = d.HasManagedSaveImage(0)
 	_, _ = d.GetXMLDesc(0)
 	_, _ = d.GetJobStats(0)

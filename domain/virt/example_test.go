@@ -151,10 +151,10 @@ func ExampleConn_XML() {
 	// Output: true <nil>
 }
 
-func ExampleConn_SecureXML() {
+func ExampleConn_Definition() {
 	with(func(ctx context.Context, conn *virt.Conn) {
 		// Add a title, keep everything else, secrets too.
-		xml, err := conn.SecureXML(ctx, "web1")
+		_, xml, err := conn.Definition(ctx, "web1")
 		if err != nil {
 			fmt.Println(err)
 			return
@@ -345,7 +345,8 @@ func ExampleConn_ManagedSave() {
 		_ = conn.Start(ctx, "web1")
 		fmt.Println(conn.ManagedSave(ctx, "web1"))
 		vm, _ := conn.Info(ctx, "web1")
-		fmt.Println(vm.State, vm.ManagedSave)
+		saved, _ := conn.HasManagedSave(ctx, "web1")
+		fmt.Println(vm.State, saved)
 	})
 	// Output:
 	// <nil>

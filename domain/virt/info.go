@@ -57,14 +57,6 @@ func domains(l *link) ([]domain.Info, error) {
 		}
 		return nil
 	}
-	mark := func(set func(*domain.Info)) func(uuid.UUID, *libvirt.Domain) error {
-		return func(id uuid.UUID, _ *libvirt.Domain) error {
-			if i, ok := index[id]; ok {
-				set(&infos[i])
-			}
-			return nil
-		}
-	}
 	state := func(s domain.State) func(uuid.UUID, *libvirt.Domain) error {
 		return func(id uuid.UUID, _ *libvirt.Domain) error {
 			if i, ok := index[id]; ok {
@@ -86,9 +78,12 @@ func domains(l *link) ([]domain.Info, error) {
 			infos = append(infos, domain.Info{Name: name, UUID: id})
 			return nil
 		}},
-		{libvirt.CONNECT_LIST_DOMAINS_PERSISTENT, mark(func(i *domain.Info) { i.Persistent = true })},
-		{libvirt.CONNECT_LIST_DOMAINS_AUTOSTART, mark(func(i *domain.Info) { i.Autostart = true })},
-		{libvirt.CONNECT_LIST_DOMAINS_MANAGEDSAVE, mark(func(i *domain.Info) { i.ManagedSave = true })},
+		{libvirt.CONNECT_LIST_DOMAINS_PERSISTENT, func(id uuid.UUID, _ *libvirt.Domain) error {
+			if i, ok := index[id]; ok {
+				infos[i].Persistent = true
+			}
+			return nil
+		}},
 		{libvirt.CONNECT_LIST_DOMAINS_RUNNING, state(domain.StateRunning)},
 		{libvirt.CONNECT_LIST_DOMAINS_PAUSED, state(domain.StatePaused)},
 		{libvirt.CONNECT_LIST_DOMAINS_SHUTOFF, state(domain.StateShutOff)},
@@ -144,13 +139,7 @@ func inspect(d *libvirt.Domain) (domain.Info, error) {
 		if i.State, err = domainState(d); err != nil {
 			return err
 		}
-		if i.Persistent, err = d.IsPersistent(); err != nil {
-			return err
-		}
-		if i.Autostart, err = d.GetAutostart(); err != nil {
-			return err
-		}
-		i.ManagedSave, err = d.HasManagedSaveImage(0)
+		i.Persistent, err = d.IsPersistent()
 		return err
 	}()
 	if err != nil {

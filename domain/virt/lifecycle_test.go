@@ -125,7 +125,6 @@ func TestDomainsEqualInfo(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, c.Start(ctx, "web1"))
 	require.NoError(t, c.Suspend(ctx, "web1"))
-	require.NoError(t, c.ManagedSave(ctx, "one"))
 	list, err := c.Domains(ctx)
 	require.NoError(t, err)
 	var names []string
@@ -136,7 +135,6 @@ func TestDomainsEqualInfo(t *testing.T) {
 		assert.Equal(t, want, got)
 	}
 	assert.Equal(t, []string{"one", "two", "web1"}, names)
-	assert.True(t, list[0].ManagedSave)
 	assert.True(t, list[2].Persistent)
 	assert.Equal(t, domain.StatePaused, list[2].State)
 }
@@ -181,8 +179,11 @@ func TestXML(t *testing.T) {
 	live, err := c.LiveXML(ctx, "web1")
 	require.NoError(t, err)
 	assert.Regexp(t, `<domain type='test' id='\d+'`, live)
-	secret, err := c.SecureXML(ctx, "web1")
+	info, secret, err := c.Definition(ctx, "web1")
 	require.NoError(t, err)
+	same, err := c.Info(ctx, "web1")
+	require.NoError(t, err)
+	assert.Equal(t, same, info)
 	assert.Equal(t, off, secret)
 	movable, err := c.MigratableXML(ctx, "web1")
 	require.NoError(t, err)
@@ -195,7 +196,7 @@ func TestXML(t *testing.T) {
 	assert.Equal(t, live, transient)
 }
 
-// Secrets are only in what SecureXML and MigratableXML return.
+// Secrets are only in what Definition and MigratableXML return.
 func TestXMLSecrets(t *testing.T) {
 	ctx, c := within(t), openTest(t)
 	_, err := c.Define(ctx, strings.Replace(document, "<devices>",
@@ -206,7 +207,11 @@ func TestXMLSecrets(t *testing.T) {
 		secret bool
 	}{
 		"XML": {c.XML, false}, "LiveXML": {c.LiveXML, false},
-		"SecureXML": {c.SecureXML, true}, "MigratableXML": {c.MigratableXML, true},
+		"Definition": {func(ctx context.Context, vm string) (string, error) {
+			_, xml, err := c.Definition(ctx, vm)
+			return xml, err
+		}, true},
+		"MigratableXML": {c.MigratableXML, true},
 	} {
 		xml, err := f.read(ctx, "web1")
 		require.NoError(t, err, name)

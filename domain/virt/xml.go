@@ -4,22 +4,36 @@ import (
 	"context"
 
 	"libvirt.org/go/libvirt"
+
+	"github.com/vgpukit/vgpukit/domain"
 )
 
 // XML returns the document that the VM has when it starts next: its saved
 // definition, or the live one of a VM that has none. Secrets are left out.
 func (c *Conn) XML(ctx context.Context, vm string) (string, error) {
 	return onDomain(ctx, c, "read the document of", vm, reads, func(_ *link, d *libvirt.Domain) (string, error) {
-		return savedXML(d, 0)
+		persistent, err := d.IsPersistent()
+		if err != nil {
+			return "", err
+		}
+		return savedXML(d, persistent, 0)
 	})
 }
 
-// SecureXML is [Conn.XML] with the secrets, such as a VNC password: what to edit
-// when it is to be defined again. Keep it out of logs.
-func (c *Conn) SecureXML(ctx context.Context, vm string) (string, error) {
-	return onDomain(ctx, c, "read the document of", vm, reads, func(_ *link, d *libvirt.Domain) (string, error) {
-		return savedXML(d, libvirt.DOMAIN_XML_SECURE)
+// Definition is [Conn.Info] and [Conn.XML] with the secrets, such as a VNC
+// password: what to edit when it is to be defined again. Keep it out of logs.
+func (c *Conn) Definition(ctx context.Context, vm string) (domain.Info, string, error) {
+	type definition struct {
+		info domain.Info
+		xml  string
+	}
+	def, err := onDomain(ctx, c, "read the document of", vm, reads, func(_ *link, d *libvirt.Domain) (def definition, err error) {
+		if def.info, err = inspect(d); err == nil {
+			def.xml, err = savedXML(d, def.info.Persistent, libvirt.DOMAIN_XML_SECURE)
+		}
+		return def, err
 	})
+	return def.info, def.xml, err
 }
 
 // LiveXML returns the document of the VM as it runs, with the aliases and
@@ -39,11 +53,7 @@ func (c *Conn) MigratableXML(ctx context.Context, vm string) (string, error) {
 	})
 }
 
-func savedXML(d *libvirt.Domain, flags libvirt.DomainXMLFlags) (string, error) {
-	persistent, err := d.IsPersistent()
-	if err != nil {
-		return "", err
-	}
+func savedXML(d *libvirt.Domain, persistent bool, flags libvirt.DomainXMLFlags) (string, error) {
 	if persistent {
 		flags |= libvirt.DOMAIN_XML_INACTIVE
 	}
