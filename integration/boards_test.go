@@ -25,8 +25,8 @@ type board struct {
 	name  string
 	types []string // of the victim's vGPUs; VMs with a single one have the first
 	guest []string // what the victim's guest sees: vendor:device
-	// nvidia: the driver cleans up after a VM.
-	nvidia bool
+	// gpu is NVIDIA's, whose driver cleans up after a VM.
+	gpu string
 	// vf: a vGPU is a virtual function.
 	vf bool
 }
@@ -36,9 +36,9 @@ type board struct {
 // victim and three VMs more.
 var boards = []board{
 	{name: "mtty", types: []string{"mtty-1", "mtty-2"}, guest: []string{"4348:3253", "4348:3253"}},
-	{name: "M60", types: []string{"GRID M60-2Q"}, guest: []string{"10de:13f2"}, nvidia: true},
-	{name: "A40", types: []string{"NVIDIA A40-8Q", "NVIDIA A40-8Q"}, guest: []string{"10de:2235", "10de:2235"}, nvidia: true},
-	{name: "L40S", types: []string{"NVIDIA L40S-8Q", "NVIDIA L40S-8Q"}, guest: []string{"10de:26b9", "10de:26b9"}, nvidia: true, vf: true},
+	{name: "M60", types: []string{"GRID M60-2Q"}, guest: []string{"10de:13f2"}, gpu: gpuM60},
+	{name: "A40", types: []string{"NVIDIA A40-8Q", "NVIDIA A40-8Q"}, guest: []string{"10de:2235", "10de:2235"}, gpu: gpuA40},
+	{name: "L40S", types: []string{"NVIDIA L40S-8Q", "NVIDIA L40S-8Q"}, guest: []string{"10de:26b9", "10de:26b9"}, gpu: gpuL40S, vf: true},
 }
 
 // victim is the VM that all is done to.
@@ -83,10 +83,10 @@ const lingerTime = 300 * time.Millisecond
 // rig is a host that has the board.
 func (b board) rig(t *testing.T) *rig {
 	t.Helper()
-	if !b.nvidia {
+	if b.gpu == "" {
 		return newRig(t)
 	}
-	r := nvidia(t)
+	r := nvidia(t, b.gpu)
 	linger(t, lingerTime)
 	return r
 }

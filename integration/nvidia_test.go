@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"image/png"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -25,34 +26,37 @@ import (
 // talkUUID is the UUID of the classic session at the shell.
 const talkUUID = "98d19132-f8f0-4d19-8743-9efa23e6c493"
 
-// nvidia is a rig on a host with an M60 GPU, an A40 and an L40S, whose virtual
-// functions are enabled.
-func nvidia(t *testing.T) *rig {
+// The GPUs that NVIDIA's drivers are tried with.
+const (
+	gpuM60  = "0000:05:00.0"
+	gpuA40  = "0000:41:00.0"
+	gpuL40S = "0000:61:00.0"
+)
+
+// nvidia is a rig on a host with these GPUs, whose virtual functions are enabled.
+func nvidia(t *testing.T, gpus ...string) *rig {
 	t.Helper()
 	r := newRig(t)
-	t.Cleanup(enableVFs(t, r.host))
+	t.Cleanup(enableVFs(t, r.host, gpus...))
 	return r
 }
 
-// enableVFs lets the GPUs that can have virtual functions have them; undo takes
-// away those that were made.
-func enableVFs(t *testing.T, host *mdev.Host) (undo func()) {
+// enableVFs lets GPUs have their virtual functions, if they can have any; undo takes
+// away those that were made. It takes a while, so that tests name what they need.
+func enableVFs(t *testing.T, host *mdev.Host, gpus ...string) (undo func()) {
 	t.Helper()
 	inv, err := host.Inventory(t.Context())
 	require.NoError(t, err)
-	seen := map[string]bool{}
 	var made []string
-	for _, gpu := range inv.GPUs {
-		seen[gpu.Name] = true
-		if gpu.SRIOV != nil && gpu.SRIOV.Enabled == 0 {
-			_, err := host.SetVFs(t.Context(), gpu.Name, gpu.SRIOV.Total)
-			require.NoError(t, err)
-			made = append(made, gpu.Name)
-		}
-	}
-	for _, name := range []string{"0000:05:00.0", "0000:41:00.0", "0000:61:00.0"} {
-		if !seen[name] {
+	for _, name := range gpus {
+		at := slices.IndexFunc(inv.GPUs, func(gpu mdev.GPU) bool { return gpu.Name == name })
+		if at < 0 {
 			lacking(t, "the board at "+name)
+		}
+		if sriov := inv.GPUs[at].SRIOV; sriov != nil && sriov.Enabled == 0 {
+			_, err := host.SetVFs(t.Context(), name, sriov.Total)
+			require.NoError(t, err)
+			made = append(made, name)
 		}
 	}
 	return func() {
@@ -95,12 +99,12 @@ func caption(t *testing.T, picture []byte) string {
 // frameworks, and the picture on the VM's display proves which one it has.
 func TestNvidiaOneProgram(t *testing.T) {
 	for _, c := range []struct{ typ, gpu, guest string }{
-		{"GRID M60-8Q", "0000:05:00.0", "VGA controller: PCI device 10de:13f2"},
-		{"NVIDIA A40-8Q", "0000:41:00.0", "3D controller: PCI device 10de:2235"},
-		{"NVIDIA L40S-8Q", "0000:61:00.0", "3D controller: PCI device 10de:26b9"},
+		{"GRID M60-8Q", gpuM60, "VGA controller: PCI device 10de:13f2"},
+		{"NVIDIA A40-8Q", gpuA40, "3D controller: PCI device 10de:2235"},
+		{"NVIDIA L40S-8Q", gpuL40S, "3D controller: PCI device 10de:26b9"},
 	} {
 		t.Run(c.typ, func(t *testing.T) {
-			r := nvidia(t)
+			r := nvidia(t, c.gpu)
 			ctx := within(t, 2*time.Minute)
 			before := r.state(t)
 			vm, err := r.m.Provision(ctx, vgpu.ProvisionRequest{
@@ -133,7 +137,7 @@ func TestNvidiaOneProgram(t *testing.T) {
 
 // TestNvidiaSeveralInOneVM: one VM has two vGPUs of one L40S.
 func TestNvidiaSeveralInOneVM(t *testing.T) {
-	r := nvidia(t)
+	r := nvidia(t, gpuL40S)
 	ctx := within(t, 2*time.Minute)
 	before := r.state(t)
 	vm, err := r.m.Provision(ctx, vgpu.ProvisionRequest{
@@ -145,7 +149,7 @@ func TestNvidiaSeveralInOneVM(t *testing.T) {
 	require.NoError(t, err)
 	assert.NotEqual(t, vm.VGPUs[0].ID, vm.VGPUs[1].ID)
 	for _, g := range vm.VGPUs {
-		assert.Equal(t, "0000:61:00.0", g.GPU)
+		assert.Equal(t, gpuL40S, g.GPU)
 		assert.Contains(t, guestSees(t, r, vm.Name, g.Address), "10de:26b9")
 	}
 	require.NoError(t, r.m.Teardown(ctx, vm.Name, vgpu.TeardownOptions{Stop: powerOff}))
@@ -155,11 +159,11 @@ func TestNvidiaSeveralInOneVM(t *testing.T) {
 // TestNvidiaDensity: eight VMs run on one M60 GPU; the ninth is refused with the
 // reason, and so is another size.
 func TestNvidiaDensity(t *testing.T) {
-	r := nvidia(t)
+	r := nvidia(t, gpuM60)
 	ctx := within(t, 4*time.Minute)
 	before := r.state(t)
 	one := func(n int, typ string) vgpu.ProvisionRequest {
-		return vgpu.ProvisionRequest{Domain: document(fmt.Sprintf("vgpukit-test-%d", n)), VGPUs: []vgpu.Request{{Type: typ, Parent: "0000:05:00.0"}}}
+		return vgpu.ProvisionRequest{Domain: document(fmt.Sprintf("vgpukit-test-%d", n)), VGPUs: []vgpu.Request{{Type: typ, Parent: gpuM60}}}
 	}
 	for n := range 8 {
 		_, err := r.m.Provision(ctx, one(n, "GRID M60-1Q"))
@@ -170,7 +174,7 @@ func TestNvidiaDensity(t *testing.T) {
 	}
 	_, err := r.m.Provision(ctx, one(8, "GRID M60-1Q"))
 	require.ErrorIs(t, err, vgpu.ErrNoCapacity)
-	assert.ErrorContains(t, err, "0000:05:00.0", "the reason names the GPU")
+	assert.ErrorContains(t, err, gpuM60, "the reason names the GPU")
 	_, err = r.m.Provision(ctx, one(8, "GRID M60-2Q"))
 	require.ErrorIs(t, err, vgpu.ErrNoCapacity)
 	t.Log(err)
@@ -183,7 +187,7 @@ func TestNvidiaDensity(t *testing.T) {
 // TestNvidiaManagedIsRefused: a virtual function that libvirt would rebind to
 // vfio-pci, and so destroy its vGPU, is refused with the reason.
 func TestNvidiaManagedIsRefused(t *testing.T) {
-	r := nvidia(t)
+	r := nvidia(t, gpuL40S)
 	before := r.state(t)
 	managed := strings.Replace(string(document("vgpukit-test-nvidia")), "</devices>",
 		"<hostdev mode='subsystem' type='pci' managed='yes'><source><address domain='0' bus='0x61' slot='0' function='4'/></source></hostdev></devices>", 1)
@@ -196,7 +200,7 @@ func TestNvidiaManagedIsRefused(t *testing.T) {
 // TestNvidiaLingering: the driver's own clean-up after a VM is waited for, and the
 // vGPU is given back.
 func TestNvidiaLingering(t *testing.T) {
-	r := nvidia(t)
+	r := nvidia(t, gpuM60, gpuL40S)
 	ctx := within(t, 2*time.Minute)
 	linger(t, 2*time.Second)
 	before := r.state(t)
@@ -218,7 +222,7 @@ func TestNvidiaLingering(t *testing.T) {
 // TestNvidiaTalk: the session that people know from the shell works as they know
 // it; the library sees what it made, and libvirt starts a VM with it.
 func TestNvidiaTalk(t *testing.T) {
-	r := nvidia(t)
+	r := nvidia(t, gpuM60)
 	ctx := within(t, 2*time.Minute)
 	sh := func(line string) string {
 		out, err := exec.CommandContext(ctx, "sh", "-c", line).CombinedOutput()
@@ -259,7 +263,7 @@ func TestNvidiaTalk(t *testing.T) {
 // next one, at the same place in the guest, and its document keeps its passwords and
 // the order of its devices.
 func TestNvidiaMoved(t *testing.T) {
-	r := nvidia(t)
+	r := nvidia(t, gpuL40S)
 	ctx := within(t, 2*time.Minute)
 	before := r.state(t)
 	const name = "vgpukit-test-nvidia"

@@ -42,7 +42,7 @@ func TestRebootBringsVMsBack(t *testing.T) {
 	r.m = r.manager(t, r.host, r.conn)
 	ctx := within(t, 5*time.Minute)
 	if boot() == "1" {
-		enableVFs(t, r.host)
+		enableVFs(t, r.host, gpuA40, gpuL40S)
 		for _, c := range rebooted {
 			req := c.board.victim(c.life)
 			req.Domain = plain(c.name)
@@ -89,7 +89,7 @@ func TestRebootBringsVMsBack(t *testing.T) {
 	_, err = r.m.Start(ctx, "vgpukit-reboot-l40s", vgpu.StartOptions{})
 	require.ErrorIs(t, err, vgpu.ErrNoCapacity, "without virtual functions")
 	t.Logf("without virtual functions: %v", err)
-	defer enableVFs(t, r.host)()
+	defer enableVFs(t, r.host, gpuA40, gpuL40S)()
 
 	_, err = r.m.Reconcile(ctx, vgpu.ReconcileOptions{Restore: true})
 	require.NoError(t, err)

@@ -158,19 +158,21 @@ func (m *Manager) lockVM(ctx context.Context, o *operation) (unlock func(), err 
 // look observes one VM: domain, metadata, claim, intent and devices. The VM's
 // lock is held, so that damaged entries can be set aside.
 func (m *Manager) look(ctx context.Context, name string) (*view, error) {
-	return m.observe(ctx, name, func(damaged *damagedError) error {
-		to, err := m.store.setAside(damaged)
-		if err == nil {
-			m.log.Warn("damaged entry set aside", "vm", name, "file", to, "err", damaged.err)
+	v, damaged, err := m.observe(ctx, name)
+	for _, d := range damaged {
+		to, err := m.store.setAside(d)
+		if err != nil {
+			return nil, err
 		}
-		return err
-	})
+		m.log.Warn("damaged entry set aside", "vm", name, "file", to, "err", d.err)
+	}
+	return v, err
 }
 
-// observe is look for who may not hold the lock, and says what to do about a
-// damaged entry.
-func (m *Manager) observe(ctx context.Context, name string, damaged func(*damagedError) error) (*view, error) {
-	v := &view{}
+// observe is look for who does not hold the lock. It leaves damaged entries, which
+// count as not there, to others.
+func (m *Manager) observe(ctx context.Context, name string) (v *view, damaged []*damagedError, err error) {
+	v = &view{}
 	for _, place := range []struct {
 		sub string
 		to  **record
@@ -178,26 +180,24 @@ func (m *Manager) observe(ctx context.Context, name string, damaged func(*damage
 		r, ok, err := m.store.read(place.sub, name)
 		var harm *damagedError
 		if errors.As(err, &harm) {
-			if err := damaged(harm); err != nil {
-				return nil, err
-			}
+			damaged = append(damaged, harm)
 			continue
 		}
 		if err != nil {
-			return nil, err
+			return nil, damaged, err
 		}
 		if ok {
 			*place.to = &r
 		}
 	}
-	err := v.read(ctx, m.hyper, name)
+	err = v.read(ctx, m.hyper, name)
 	if errors.Is(err, domain.ErrNotFound) {
 		err = v.own()
 	}
 	if err != nil {
-		return nil, err
+		return nil, damaged, err
 	}
-	return v, m.find(v, name, func(id string) (mdev.Device, error) { return m.host.Find(ctx, id) })
+	return v, damaged, m.find(v, name, func(id string) (mdev.Device, error) { return m.host.Find(ctx, id) })
 }
 
 // read takes the domain and its document into the view.

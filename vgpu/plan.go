@@ -44,7 +44,7 @@ func (m *Manager) Plan(ctx context.Context, req ProvisionRequest) (Plan, error) 
 	if err != nil {
 		return Plan{}, o.wrap("check", "", err)
 	}
-	v, err := m.observe(ctx, s.name, func(*damagedError) error { return nil }) // Provision sees to it
+	v, _, err := m.observe(ctx, s.name) // Provision sees to what is damaged
 	if err == nil {
 		err = m.here(v)
 	}

@@ -18,7 +18,7 @@ func (m *Manager) Status(ctx context.Context, name string) (VM, error) {
 	if err := checkName(name); err != nil {
 		return VM{}, o.wrap("check", "", err)
 	}
-	v, err := m.observe(ctx, name, func(*damagedError) error { return nil }) // Reconcile sees to it
+	v, _, err := m.observe(ctx, name) // Reconcile sees to what is damaged
 	if err == nil && !v.defined && v.claim == nil && v.intent == nil {
 		err = legal(opStart, StateAbsent)
 	}
