@@ -38,7 +38,7 @@ var parityBoards = []parityBoard{
 				create("mtty-1", "1", "ok"), remove("1", "+1", "ok"), create("mtty-1", "1", "ok"), remove("1", "010", "ok"),
 			)},
 			{"exhausted", steps(
-				fill("mtty-2", 12), available("mtty-1", "0"), available("mtty-2", "0"),
+				fill("mtty-2", 100, 12), available("mtty-1", "0"), available("mtty-2", "0"),
 				create("mtty-2", "1", "ENOSPC"), create("mtty-1", "1", "ENOSPC"), create("mtty-2", "100", "EEXIST"),
 				remove("105", "1", "ok"), create("mtty-1", "1", "ok"), available("mtty-1", "1"), available("mtty-2", "0"),
 				create("mtty-2", "2", "ENOSPC"), create("mtty-1", "2", "ok"),
@@ -73,7 +73,7 @@ var parityBoards = []parityBoard{
 				create("mdpy-hd", "1", "EEXIST"), remove("1", "1", "ok"), available("mdpy-vga", "2"),
 			)},
 			{"exhausted", steps(
-				fill("mdpy-hd", 4), available("mdpy-vga", "0"), create("mdpy-vga", "1", "EUSERS"), create("mdpy-vga", "100", "EEXIST"),
+				fill("mdpy-hd", 100, 4), available("mdpy-vga", "0"), create("mdpy-vga", "1", "EUSERS"), create("mdpy-vga", "100", "EEXIST"),
 				createRaw("mdpy-vga", "nonsense", "EINVAL"), remove("100", "1", "ok"), create("mdpy-vga", "1", "ok"),
 			)},
 			{"remove in use", removeInUse("mdpy-xga", "mdpy-hd", "3", "4")},
@@ -88,7 +88,7 @@ var parityBoards = []parityBoard{
 				readFile(deviceFile("1", "vendor/memory"), "16 MB\n"), remove("1", "1", "ok"), available("mbochs-large", "4"),
 			)},
 			{"exhausted", steps(
-				fill("mbochs-large", 3), fill2("mbochs-medium", 3), available("mbochs-large", "0"), available("mbochs-medium", "1"), available("mbochs-small", "4"),
+				fill("mbochs-large", 100, 3), fill("mbochs-medium", 200, 3), available("mbochs-large", "0"), available("mbochs-medium", "1"), available("mbochs-small", "4"),
 				create("mbochs-large", "1", "ENOSPC"), create("mbochs-medium", "1", "ok"), create("mbochs-small", "2", "ENOSPC"),
 			)},
 			{"remove in use", removeInUse("mbochs-large", "mbochs-small", "48", "64")},
@@ -103,7 +103,7 @@ var parityBoards = []parityBoard{
 				create("nvidia-22", "2", "EIO"), create("nvidia-17", "2", "ok"), create("nvidia-18", "1", "EEXIST"),
 				remove("1", "1", "ok"), remove("2", "1", "ok"), create("nvidia-22", "2", "ok"), create("nvidia-22", "3", "EIO"),
 			)},
-			{"exhausted", steps(fill("nvidia-19", 2), available("nvidia-20", "0"), create("nvidia-20", "1", "EIO"), remove("100", "1", "ok"), create("nvidia-20", "1", "ok"))},
+			{"exhausted", steps(fill("nvidia-19", 100, 2), available("nvidia-20", "0"), create("nvidia-20", "1", "EIO"), remove("100", "1", "ok"), create("nvidia-20", "1", "ok"))},
 			{"parameters", steps(
 				create("nvidia-22", "1", "ok"), readFile(deviceFile("1", "nvidia/vgpu_params"), "\n"), readFile(deviceFile("1", "nvidia/vm_name"), "\n"),
 				writeFile(deviceFile("1", "nvidia/vgpu_params"), "disable_vnc=1,frame_rate_limiter=0\n", "ok"),
@@ -167,15 +167,6 @@ func vf2File(file string) string          { return pciFile("0000:61:00.5", "nvid
 
 func sriovManage(flag, which string) parityStep {
 	return parityStep{"run", []string{"usr/lib/nvidia/sriov-manage", flag, which}, "ok"}
-}
-
-// fill2 is fill with other numbers.
-func fill2(typ string, n int) []parityStep {
-	all := fill(typ, n)
-	for i := range all {
-		all[i].args[1] = strings.Replace(all[i].args[1], "0001", "0002", 1)
-	}
-	return all
 }
 
 // removeInUse is the removal of a device that a VM has open: it blocks, the

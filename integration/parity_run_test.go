@@ -61,6 +61,13 @@ func (r *parityRun) do(s parityStep) string {
 	switch s.op {
 	case "create":
 		return errnoName(r.side.WriteAttr(types+arg(0)+"/create", []byte(arg(1))))
+	case "fill":
+		for _, id := range s.args[1:] {
+			if err := r.side.WriteAttr(types+arg(0)+"/create", []byte(id)); err != nil {
+				return errnoName(err)
+			}
+		}
+		return "ok"
 	case "remove":
 		return errnoName(r.side.WriteAttr("sys/bus/mdev/devices/"+arg(0)+"/remove", []byte(arg(1))))
 	case "available":

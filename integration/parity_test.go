@@ -99,13 +99,13 @@ func removeEnds(id, want string) parityStep {
 	return parityStep{"remove-ends", []string{parityID(id)}, want}
 }
 
-// fill creates n devices from number 100 on.
-func fill(typ string, n int) []parityStep {
-	var steps []parityStep
+// fill creates n devices from a number on, in one step.
+func fill(typ string, from, n int) parityStep {
+	s := parityStep{op: "fill", args: []string{typ}, want: "ok"}
 	for i := range n {
-		steps = append(steps, create(typ, fmt.Sprint(100+i), "ok"))
+		s.args = append(s.args, parityID(fmt.Sprint(from+i)))
 	}
-	return steps
+	return s
 }
 
 func steps(parts ...any) []parityStep {
