@@ -64,7 +64,7 @@ func (r *parityRun) do(s parityStep) string {
 	case "fill":
 		for _, id := range s.args[1:] {
 			if err := r.side.WriteAttr(types+arg(0)+"/create", []byte(id)); err != nil {
-				return errnoName(err)
+				return errnoName(err) + " at " + id
 			}
 		}
 		return "ok"

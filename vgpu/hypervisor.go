@@ -36,7 +36,8 @@ type Hypervisor interface {
 	// Info reads one domain.
 	Info(ctx context.Context, vm string) (domain.Info, error)
 	// Definition is Info with the saved definition, or the live one of a transient
-	// domain, with the secrets: it may be changed and defined again.
+	// domain, with the secrets: it may be changed and defined again. It is
+	// domain.ErrNotFound that tells that there is no such VM.
 	Definition(ctx context.Context, vm string) (domain.Info, string, error)
 	// Define makes or replaces a definition.
 	Define(ctx context.Context, xml string) (domain.Info, error)

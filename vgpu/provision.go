@@ -127,7 +127,11 @@ func (o *operation) provision(ctx context.Context, s spec) (VM, error) {
 		return VM{}, err
 	}
 	v := &view{claim: &rec, found: o.created}
-	if err := v.read(ctx, o.m.hyper, s.name); err != nil { // libvirt may have chosen addresses
+	err = v.read(ctx, o.m.hyper, s.name) // libvirt may have chosen its UUID and addresses
+	if errors.Is(err, domain.ErrNotFound) {
+		err = &Error{Kind: ErrState, Err: errors.New("it was defined, and somebody undefined it at once"), Next: "reconcile removes its vGPUs"}
+	}
+	if err != nil {
 		return VM{}, o.wrap("look", "", err)
 	}
 	return v.vm(s.name), nil

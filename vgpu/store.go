@@ -216,8 +216,8 @@ func (s store) end(vm string) error { return s.remove(vm, journalDir) }
 // forget takes the claim away, and then the intent, if there is one.
 func (s store) forget(vm string) error { return s.remove(vm, claimsDir, journalDir) }
 
-// remove removes what is stored under a name. The directories are synced last: a
-// file system's journal takes all removals down at once.
+// remove removes what is stored under a name. The directories are synced last:
+// whichever removals a loss of power undoes, Reconcile does them again.
 func (s store) remove(name string, subs ...string) error {
 	var removed []string
 	for _, sub := range subs {

@@ -22,6 +22,7 @@ func (c *Conn) XML(ctx context.Context, vm string) (string, error) {
 
 // Definition is [Conn.Info] and [Conn.XML] with the secrets, such as a VNC
 // password: what to edit when it is to be defined again. Keep it out of logs.
+// [domain.ErrNotFound]: there is no such VM.
 func (c *Conn) Definition(ctx context.Context, vm string) (domain.Info, string, error) {
 	type definition struct {
 		info domain.Info
