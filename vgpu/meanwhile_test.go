@@ -367,3 +367,27 @@ func TestPlacementIsRemembered(t *testing.T) {
 		require.NoError(t, err)
 	}
 }
+
+// TestUndefinedWhileItStops: a VM that somebody undefined while it ran, and whose Stop
+// was killed, is stopped and has its vGPU removed by one Reconcile.
+func TestUndefinedWhileItStops(t *testing.T) {
+	r := newRig(t, "mtty")
+	empty := r.world()
+	r.provisionVM("mtty-1", Reserved)
+	_, err := r.m.Start(t.Context(), "vm", StartOptions{})
+	require.NoError(t, err)
+	require.NoError(t, r.hyper.Undefine(t.Context(), "vm", domain.UndefineOptions{}))
+	p := r.launch(func(a access) fate {
+		if strings.HasPrefix(a.what, "shutdown ") {
+			return dieBefore
+		}
+		return live
+	})
+	_, died := p.run(func(ctx context.Context, m *Manager) error {
+		_, err := m.Stop(ctx, "vm", quickStop)
+		return err
+	})
+	require.True(t, died)
+	r.settled()
+	assert.Equal(t, empty, r.world())
+}

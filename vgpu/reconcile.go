@@ -192,6 +192,7 @@ func (m *Manager) settleVM(ctx context.Context, name string, s *survey, opts Rec
 	var done []Action
 	// Finishing an operation may uncover more, once: what it leaves is settled.
 	for round := 0; round < 2; round++ {
+		unfinished := v.intent != nil
 		found := v.findings(name, s, opts)
 		for _, a := range found {
 			a = m.act(ctx, o, v, a)
@@ -199,7 +200,7 @@ func (m *Manager) settleVM(ctx context.Context, name string, s *survey, opts Rec
 				return done // what is left stays claimed, for the next time
 			}
 		}
-		if v.intent == nil {
+		if !unfinished {
 			break
 		}
 		if v, err = m.look(ctx, name); err != nil {
