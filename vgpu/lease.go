@@ -92,7 +92,9 @@ func (m *Manager) rent(ctx context.Context, o *operation, vf string) (unlock fun
 	}()
 	_, err = m.host.Find(ctx, vf)
 	if errors.Is(err, mdev.ErrNotFound) {
-		err = m.store.writeLease(lease{VF: vf, VM: o.vm, Boot: m.boot})
+		if err = m.store.writeLease(lease{VF: vf, VM: o.vm, Boot: m.boot}); err != nil {
+			err = errors.Join(err, m.vacate(vf, o.vm)) // it may be there: only its directory's sync failed
+		}
 	} else if err == nil {
 		err = taken("somebody else")
 	}
