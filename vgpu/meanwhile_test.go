@@ -391,3 +391,27 @@ func TestUndefinedWhileItStops(t *testing.T) {
 	r.settled()
 	assert.Equal(t, empty, r.world())
 }
+
+// TestLeaseOfAFailedStart: a Start that fails just when it has taken a virtual function
+// gives it up; what a stranger makes there next is not the VM's.
+func TestLeaseOfAFailedStart(t *testing.T) {
+	r := newRig(t, "l40s,vfs=2")
+	before := r.provisionVM("NVIDIA L40S-4Q", WhileRunning)
+	p := r.launch(func(a access) fate {
+		if strings.HasPrefix(a.what, "write vfs") {
+			return failAfter
+		}
+		return live
+	})
+	err, died := p.run(func(ctx context.Context, m *Manager) error { return start(ctx, m, "") })
+	require.False(t, died)
+	require.ErrorIs(t, err, errFault)
+	theirs, err := r.host.Create(t.Context(), mdev.CreateRequest{Type: "NVIDIA L40S-4Q", Parent: before.VGPUs[0].ID})
+	require.NoError(t, err)
+	after, err := r.m.Status(t.Context(), "vm")
+	require.NoError(t, err)
+	assert.False(t, after.VGPUs[0].Present)
+	r.settled()
+	_, err = r.host.Find(t.Context(), theirs.ID)
+	assert.NoError(t, err, "it is a stranger's")
+}
