@@ -33,6 +33,13 @@ type Info struct {
 	Persistent bool      `json:"persistent"` // defined, and so still there when stopped
 }
 
+// Definition is a domain with its document, which holds secrets such as a VNC
+// password: keep it out of logs.
+type Definition struct {
+	Info
+	XML string
+}
+
 // EventKind says what happened to a domain.
 type EventKind string
 

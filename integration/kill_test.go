@@ -204,8 +204,7 @@ func TestKilledAnywhere(t *testing.T) {
 	rng := rand.New(rand.NewPCG(seed, 0))
 	all := os.Getenv("VGPUKIT_KILL") == "all"
 	total := 0
-	elsewhere := rng.Perm(5)[:3] // operations
-	for n, c := range []struct {
+	cases := []struct {
 		operation string
 		setup     func(*ward)
 		tries     int // by default, on the first board; on another, if it is tried, one
@@ -215,7 +214,9 @@ func TestKilledAnywhere(t *testing.T) {
 		{"stop", (*ward).running, 2},
 		{"teardown", func(w *ward) { w.provision(vgpu.Reserved) }, 5},
 		{"reconcile", (*ward).mess, 3},
-	} {
+	}
+	elsewhere := rng.Perm(len(cases))[:3]
+	for n, c := range cases {
 		try := func(t *testing.T, b board, tries int) {
 			w := newWard(t, b)
 			w.clear()

@@ -283,10 +283,10 @@ func TestNvidiaMoved(t *testing.T) {
 	}
 	_, err = r.m.Stop(ctx, name, powerOff)
 	require.NoError(t, err)
-	_, now, err := r.conn.Definition(ctx, name)
+	now, err := r.conn.Definition(ctx, name)
 	require.NoError(t, err)
-	assert.Contains(t, now, "passwd='secret'")
-	doc, err := domain.Parse([]byte(now))
+	assert.Contains(t, now.XML, "passwd='secret'")
+	doc, err := domain.Parse([]byte(now.XML))
 	require.NoError(t, err)
 	for i, h := range doc.Hostdevs() {
 		assert.Equal(t, moved.VGPUs[i].ID, h.ID(), "the devices are in their order")

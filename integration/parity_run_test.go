@@ -63,8 +63,8 @@ func (r *parityRun) do(s parityStep) string {
 		return errnoName(r.side.WriteAttr(types+arg(0)+"/create", []byte(arg(1))))
 	case "fill":
 		for _, id := range s.args[1:] {
-			if err := r.side.WriteAttr(types+arg(0)+"/create", []byte(id)); err != nil {
-				return errnoName(err) + " at " + id
+			if got := r.do(parityStep{"create", []string{arg(0), id}, "ok"}); got != "ok" {
+				return got + " at " + id
 			}
 		}
 		return "ok"

@@ -14,7 +14,7 @@ import (
 type altered struct {
 	*fakeHypervisor
 	uri        string
-	definition func(ctx context.Context, vm string) (domain.Info, string, error)
+	definition func(ctx context.Context, vm string) (domain.Definition, error)
 	define     func(ctx context.Context, xml string) (domain.Info, error)
 	undefine   func(ctx context.Context, vm string, opts domain.UndefineOptions) error
 	start      func(ctx context.Context, vm string) error
@@ -29,7 +29,7 @@ func (a altered) URI() string {
 	return a.fakeHypervisor.URI()
 }
 
-func (a altered) Definition(ctx context.Context, vm string) (domain.Info, string, error) {
+func (a altered) Definition(ctx context.Context, vm string) (domain.Definition, error) {
 	if a.definition != nil {
 		return a.definition(ctx, vm)
 	}

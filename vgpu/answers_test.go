@@ -24,8 +24,8 @@ func TestLibvirtHangs(t *testing.T) {
 		open  bool // libvirt may still do it
 	}{
 		{"read", func(a *altered) {
-			a.definition = func(ctx context.Context, _ string) (domain.Info, string, error) {
-				return domain.Info{}, "", hangs(ctx)
+			a.definition = func(ctx context.Context, _ string) (domain.Definition, error) {
+				return domain.Definition{}, hangs(ctx)
 			}
 		}, func(m *Manager) error {
 			_, err := m.Status(ctx, "vm")
@@ -129,9 +129,9 @@ func TestUnreadableDomain(t *testing.T) {
 	_, err := r.m.Provision(t.Context(), request("other", "mtty-1", 1))
 	require.NoError(t, err)
 	broken := errors.New("broken")
-	m := r.through(altered{fakeHypervisor: r.hyper, definition: func(ctx context.Context, vm string) (domain.Info, string, error) {
+	m := r.through(altered{fakeHypervisor: r.hyper, definition: func(ctx context.Context, vm string) (domain.Definition, error) {
 		if vm == "vm" {
-			return domain.Info{}, "", broken
+			return domain.Definition{}, broken
 		}
 		return r.hyper.Definition(ctx, vm)
 	}})

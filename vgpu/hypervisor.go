@@ -38,7 +38,7 @@ type Hypervisor interface {
 	// Definition is Info with the saved definition, or the live one of a transient
 	// domain, with the secrets: it may be changed and defined again. It is
 	// domain.ErrNotFound that tells that there is no such VM.
-	Definition(ctx context.Context, vm string) (domain.Info, string, error)
+	Definition(ctx context.Context, vm string) (domain.Definition, error)
 	// Define makes or replaces a definition.
 	Define(ctx context.Context, xml string) (domain.Info, error)
 	// Undefine takes a definition away.
@@ -71,12 +71,8 @@ func (h patientHypervisor) Info(ctx context.Context, vm string) (domain.Info, er
 	return answer(ctx, h.patience, func(ctx context.Context) (domain.Info, error) { return h.Hypervisor.Info(ctx, vm) })
 }
 
-func (h patientHypervisor) Definition(ctx context.Context, vm string) (info domain.Info, xml string, err error) {
-	err = done(ctx, h.patience, func(ctx context.Context) (err error) {
-		info, xml, err = h.Hypervisor.Definition(ctx, vm)
-		return err
-	})
-	return info, xml, err
+func (h patientHypervisor) Definition(ctx context.Context, vm string) (domain.Definition, error) {
+	return answer(ctx, h.patience, func(ctx context.Context) (domain.Definition, error) { return h.Hypervisor.Definition(ctx, vm) })
 }
 
 func (h patientHypervisor) Define(ctx context.Context, xml string) (domain.Info, error) {

@@ -92,20 +92,20 @@ func (f *fakeHypervisor) Info(ctx context.Context, vm string) (domain.Info, erro
 
 func (f *fakeHypervisor) URI() string { return "fake:///" }
 
-func (f *fakeHypervisor) Definition(ctx context.Context, vm string) (domain.Info, string, error) {
+func (f *fakeHypervisor) Definition(ctx context.Context, vm string) (domain.Definition, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	d, ok := f.domains[vm]
 	if !ok {
-		return domain.Info{}, "", f.notFound(vm)
+		return domain.Definition{}, f.notFound(vm)
 	}
-	return d.info, d.xml, ctx.Err()
+	return domain.Definition{Info: d.info, XML: d.xml}, ctx.Err()
 }
 
 // xml is the document of a domain.
 func (f *fakeHypervisor) xml(vm string) (string, error) {
-	_, xml, err := f.Definition(context.Background(), vm)
-	return xml, err
+	def, err := f.Definition(context.Background(), vm)
+	return def.XML, err
 }
 
 func (f *fakeHypervisor) Define(ctx context.Context, xml string) (info domain.Info, err error) {

@@ -202,12 +202,12 @@ func (m *Manager) observe(ctx context.Context, name string) (v *view, damaged []
 
 // read takes the domain and its document into the view.
 func (v *view) read(ctx context.Context, hyper Hypervisor, name string) error {
-	info, text, err := hyper.Definition(ctx, name)
+	def, err := hyper.Definition(ctx, name)
 	if err != nil {
 		return err
 	}
-	v.info, v.defined = info, true
-	if v.doc, err = domain.Parse([]byte(text)); err != nil {
+	v.info, v.defined = def.Info, true
+	if v.doc, err = domain.Parse([]byte(def.XML)); err != nil {
 		return err
 	}
 	return v.own()

@@ -264,12 +264,8 @@ func (h processHypervisor) Info(ctx context.Context, vm string) (domain.Info, er
 
 func (h processHypervisor) URI() string { return h.f.URI() }
 
-func (h processHypervisor) Definition(ctx context.Context, vm string) (info domain.Info, xml string, err error) {
-	xml, err = through(h.p, "definition "+vm, false, false, func() (string, error) {
-		info, xml, err = h.f.Definition(ctx, vm)
-		return xml, err
-	})
-	return info, xml, err
+func (h processHypervisor) Definition(ctx context.Context, vm string) (domain.Definition, error) {
+	return through(h.p, "definition "+vm, false, false, func() (domain.Definition, error) { return h.f.Definition(ctx, vm) })
 }
 
 func (h processHypervisor) Define(ctx context.Context, xml string) (domain.Info, error) {

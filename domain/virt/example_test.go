@@ -154,12 +154,12 @@ func ExampleConn_XML() {
 func ExampleConn_Definition() {
 	with(func(ctx context.Context, conn *virt.Conn) {
 		// Add a title, keep everything else, secrets too.
-		_, xml, err := conn.Definition(ctx, "web1")
+		def, err := conn.Definition(ctx, "web1")
 		if err != nil {
 			fmt.Println(err)
 			return
 		}
-		_, err = conn.Define(ctx, strings.Replace(xml, "</uuid>", "</uuid><title>Web</title>", 1))
+		_, err = conn.Define(ctx, strings.Replace(def.XML, "</uuid>", "</uuid><title>Web</title>", 1))
 		fmt.Println(err)
 	})
 	// Output: <nil>

@@ -57,13 +57,16 @@ func domains(l *link) ([]domain.Info, error) {
 		}
 		return nil
 	}
-	state := func(s domain.State) func(uuid.UUID, *libvirt.Domain) error {
+	mark := func(set func(*domain.Info)) func(uuid.UUID, *libvirt.Domain) error {
 		return func(id uuid.UUID, _ *libvirt.Domain) error {
 			if i, ok := index[id]; ok {
-				infos[i].State, known[id] = s, true
+				set(&infos[i])
 			}
 			return nil
 		}
+	}
+	state := func(s domain.State) func(uuid.UUID, *libvirt.Domain) error {
+		return mark(func(i *domain.Info) { i.State, known[i.UUID] = s, true })
 	}
 	steps := []struct {
 		filter libvirt.ConnectListAllDomainsFlags
@@ -78,12 +81,7 @@ func domains(l *link) ([]domain.Info, error) {
 			infos = append(infos, domain.Info{Name: name, UUID: id})
 			return nil
 		}},
-		{libvirt.CONNECT_LIST_DOMAINS_PERSISTENT, func(id uuid.UUID, _ *libvirt.Domain) error {
-			if i, ok := index[id]; ok {
-				infos[i].Persistent = true
-			}
-			return nil
-		}},
+		{libvirt.CONNECT_LIST_DOMAINS_PERSISTENT, mark(func(i *domain.Info) { i.Persistent = true })},
 		{libvirt.CONNECT_LIST_DOMAINS_RUNNING, state(domain.StateRunning)},
 		{libvirt.CONNECT_LIST_DOMAINS_PAUSED, state(domain.StatePaused)},
 		{libvirt.CONNECT_LIST_DOMAINS_SHUTOFF, state(domain.StateShutOff)},

@@ -179,12 +179,12 @@ func TestXML(t *testing.T) {
 	live, err := c.LiveXML(ctx, "web1")
 	require.NoError(t, err)
 	assert.Regexp(t, `<domain type='test' id='\d+'`, live)
-	info, secret, err := c.Definition(ctx, "web1")
+	secret, err := c.Definition(ctx, "web1")
 	require.NoError(t, err)
 	same, err := c.Info(ctx, "web1")
 	require.NoError(t, err)
-	assert.Equal(t, same, info)
-	assert.Equal(t, off, secret)
+	assert.Equal(t, same, secret.Info)
+	assert.Equal(t, off, secret.XML)
 	movable, err := c.MigratableXML(ctx, "web1")
 	require.NoError(t, err)
 	assert.Contains(t, movable, "<name>web1</name>")
@@ -208,8 +208,8 @@ func TestXMLSecrets(t *testing.T) {
 	}{
 		"XML": {c.XML, false}, "LiveXML": {c.LiveXML, false},
 		"Definition": {func(ctx context.Context, vm string) (string, error) {
-			_, xml, err := c.Definition(ctx, vm)
-			return xml, err
+			def, err := c.Definition(ctx, vm)
+			return def.XML, err
 		}, true},
 		"MigratableXML": {c.MigratableXML, true},
 	} {

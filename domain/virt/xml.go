@@ -23,18 +23,13 @@ func (c *Conn) XML(ctx context.Context, vm string) (string, error) {
 // Definition is [Conn.Info] and [Conn.XML] with the secrets, such as a VNC
 // password: what to edit when it is to be defined again. Keep it out of logs.
 // [domain.ErrNotFound]: there is no such VM.
-func (c *Conn) Definition(ctx context.Context, vm string) (domain.Info, string, error) {
-	type definition struct {
-		info domain.Info
-		xml  string
-	}
-	def, err := onDomain(ctx, c, "read the document of", vm, reads, func(_ *link, d *libvirt.Domain) (def definition, err error) {
-		if def.info, err = inspect(d); err == nil {
-			def.xml, err = savedXML(d, def.info.Persistent, libvirt.DOMAIN_XML_SECURE)
+func (c *Conn) Definition(ctx context.Context, vm string) (domain.Definition, error) {
+	return onDomain(ctx, c, "read the document of", vm, reads, func(_ *link, d *libvirt.Domain) (def domain.Definition, err error) {
+		if def.Info, err = inspect(d); err == nil {
+			def.XML, err = savedXML(d, def.Persistent, libvirt.DOMAIN_XML_SECURE)
 		}
 		return def, err
 	})
-	return def.info, def.xml, err
 }
 
 // LiveXML returns the document of the VM as it runs, with the aliases and
