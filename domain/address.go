@@ -26,7 +26,7 @@ func ParseAddress(s string) (Address, error) {
 		return Address{}, &Error{
 			Op: "parse", Object: "PCI address " + strconv.Quote(clip(s, 40)), Meaning: "not a PCI address",
 			Next: "write it as 0000:00:08.0: domain, bus, slot (at most 1f) and function (at most 7) in hexadecimal",
-			Err:  ErrInvalid,
+			Kind: ErrInvalid,
 		}
 	}
 	return a, nil
@@ -50,7 +50,7 @@ func (a Address) MarshalText() ([]byte, error) {
 	if !a.valid() {
 		return nil, &Error{
 			Op: "write", Object: "PCI address " + a.String(), Meaning: "slot or function out of range",
-			Next: "use a slot of at most 0x1f and a function of at most 7", Err: ErrInvalid,
+			Next: "use a slot of at most 0x1f and a function of at most 7", Kind: ErrInvalid,
 		}
 	}
 	return []byte(a.String()), nil

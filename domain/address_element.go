@@ -25,7 +25,7 @@ func parseAddressElement(n *node) (a Address, multifunction, ok bool, err error)
 				Op: "read", Object: "PCI address of <" + n.parent.local + ">",
 				Meaning: name + "='" + clip(s, 20) + "' is not valid",
 				Next:    "write a bus of at most 0xff, a slot of at most 0x1f and a function of at most 7",
-				Err:     ErrInvalid,
+				Kind:    ErrInvalid,
 			}
 		}
 		v[i] = number

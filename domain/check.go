@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/vgpukit/vgpukit/internal/fault"
 )
 
 // MaxVGPUs is how many vGPUs NVIDIA's drivers support in one domain.
@@ -55,14 +57,17 @@ func (d *Document) Check() error {
 	if vgpus > MaxVGPUs {
 		errs = append(errs, tooMany("check", "domain "+d.Name(), vgpus))
 	}
-	return errors.Join(unique(errs)...)
+	if errs = unique(errs); len(errs) > 0 {
+		return &fault.Several{Errs: errs}
+	}
+	return nil
 }
 
 // badSource says what is wrong with the source of a mediated device.
 func badSource(n *node) error {
 	e := &Error{
 		Op: "check", Object: "device " + describe(n), Meaning: "Cannot parse uuid attribute of element <address>",
-		Next: "write <source><address uuid='…'/></source> with the device's UUID", Err: ErrInvalid,
+		Next: "write <source><address uuid='…'/></source> with the device's UUID", Kind: ErrInvalid,
 	}
 	switch address := n.child("source").child("address"); {
 	case address == nil:
@@ -171,9 +176,9 @@ func (h Hostdev) checked(op string) (Hostdev, error) {
 // element, nil if it is not in the document yet.
 func (d *Document) conflicts(op string, h Hostdev, self *node) []error {
 	var errs []error
-	report := func(sentinel error, meaning, next string) {
+	report := func(kind error, meaning, next string) {
 		e := h.invalid(op, meaning, next)
-		e.Err = sentinel
+		e.Kind = kind
 		errs = append(errs, e)
 	}
 	var twice, ramfb, ap, boot, alias bool
@@ -242,12 +247,12 @@ func bootOrder(n *node) uint {
 func tooMany(op, object string, n int) *Error {
 	return &Error{
 		Op: op, Object: object, Meaning: fmt.Sprintf("%d vGPUs in one domain, at most %d are supported", n, MaxVGPUs),
-		Next: "use fewer, larger vGPUs", Err: ErrInvalid,
+		Next: "use fewer, larger vGPUs", Kind: ErrInvalid,
 	}
 }
 
 func (h Hostdev) invalid(op, meaning, next string) *Error {
-	return &Error{Op: op, Object: "device " + h.ID(), Meaning: meaning, Next: next, Err: ErrInvalid}
+	return &Error{Op: op, Object: "device " + h.ID(), Meaning: meaning, Next: next, Kind: ErrInvalid}
 }
 
 // because puts the device's name before an error about its address.

@@ -59,7 +59,7 @@ func parse(src string) (*Document, error) {
 		e := &Error{
 			Op: "parse", Object: "domain document",
 			Meaning: fmt.Sprintf("the root element is <%s>, not <domain>", join(root.prefix, root.local)),
-			Next:    "give one domain, as `virsh dumpxml --inactive` prints it", Err: ErrInvalid,
+			Next:    "give one domain, as `virsh dumpxml --inactive` prints it", Kind: ErrInvalid,
 		}
 		if root.space != "" {
 			e.Meaning = fmt.Sprintf("the root element is <%s> in the namespace %q", join(root.prefix, root.local), clip(root.space, 60))
@@ -78,7 +78,7 @@ func checkSize(n int) error {
 		Op: "parse", Object: "domain document",
 		Meaning: fmt.Sprintf("it has %d bytes, more than %d", n, maxSize),
 		Cause:   "not a domain document",
-		Next:    "libvirt's protocol carries no longer string: give a shorter document", Err: ErrInvalid,
+		Next:    "libvirt's protocol carries no longer string: give a shorter document", Kind: ErrInvalid,
 	}
 }
 

@@ -130,17 +130,21 @@ func TestAddressElements(t *testing.T) {
 func TestErrorIsOneLine(t *testing.T) {
 	cause := errors.New("lower")
 	for want, e := range map[string]*Error{
-		"add device x: no room (full)":         {Op: "add", Object: "device x", Meaning: "no room", Cause: "full", Next: "wait", Err: ErrInvalid},
-		"add device x: in use":                 {Op: "add", Object: "device x", Err: ErrInUse},
-		"add: no room: lower":                  {Op: "add", Meaning: "no room", Err: cause},
-		"add device x: add device y: in use":   {Op: "add", Object: "device x", Err: &Error{Op: "add", Object: "device y", Err: ErrInUse}},
-		"open: no socket: not found: lower":    {Op: "open", Meaning: "no socket", Err: fmt.Errorf("%w: %w", ErrNotFound, cause)},
-		"open qemu:///system: no socket (off)": {Op: "open", Object: "qemu:///system", Meaning: "no socket", Cause: "off"},
+		"add device x: no room; full":              {Op: "add", Object: "device x", Kind: ErrInvalid, Meaning: "no room", Cause: "full", Next: "wait"},
+		"add device x: in use":                     {Op: "add", Object: "device x", Kind: ErrInUse},
+		"add: no room; lower":                      {Op: "add", Meaning: "no room", Err: cause},
+		"add device x: device y: in use":           {Op: "add", Object: "device x", Err: &Error{Op: "add", Object: "device y", Kind: ErrInUse}},
+		"add device x: use address y: taken; by z": {Op: "add", Object: "device x", Err: &Error{Op: "use", Object: "address y", Meaning: "taken", Cause: "by z"}},
+		"open: no socket; lower":                   {Op: "open", Kind: ErrNotFound, Meaning: "no socket", Err: cause},
+		"open qemu:///system: no socket; off":      {Op: "open", Object: "qemu:///system", Meaning: "no socket", Cause: "off"},
 	} {
 		assert.EqualError(t, e, want)
 		assert.Equal(t, e.Next, e.Hint())
-		if e.Err != nil {
-			assert.ErrorIs(t, e, e.Err)
+		if e.Kind != nil {
+			assert.ErrorIs(t, e, e.Kind)
+		}
+		if e.Err == cause {
+			assert.ErrorIs(t, e, cause)
 		}
 	}
 }

@@ -1,29 +1,19 @@
 package domain
 
-import (
-	"errors"
-	"strings"
-)
+import "github.com/vgpukit/vgpukit/internal/fault"
 
-// What can be wrong, for errors.Is. Every error of this package matches one of
-// them. Those of domain/virt do so where one fits, and match libvirt's code.
+// What can be wrong, for [errors.Is]. An error of this package matches exactly one
+// of them. Those of domain/virt do so where one fits, and match libvirt's code.
+// Packages mdev and vgpu have the same sentinels under the same names.
 var (
-	// ErrInvalid: the document, the device or the request is not valid.
-	ErrInvalid = errors.New("invalid")
-	// ErrNotFound: no such domain, device or address.
-	ErrNotFound = errors.New("not found")
-	// ErrExists: it is there already.
-	ErrExists = errors.New("exists already")
-	// ErrInUse: another device or another domain has it.
-	ErrInUse = errors.New("in use")
-	// ErrState: the domain is in the wrong state for the operation.
-	ErrState = errors.New("wrong state")
-	// ErrUnavailable: libvirt cannot be reached.
-	ErrUnavailable = errors.New("libvirt not reachable")
-	// ErrDenied: no permission.
-	ErrDenied = errors.New("permission denied")
-	// ErrUnsupported: this machine type, QEMU or libvirt cannot do it.
-	ErrUnsupported = errors.New("not supported")
+	ErrInvalid     error = fault.Invalid     // the document, the device or the request is not valid
+	ErrNotFound    error = fault.NotFound    // no such domain, device or address
+	ErrExists      error = fault.Exists      // it is there already
+	ErrInUse       error = fault.InUse       // another device or another domain has it
+	ErrState       error = fault.State       // the domain is in the wrong state for the operation
+	ErrUnavailable error = fault.Unavailable // libvirt cannot be reached
+	ErrPermission  error = fault.Permission  // libvirt or the host's kernel does not permit it
+	ErrUnsupported error = fault.Unsupported // this machine type, QEMU or libvirt cannot do it
 )
 
 // An Error tells what failed, why, and what to do. It holds no reference to a
@@ -31,45 +21,30 @@ var (
 type Error struct {
 	Op      string // what was tried: "add", "parse"
 	Object  string // on what: a UUID, an address, "line 3"
+	Kind    error  // one of the sentinels
 	Meaning string // what is wrong, in libvirt's words where it has some
 	Cause   string // the likely cause, may be empty
 	Next    string // what to do about it
-	Err     error  // one of the sentinels, or an error that wraps one
+	Err     error  // what lies beneath, may be nil
 }
 
 // Error returns one line: the operation, its object, what is wrong and the
 // likely cause. [Error.Hint] has the rest.
-func (e *Error) Error() string {
-	var b strings.Builder
-	b.WriteString(e.Op)
-	if e.Object != "" {
-		b.WriteString(" " + e.Object)
-	}
-	switch {
-	case e.Meaning == "" && e.Err != nil:
-		b.WriteString(": " + e.Err.Error())
-	case e.Meaning != "":
-		b.WriteString(": " + e.Meaning)
-		if e.Err != nil && !isSentinel(e.Err) {
-			b.WriteString(": " + e.Err.Error())
-		}
-	}
-	if e.Cause != "" {
-		b.WriteString(" (" + e.Cause + ")")
-	}
-	return b.String()
-}
+func (e *Error) Error() string { return fault.Line(e.parts()) }
 
-// Unwrap returns the sentinel or the error beneath.
-func (e *Error) Unwrap() error { return e.Err }
+// Unwrap returns the sentinel and the error beneath.
+func (e *Error) Unwrap() []error { return fault.Unwrap(e.Kind, e.Err) }
 
 // Hint returns the next step to take, or "".
-func (e *Error) Hint() string { return e.Next }
+func (e *Error) Hint() string { return fault.Hint(e.Next, e.Err) }
 
-func isSentinel(err error) bool {
-	switch err {
-	case ErrInvalid, ErrNotFound, ErrExists, ErrInUse, ErrState, ErrUnavailable, ErrDenied, ErrUnsupported:
-		return true
+// As lets errors around this one take its words apart.
+func (e *Error) As(target any) bool { return fault.As(e.parts(), target) }
+
+func (e *Error) parts() fault.Parts {
+	p := fault.Parts{Places: []fault.Place{{Op: e.Op, Object: e.Object}}, Meaning: e.Meaning, Cause: e.Cause, Err: e.Err}
+	if e.Meaning == "" && e.Err == nil && e.Kind != nil {
+		p.Meaning = e.Kind.Error()
 	}
-	return false
+	return p
 }

@@ -157,8 +157,7 @@ func ExampleDocument_Check() {
 </devices></domain>`))
 	fmt.Println(doc.Check())
 	// Output:
-	// check device c2177883-f1bb-47f0-914d-32a22e3a8804: graphics device is needed for attribute value 'display=on' in <hostdev>
-	// check device c2177883-f1bb-47f0-914d-32a22e3a8804: use address 0000:05:00.0: bus 5 does not exist, the last is 0
+	// check device c2177883-f1bb-47f0-914d-32a22e3a8804: graphics device is needed for attribute value 'display=on' in <hostdev>; use address 0000:05:00.0: bus 5 does not exist, the last is 0
 }
 
 func ExampleHostdev_CheckModel() {

@@ -32,10 +32,10 @@ type AddressRequest struct {
 // PCI bus, or QEMU may hold addresses on it that are not known here).
 func (d *Document) Free(n int, req AddressRequest) ([]Address, error) {
 	t := topologyOf(d.root, nil)
-	fail := func(err error, next, format string, args ...any) ([]Address, error) {
+	fail := func(kind error, next, format string, args ...any) ([]Address, error) {
 		return nil, &Error{
 			Op: "find", Object: fmt.Sprintf("%d free addresses", n),
-			Meaning: fmt.Sprintf(format, args...), Next: next, Err: err,
+			Meaning: fmt.Sprintf(format, args...), Next: next, Kind: kind,
 		}
 	}
 	switch {

@@ -144,7 +144,7 @@ func (d *Document) find(id string) (*node, error) {
 	} else {
 		return nil, &Error{
 			Op: "find", Object: fmt.Sprintf("device %q", clip(id, 60)), Meaning: "neither a UUID nor a PCI address",
-			Next: "name a mediated device by its UUID, a virtual function as 0000:41:00.4", Err: ErrInvalid,
+			Next: "name a mediated device by its UUID, a virtual function as 0000:41:00.4", Kind: ErrInvalid,
 		}
 	}
 	for n := range d.devices("hostdev") {
@@ -154,7 +154,7 @@ func (d *Document) find(id string) (*node, error) {
 	}
 	return nil, &Error{
 		Op: "find", Object: "device " + want.ID(), Meaning: "the document has no such <hostdev>",
-		Next: "list those that it has", Err: ErrNotFound,
+		Next: "list those that it has", Kind: ErrNotFound,
 	}
 }
 
@@ -187,7 +187,7 @@ func (h Hostdev) element() (string, error) {
 	}
 	text, err := x.Marshal()
 	if err != nil {
-		return "", &Error{Op: "write", Object: "device " + h.ID(), Meaning: "libvirtxml cannot write it", Err: fmt.Errorf("%w: %w", ErrInvalid, err)}
+		return "", &Error{Op: "write", Object: "device " + h.ID(), Meaning: "libvirtxml cannot write it", Kind: ErrInvalid, Err: err}
 	}
 	return text, nil
 }

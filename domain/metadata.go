@@ -130,7 +130,7 @@ func (d *Document) metadata() (*node, error) {
 		if n.local != "vgpus" || found != nil {
 			return nil, &Error{
 				Op: "read", Object: "metadata " + MetadataURI, Meaning: "it holds more than one <vgpus>",
-				Cause: "edited by hand", Next: "leave one <vgpus> in this namespace, as libvirt allows one element for each", Err: ErrInvalid,
+				Cause: "edited by hand", Next: "leave one <vgpus> in this namespace, as libvirt allows one element for each", Kind: ErrInvalid,
 			}
 		}
 		found = n
@@ -142,7 +142,7 @@ func (m Metadata) check(op string) error {
 	invalid := func(id, meaning string) error {
 		return &Error{
 			Op: op, Object: fmt.Sprintf("metadata of vGPU %q", clip(id, 60)), Meaning: meaning,
-			Next: "name each vGPU once, by its UUID or host PCI address, in characters that XML allows", Err: ErrInvalid,
+			Next: "name each vGPU once, by its UUID or host PCI address, in characters that XML allows", Kind: ErrInvalid,
 		}
 	}
 	seen := map[Hostdev]bool{}

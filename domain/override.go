@@ -21,7 +21,7 @@ func (d *Document) override(p properties, alias string) (properties, error) {
 		if err != nil || name == "" || name == "id" {
 			return nil, &Error{
 				Op: "read", Object: "<qemu:override> of " + alias, Meaning: fmt.Sprintf("property %q of type %q has no valid value or name", clip(name, 40), clip(kind, 20)),
-				Next: "correct it; the types are string, signed, unsigned, bool and remove", Err: ErrInvalid,
+				Next: "correct it; the types are string, signed, unsigned, bool and remove", Kind: ErrInvalid,
 			}
 		}
 		p = slices.DeleteFunc(p, func(q property) bool { return q.name == name })

@@ -76,7 +76,7 @@ func (t *topology) check(a Address) error {
 	invalid := func(next, format string, args ...any) error {
 		return &Error{
 			Op: "use", Object: "address " + a.String(),
-			Meaning: fmt.Sprintf(format, args...), Next: next, Err: ErrInvalid,
+			Meaning: fmt.Sprintf(format, args...), Next: next, Kind: ErrInvalid,
 		}
 	}
 	const choose = "choose another address, or let the planner choose"
@@ -131,7 +131,7 @@ func (t *topology) check(a Address) error {
 func inUse(a Address, by *use) error {
 	e := &Error{
 		Op: "use", Object: "address " + a.String(), Meaning: "in use by " + by.by(),
-		Next: "choose another address, or let the planner choose", Err: ErrInUse,
+		Next: "choose another address, or let the planner choose", Kind: ErrInUse,
 	}
 	if by.implicit() {
 		e.Cause = "not written in the document, but always there"

@@ -31,7 +31,7 @@ func (p *properties) setDevno(a *node) error {
 		if v[i], ok = parseNumber(s); !ok {
 			return &Error{
 				Op: "write", Object: "ccw address", Meaning: fmt.Sprintf("%s='%s' is not valid", name, clip(s, 20)),
-				Next: "write cssid, ssid and devno, or no address", Err: ErrInvalid,
+				Next: "write cssid, ssid and devno, or no address", Kind: ErrInvalid,
 			}
 		}
 	}

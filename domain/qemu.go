@@ -126,7 +126,7 @@ func (t *topology) qemuAddress(p *properties, n *node) error {
 	if t.machine.kind == machineS390 {
 		return &Error{
 			Op: "write", Object: "address " + a.String(), Meaning: "PCI devices of s390x need a zpci device",
-			Next: "let libvirt start the domain", Err: ErrUnsupported,
+			Next: "let libvirt start the domain", Kind: ErrUnsupported,
 		}
 	}
 	bus, ok := t.qemuBus(a.Bus)
@@ -134,7 +134,7 @@ func (t *topology) qemuAddress(p *properties, n *node) error {
 		return &Error{
 			Op: "write", Object: "address " + a.String(),
 			Meaning: fmt.Sprintf("Could not find PCI controller with index '%d' required for device at address '%s'", a.Bus, a),
-			Next:    "put a controller with that index into the document", Err: ErrInvalid,
+			Next:    "put a controller with that index into the document", Kind: ErrInvalid,
 		}
 	}
 	p.set("bus", bus)

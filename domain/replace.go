@@ -33,7 +33,7 @@ func (d *Document) ReplaceVFs(others map[string]string) (*Document, error) {
 		if h.VF == "" || !valid {
 			return nil, &Error{
 				Op: "replace", Object: fmt.Sprintf("device %q by %q", clip(from, 60), clip(to, 60)), Meaning: "both must be host PCI addresses",
-				Next: "name virtual functions as 0000:41:00.4", Err: ErrInvalid,
+				Next: "name virtual functions as 0000:41:00.4", Kind: ErrInvalid,
 			}
 		}
 		delete(stays, h.VF)
@@ -43,7 +43,7 @@ func (d *Document) ReplaceVFs(others map[string]string) (*Document, error) {
 		if stays[c.to.String()] {
 			return nil, &Error{
 				Op: "replace", Object: "device " + c.to.String(), Meaning: "the document would have it twice",
-				Next: "choose another virtual function", Err: ErrExists,
+				Next: "choose another virtual function", Kind: ErrExists,
 			}
 		}
 		stays[c.to.String()] = true

@@ -31,9 +31,9 @@ func (d *Document) AddRootPort(req AddressRequest) (*Document, Address, error) {
 // Where the root port's own address is on the guest's root bus, that bus is
 // written into the document too, if it is not.
 func (d *Document) AddRootPorts(n int, req AddressRequest) (*Document, []Address, error) {
-	fail := func(err error, next, format string, args ...any) (*Document, []Address, error) {
+	fail := func(kind error, next, format string, args ...any) (*Document, []Address, error) {
 		return nil, nil, &Error{
-			Op: "add", Object: fmt.Sprintf("%d root ports", n), Meaning: fmt.Sprintf(format, args...), Next: next, Err: err,
+			Op: "add", Object: fmt.Sprintf("%d root ports", n), Meaning: fmt.Sprintf(format, args...), Next: next, Kind: kind,
 		}
 	}
 	t := topologyOf(d.root, nil)
@@ -211,7 +211,7 @@ func chassisOf(root *node) map[uint]bool {
 func controllerElement(c libvirtxml.DomainController) (string, error) {
 	text, err := c.Marshal()
 	if err != nil {
-		return "", &Error{Op: "write", Object: "controller", Meaning: "libvirtxml cannot write it", Err: fmt.Errorf("%w: %w", ErrInvalid, err)}
+		return "", &Error{Op: "write", Object: "controller", Meaning: "libvirtxml cannot write it", Kind: ErrInvalid, Err: err}
 	}
 	return text, nil
 }

@@ -400,6 +400,6 @@ func (s *scanner) errorf(offset int, format string, args ...any) *Error {
 		Op: "parse", Object: "domain document, " + s.place(offset),
 		Meaning: fmt.Sprintf(format, args...),
 		Next:    "correct the document; xmllint --noout shows where it breaks off",
-		Err:     ErrInvalid,
+		Kind:    ErrInvalid,
 	}
 }

@@ -82,7 +82,7 @@ func (s *scan) onVFsOnly(typ string) bool {
 
 // noUUIDHere refuses a request that has a UUID where vGPUs have none.
 func noUUIDHere(object, meaning string) *Error {
-	return &Error{Op: "create", Object: object, Meaning: meaning, Next: "leave the UUID out; the device is named by its PCI address", Err: ErrInvalid}
+	return &Error{Op: "create", Object: object, Meaning: meaning, Next: "leave the UUID out; the device is named by its PCI address", Kind: ErrInvalid}
 }
 
 // chooseTaken answers a request for a virtual function that has a type already,

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/vgpukit/vgpukit/internal/fault"
 )
 
 const (
@@ -28,7 +30,7 @@ const (
 var noUUID uuid.UUID
 
 // errVanished: the device that had the UUID has gone since.
-var errVanished = fmt.Errorf("%w, and is gone since", ErrExists)
+var errVanished = errors.New("it is gone since")
 
 // CreateRequest says what to create.
 type CreateRequest struct {
@@ -140,14 +142,14 @@ func (h *Host) createOnAny(ctx context.Context, req *CreateRequest, candidates [
 		return Created{}, &lostError{first}
 	}
 	return Created{}, &lostError{&Error{
-		Op: "create", Object: req.Type, Meaning: "each parent that had room was lost to another creator", Cause: first.Error(), Next: "retry", Err: ErrNoCapacity,
+		Op: "create", Object: req.Type, Meaning: "each parent that had room was lost to another creator", Cause: first.Error(), Next: "retry", Kind: ErrNoCapacity,
 	}}
 }
 
 // check refuses what no kernel should be asked.
 func (req *CreateRequest) check() error {
 	invalid := func(object, meaning, next string) error {
-		return &Error{Op: "create", Object: object, Meaning: meaning, Next: next, Err: ErrInvalid}
+		return &Error{Op: "create", Object: object, Meaning: meaning, Next: next, Kind: ErrInvalid}
 	}
 	switch {
 	case req.Type == "":
@@ -179,7 +181,7 @@ func (h *Host) existing(ctx context.Context, req *CreateRequest, dev Device) (Cr
 	if dev.State == StateGhost {
 		who, known := h.holdingOf(ctx, &dev)
 		e := ghostError(&dev, who, known)
-		e.Op, e.Err = "create", errors.Join(ErrExists, ErrInUse)
+		e.Op, e.Kind = "create", ErrExists
 		e.Next += "; or use another UUID"
 		return Created{}, e
 	}
@@ -187,7 +189,7 @@ func (h *Host) existing(ctx context.Context, req *CreateRequest, dev Device) (Cr
 		return Created{}, &Error{
 			Op: "create", Object: dev.ID,
 			Meaning: fmt.Sprintf("a device with this UUID already exists, of type %s (%s) under parent %s", dev.Type, dev.TypeName, dev.Parent),
-			Next:    "use another UUID, or remove that device", Err: ErrExists,
+			Next:    "use another UUID, or remove that device", Kind: ErrExists,
 		}
 	}
 	if req.Exclusive {
@@ -207,7 +209,7 @@ func (h *Host) existing(ctx context.Context, req *CreateRequest, dev Device) (Cr
 func existsAsAsked(dev *Device) *Error {
 	return &Error{
 		Op: "create", Object: dev.ID, Meaning: fmt.Sprintf("somebody has already made it, of type %s under parent %s", dev.Type, dev.Parent),
-		Next: "choose another, or remove it if you know whose it is", Err: ErrExists,
+		Next: "choose another, or remove it if you know whose it is", Kind: ErrExists,
 	}
 }
 
@@ -240,7 +242,7 @@ func (h *Host) createMdev(ctx context.Context, req *CreateRequest, on *candidate
 	if err == nil && (dev.Type != on.typ.ID || dev.Parent != on.parent.Name) {
 		return Created{}, &Error{ // theirs, so not ours to undo
 			Op: "create", Object: id, Meaning: fmt.Sprintf("someone removed the device and made another with its UUID, of type %s under parent %s", dev.Type, dev.Parent),
-			Next: "look who else manages this host's vGPUs", Err: ErrExists,
+			Next: "look who else manages this host's vGPUs", Kind: ErrExists,
 		}
 	}
 	if err == nil {
@@ -285,7 +287,7 @@ func (h *Host) explainRefusal(e *Error, on *candidate) {
 	}
 	now := Parent{Name: on.parent.Name, Path: on.parent.Path, PF: on.parent.PF, Framework: on.parent.Framework}
 	if t, ok := s.typeOf(&now, on.typ.ID); !ok || t.Available == 0 {
-		e.Err = ErrNoCapacity
+		e.Kind = ErrNoCapacity
 		e.Next = "remove a device, or choose a type whose capacity in the inventory is not 0"
 	}
 }
@@ -317,7 +319,7 @@ func (h *Host) settle(ctx context.Context, id string) (Device, error) {
 		if err != nil {
 			return Device{}, &Error{
 				Op: "create", Object: id, Meaning: "the kernel accepted it, and the device is not there", Cause: "someone removed it at once",
-				Next: "look who else manages this host's vGPUs", Err: ErrNotFound,
+				Next: "look who else manages this host's vGPUs", Kind: ErrNotFound,
 			}
 		}
 		return Device{}, unsettled(&dev)
@@ -335,11 +337,11 @@ func nodeSeen(h *Host, dev *Device) bool {
 
 func unsettled(dev *Device) *Error {
 	e := &Error{
-		Op: "create", Object: dev.ID, Meaning: "the device did not become ready", Err: ErrRefused,
+		Op: "create", Object: dev.ID, Meaning: "the device did not become ready", Kind: ErrRefused,
 		Next: "see the kernel log (dmesg)",
 	}
 	if dev.State == StateGhost {
-		e.Meaning, e.Err = "someone else is removing the device", ErrInUse
+		e.Meaning, e.Kind = "someone else is removing the device", ErrInUse
 	}
 	if len(dev.Problems) > 0 {
 		e.Cause, e.Next = dev.Problems[0].Text, dev.Problems[0].Next
@@ -357,5 +359,5 @@ func (h *Host) undo(ctx context.Context, id string, cause error) error {
 		return cause
 	}
 	h.log.WarnContext(ctx, "a device could not be removed after its creation failed", "mdev", id, "error", err)
-	return errors.Join(cause, fmt.Errorf("undo: %w", err))
+	return fault.Join(cause, err)
 }

@@ -34,7 +34,7 @@ func (h *Host) createVF(ctx context.Context, req *CreateRequest, on *candidate) 
 	if err == nil && dev.Type != on.typ.ID {
 		return Created{}, &Error{ // theirs, so not ours to undo
 			Op: "create", Object: p.Name, Meaning: fmt.Sprintf("someone gave the virtual function type %s after %s was written", dev.Type, on.typ.ID),
-			Next: "look who else manages this host's vGPUs", Err: ErrExists,
+			Next: "look who else manages this host's vGPUs", Kind: ErrExists,
 		}
 	}
 	if err == nil {
@@ -64,7 +64,7 @@ func (h *Host) existingVF(ctx context.Context, req *CreateRequest, on *candidate
 func vfTaken(dev *Device) *Error {
 	return &Error{
 		Op: "create", Object: dev.ID, Meaning: strings.TrimSuffix(fmt.Sprintf("the virtual function already has a vGPU, of type %s (%s)", dev.Type, dev.TypeName), " ()"),
-		Next: "choose another virtual function, or remove that vGPU", Err: ErrExists,
+		Next: "choose another virtual function, or remove that vGPU", Kind: ErrExists,
 	}
 }
 
@@ -85,5 +85,5 @@ func (h *Host) explainVFTaken(e *Error, file string, err error) {
 		return
 	}
 	r := readings[anyFile][syscall.EPERM]
-	e.Err, e.Meaning, e.Cause, e.Next = r.kind, r.meaning, r.cause, r.next
+	e.Kind, e.Meaning, e.Cause, e.Next = r.kind, r.meaning, r.cause, r.next
 }

@@ -9,6 +9,8 @@ import (
 	"slices"
 
 	"github.com/google/uuid"
+
+	"github.com/vgpukit/vgpukit/internal/fault"
 )
 
 const (
@@ -70,7 +72,7 @@ func (h *Host) Definitions(ctx context.Context) ([]Definition, error) {
 	slices.SortFunc(definitions, func(a, b Definition) int {
 		return cmp.Or(compareNames(a.Parent, b.Parent), cmp.Compare(a.UUID.String(), b.UUID.String()))
 	})
-	return definitions, errors.Join(problems...)
+	return definitions, fault.Join(problems...)
 }
 
 // Define writes a definition, in place of one with the same parent and UUID,
@@ -96,7 +98,7 @@ func (h *Host) Define(ctx context.Context, def Definition) error {
 		if other.UUID == def.UUID && other.Parent != def.Parent {
 			return &Error{
 				Op: "define", Object: def.UUID.String(), Meaning: "it is already defined under parent " + other.Parent,
-				Next: "use another UUID, or undefine that one", Err: ErrExists,
+				Next: "use another UUID, or undefine that one", Kind: ErrExists,
 			}
 		}
 	}
@@ -115,7 +117,7 @@ func (h *Host) Define(ctx context.Context, def Definition) error {
 	}
 	text, err := def.encode(order)
 	if err != nil {
-		return &Error{Op: "define", Object: def.UUID.String(), Meaning: err.Error(), Next: "give each extra field a JSON value", Err: ErrInvalid}
+		return &Error{Op: "define", Object: def.UUID.String(), Meaning: err.Error(), Next: "give each extra field a JSON value", Kind: ErrInvalid}
 	}
 	if err := store.WriteFile(name, text, definitionPerm); err != nil {
 		return explain("define", "/"+name, definitionFile, err)
@@ -135,12 +137,12 @@ func (h *Host) Undefine(ctx context.Context, parent string, id uuid.UUID) error 
 	}
 	def := Definition{Parent: parent, UUID: id}
 	if !validName(parent) {
-		return &Error{Op: "undefine", Object: fmt.Sprintf("%q", parent), Meaning: "this cannot be a parent", Next: "name one as the inventory does: 0000:41:00.4, mtty", Err: ErrInvalid}
+		return &Error{Op: "undefine", Object: fmt.Sprintf("%q", parent), Meaning: "this cannot be a parent", Next: "name one as the inventory does: 0000:41:00.4, mtty", Kind: ErrInvalid}
 	}
 	err = store.RemoveFile(def.file())
 	switch {
 	case absent(err):
-		return &Error{Op: "undefine", Object: id.String(), Meaning: "parent " + parent + " has no such definition", Next: "look at the definitions", Err: ErrNotFound}
+		return &Error{Op: "undefine", Object: id.String(), Meaning: "parent " + parent + " has no such definition", Next: "look at the definitions", Kind: ErrNotFound}
 	case err != nil:
 		return explain("undefine", "/"+def.file(), definitionFile, err)
 	}
@@ -151,7 +153,7 @@ func (h *Host) storer(op, object string) (Storer, error) {
 	if store, ok := h.fs.(Storer); ok {
 		return store, nil
 	}
-	return nil, &Error{Op: op, Object: object, Meaning: "this host's files cannot hold definitions", Next: "implement mdev.Storer on its FS", Err: ErrUnsupported}
+	return nil, &Error{Op: op, Object: object, Meaning: "this host's files cannot hold definitions", Next: "implement mdev.Storer on its FS", Kind: ErrUnsupported}
 }
 
 func (h *Host) definitionsOf(parent string) ([]Definition, error) {
@@ -182,14 +184,14 @@ func (h *Host) definitionsOf(parent string) ([]Definition, error) {
 		def, _, err := parseDefinition(data)
 		if err != nil {
 			problems = append(problems, &Error{
-				Op: "definitions", Object: "/" + name, Meaning: "not a definition of mdevctl's: " + err.Error(), Next: "mend or remove the file", Err: ErrInvalid,
+				Op: "definitions", Object: "/" + name, Meaning: "not a definition of mdevctl's: " + err.Error(), Next: "mend or remove the file", Kind: ErrInvalid,
 			})
 			continue
 		}
 		def.Parent, def.UUID = parent, id
 		found = append(found, def)
 	}
-	return found, errors.Join(problems...)
+	return found, fault.Join(problems...)
 }
 
 func (d *Definition) file() string {
@@ -198,7 +200,7 @@ func (d *Definition) file() string {
 
 func (d *Definition) check() error {
 	invalid := func(object, meaning, next string) error {
-		return &Error{Op: "define", Object: object, Meaning: meaning, Next: next, Err: ErrInvalid}
+		return &Error{Op: "define", Object: object, Meaning: meaning, Next: next, Kind: ErrInvalid}
 	}
 	switch {
 	case d.UUID == noUUID:
@@ -231,7 +233,7 @@ func (h *Host) definedType(def *Definition) (string, error) {
 	case at.framework != FrameworkMdev:
 		return "", &Error{
 			Op: "define", Object: def.Parent, Meaning: "vGPUs on virtual functions of the vendor-specific VFIO framework have no definitions",
-			Cause: "mdevctl knows mediated devices only", Next: "create it again after a restart", Err: ErrUnsupported,
+			Cause: "mdevctl knows mediated devices only", Next: "create it again after a restart", Kind: ErrUnsupported,
 		}
 	}
 	p := s.withTypes(at)

@@ -311,6 +311,6 @@ func (s *scan) findVF(op, id string) (Device, error) {
 func notFound(op, id string) *Error {
 	return &Error{
 		Op: op, Object: id, Meaning: "there is no such device",
-		Cause: "it was removed, or the host was restarted: vGPUs do not outlive that", Next: "look at the inventory, or create it again", Err: ErrNotFound,
+		Cause: "it was removed, or the host was restarted: vGPUs do not outlive that", Next: "look at the inventory, or create it again", Kind: ErrNotFound,
 	}
 }

@@ -125,12 +125,12 @@ func explain(op, object string, kind fileKind, err error) *Error {
 	if !ok {
 		e.Err = err
 		if e.Errno != 0 {
-			e.Meaning, e.Err = "failed", nil
+			e.Meaning, e.Err = e.Errno.Error(), nil
 			e.Next = "see the kernel log (dmesg)"
 		}
 		return e
 	}
-	e.Err, e.Meaning, e.Cause, e.Next = r.kind, r.meaning, r.cause, r.next
+	e.Kind, e.Meaning, e.Cause, e.Next = r.kind, r.meaning, r.cause, r.next
 	return e
 }
 

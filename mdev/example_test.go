@@ -64,7 +64,7 @@ func ExampleOpen() {
 	}
 	_ = host
 	// Output:
-	// open host /host: there is no such root (ENOENT: no such file or directory)
+	// open host /host: there is no such root (ENOENT)
 	// name a directory that holds sys/, dev/ and proc/
 }
 
@@ -115,7 +115,7 @@ func ExampleInventory_AllProblems() {
 	for _, problem := range inventory.AllProblems() {
 		fmt.Println(problem)
 	}
-	// Output: read sys/devices/virtual/mtty/mtty/mdev_supported_types: no permission (EACCES: permission denied); the file belongs to root; run as root
+	// Output: read sys/devices/virtual/mtty/mtty/mdev_supported_types: no permission (EACCES); the file belongs to root; run as root
 }
 
 func ExampleHost_Create() {
@@ -174,7 +174,7 @@ func ExampleHost_Remove() {
 	fmt.Println(host.Remove(ctx, made.ID))
 	// Output:
 	// true
-	// remove 5b1d8c8e-0a51-4a52-9d3c-5a0c3d9d6a01: the device is in use by VM "desk1" (pid 4242) (EBUSY: device or resource busy)
+	// remove 5b1d8c8e-0a51-4a52-9d3c-5a0c3d9d6a01: the device is in use by VM "desk1" (pid 4242) (EBUSY)
 	// <nil>
 }
 

@@ -85,7 +85,7 @@ func (h *Host) takenSince(dev *Device, before, now tally) bool {
 func (h *Host) notGone(ctx context.Context, dev *Device) error {
 	e := &Error{
 		Op: "remove", Object: dev.ID, Meaning: "the kernel accepted its removal, and it is still there", Cause: cleaningUp,
-		Next: "retry in some seconds", Err: errors.Join(ErrInUse, endOf(ctx)),
+		Next: "retry in some seconds", Kind: ErrInUse, Err: endOf(ctx),
 	}
 	if who, known := h.holdingOf(context.WithoutCancel(ctx), dev); known && who.PID != os.Getpid() {
 		e.Cause, e.Next = "it is in use by "+who.String(), "stop "+who.short()+", then retry"

@@ -86,7 +86,7 @@ func (h *Host) refuseIfHeld(ctx context.Context, dev *Device) error {
 }
 
 func inUse(dev *Device, who holding, known bool, errno syscall.Errno) *Error {
-	e := &Error{Op: "remove", Object: dev.ID, Errno: errno, Meaning: "the device is in use", Next: "stop the VM, then retry", Err: ErrInUse}
+	e := &Error{Op: "remove", Object: dev.ID, Errno: errno, Meaning: "the device is in use", Next: "stop the VM, then retry", Kind: ErrInUse}
 	if !known {
 		e.Cause, e.Next = unseen(os.Geteuid(), dev)
 		return e

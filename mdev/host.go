@@ -2,7 +2,6 @@ package mdev
 
 import (
 	"errors"
-	"fmt"
 	"log/slog"
 	"path/filepath"
 	"sync"
@@ -41,16 +40,16 @@ func Open(cfg Config) (*Host, error) {
 		}
 		abs, err := filepath.Abs(root)
 		if err != nil {
-			return nil, fmt.Errorf("open host: %w", err)
+			return nil, explain("open host", root, anyFile, err)
 		}
 		h.root = abs
 		files := newOSFS(abs)
 		const next = "name a directory that holds sys/, dev/ and proc/"
 		switch info, err := files.Stat("."); {
 		case errors.Is(err, syscall.ENOTDIR), err == nil && !info.IsDir():
-			return nil, &Error{Op: "open host", Object: abs, Meaning: "the root is not a directory", Next: next, Err: ErrInvalid}
+			return nil, &Error{Op: "open host", Object: abs, Meaning: "the root is not a directory", Next: next, Kind: ErrInvalid}
 		case absent(err):
-			return nil, &Error{Op: "open host", Object: abs, Errno: errnoOf(err), Meaning: "there is no such root", Next: next, Err: ErrNotFound}
+			return nil, &Error{Op: "open host", Object: abs, Errno: errnoOf(err), Meaning: "there is no such root", Next: next, Kind: ErrNotFound}
 		case err != nil:
 			return nil, explain("open host", abs, anyFile, err)
 		}

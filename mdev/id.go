@@ -19,6 +19,6 @@ func parseID(op, id string) (string, error) {
 	}
 	return "", &Error{
 		Op: op, Object: fmt.Sprintf("%q", id), Meaning: "neither a UUID nor a PCI address",
-		Next: "name a device as the inventory does: an mdev by its UUID, a virtual function as 0000:41:00.4", Err: ErrInvalid,
+		Next: "name a device as the inventory does: an mdev by its UUID, a virtual function as 0000:41:00.4", Kind: ErrInvalid,
 	}
 }

@@ -20,12 +20,12 @@ const initialUserNS = 0xEFFFFFFD
 // Uevents makes osFS a [Watcher]: the kernel's messages over netlink.
 func (f *osFS) Uevents(ctx context.Context) (<-chan Uevent, error) {
 	if f.prefix != "/" {
-		return nil, &Error{Op: "watch", Object: strings.TrimSuffix(f.prefix, "/"), Meaning: "the kernel sends events about its own /sys only", Next: "watch the root, or read the inventory again from time to time", Err: ErrUnsupported}
+		return nil, &Error{Op: "watch", Object: strings.TrimSuffix(f.prefix, "/"), Meaning: "the kernel sends events about its own /sys only", Next: "watch the root, or read the inventory again from time to time", Kind: ErrUnsupported}
 	}
 	if foreignNetwork() {
 		return nil, &Error{
 			Op: "watch", Object: "netlink", Meaning: "the kernel sends no events to this network namespace", Cause: "it belongs to another user namespace, as in a rootless container",
-			Next: "run in the host's network namespace (--network host), or read the inventory again from time to time", Err: ErrUnsupported,
+			Next: "run in the host's network namespace (--network host), or read the inventory again from time to time", Kind: ErrUnsupported,
 		}
 	}
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_KOBJECT_UEVENT)

@@ -2,10 +2,11 @@ package mdev
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/vgpukit/vgpukit/internal/fault"
 )
 
 // maxVGPUParams is NVIDIA's bound on vgpu_params, with the newline.
@@ -21,7 +22,7 @@ func (p Param) Check() error { return p.check("check") }
 
 func (p Param) check(op string) error {
 	invalid := func(meaning, next string) error {
-		return &Error{Op: op, Object: fmt.Sprintf("parameter %q", p.Name), Meaning: meaning, Next: next, Err: ErrInvalid}
+		return &Error{Op: op, Object: fmt.Sprintf("parameter %q", p.Name), Meaning: meaning, Next: next, Kind: ErrInvalid}
 	}
 	parts := strings.Split(p.Name, "/")
 	if len(parts) > 2 || slices.ContainsFunc(parts, func(part string) bool { return !validName(part) || slices.Contains(ownFiles, part) }) {
@@ -40,7 +41,7 @@ func (p Param) check(op string) error {
 // looks at them only when the VM starts, which is late to learn of a typo.
 func checkVGPUParams(op, value string) error {
 	invalid := func(meaning, next string) error {
-		return &Error{Op: op, Object: fmt.Sprintf("vgpu_params %q", value), Meaning: meaning, Next: next, Err: ErrInvalid}
+		return &Error{Op: op, Object: fmt.Sprintf("vgpu_params %q", value), Meaning: meaning, Next: next, Kind: ErrInvalid}
 	}
 	if len(value)+1 > maxVGPUParams {
 		return invalid(fmt.Sprintf("longer than %d bytes", maxVGPUParams-1), "leave some out")
@@ -119,7 +120,7 @@ func (h *Host) putBack(ctx context.Context, old []Param, cause error) error {
 		}
 		if err := h.writeParam(ctx, was.Name, was.Value); err != nil {
 			h.log.WarnContext(ctx, "a parameter could not be put back", "file", was.Name, "value", was.Value, "error", err)
-			cause = errors.Join(cause, fmt.Errorf("put back %q: %w", was.Value, explain("create", "/"+was.Name, paramFile, err)))
+			cause = fault.Join(cause, explain("put back", "/"+was.Name, paramFile, err))
 		}
 	}
 	return cause
@@ -138,7 +139,7 @@ func (h *Host) paramFile(dev *Device, param Param) (string, error) {
 	}
 	return "", &Error{
 		Op: "create", Object: fmt.Sprintf("%s of %s", param.Name, dev.ID), Meaning: "the device has no such attribute",
-		Cause: "another driver's, or a newer driver's, parameter", Next: "leave it out; the attributes are the files below /" + dev.Path, Err: ErrUnsupported,
+		Cause: "another driver's, or a newer driver's, parameter", Next: "leave it out; the attributes are the files below /" + dev.Path, Kind: ErrUnsupported,
 	}
 }
 
@@ -157,7 +158,7 @@ func (h *Host) readBack(dev *Device, param Param, file string) error {
 	if got := strings.TrimSpace(string(data)); got != strings.TrimSpace(param.Value) {
 		return &Error{
 			Op: "create", Object: fmt.Sprintf("%s of %s", param.Name, dev.ID), Meaning: fmt.Sprintf("it reads %q after %q was written", got, param.Value),
-			Cause: "the driver does not take this value", Next: "see the driver's documentation of the attribute", Err: ErrRefused,
+			Cause: "the driver does not take this value", Next: "see the driver's documentation of the attribute", Kind: ErrRefused,
 		}
 	}
 	return nil

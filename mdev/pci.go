@@ -23,7 +23,7 @@ type PCIAddress struct {
 // as behind Intel's VMD; without one it is 0000.
 func ParsePCIAddress(text string) (PCIAddress, error) {
 	invalid := func() (PCIAddress, error) {
-		return PCIAddress{}, &Error{Op: "parse", Object: fmt.Sprintf("%q", text), Meaning: "not a PCI address", Next: "write it as lspci -D does: 0000:41:00.4", Err: ErrInvalid}
+		return PCIAddress{}, &Error{Op: "parse", Object: fmt.Sprintf("%q", text), Meaning: "not a PCI address", Next: "write it as lspci -D does: 0000:41:00.4", Kind: ErrInvalid}
 	}
 	rest, function, ok := strings.Cut(text, ".")
 	if !ok {

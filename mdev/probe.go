@@ -84,7 +84,7 @@ func (h *Host) Probe(ctx context.Context, id string) (Probe, error) {
 	}
 	prober, ok := h.fs.(Prober)
 	if !ok {
-		return Probe{}, &Error{Op: "probe", Object: dev.ID, Meaning: "this host's files cannot open devices", Next: "implement mdev.Prober on its FS", Err: ErrUnsupported}
+		return Probe{}, &Error{Op: "probe", Object: dev.ID, Meaning: "this host's files cannot open devices", Next: "implement mdev.Prober on its FS", Kind: ErrUnsupported}
 	}
 	if dev.State == StateGhost {
 		who, known := h.holdingOf(ctx, &dev)
@@ -95,7 +95,7 @@ func (h *Host) Probe(ctx context.Context, id string) (Probe, error) {
 	if dev.IOMMUGroup == "" {
 		return Probe{}, &Error{
 			Op: "probe", Object: dev.ID, Meaning: "the device has no VFIO group", Cause: "it is half-made, or the kernel was built without VFIO groups",
-			Next: "look at the device's problems in the inventory", Err: ErrUnsupported,
+			Next: "look at the device's problems in the inventory", Kind: ErrUnsupported,
 		}
 	}
 	type answer struct {
@@ -122,15 +122,15 @@ func (h *Host) probeFailed(ctx context.Context, dev *Device, err error) error {
 	e := explain("probe", dev.ID, groupNode, err)
 	switch {
 	case errors.Is(err, errNotViable):
-		e.Err, e.Meaning = ErrUnsupported, "its VFIO group is not viable"
+		e.Kind, e.Meaning = ErrUnsupported, "its VFIO group is not viable"
 		e.Cause = "the group has another device, which is bound to a driver that is not VFIO's"
 		e.Next = "unbind that one from its driver; ls /sys/kernel/iommu_groups/" + dev.IOMMUGroup + "/devices names it"
-	case errors.Is(e.Err, ErrInUse):
+	case e.Kind == ErrInUse:
 		who, known := h.holdingOf(ctx, dev)
 		used := inUse(dev, who, known, e.Errno)
 		used.Op = "probe"
 		return used
-	case errors.Is(e.Err, ErrRefused):
+	case e.Kind == ErrRefused:
 		e.Meaning, e.Cause = "the driver refused to open the device", "NVIDIA's vGPU manager opens a device only for a VM"
 	}
 	return e

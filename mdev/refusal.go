@@ -6,10 +6,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/vgpukit/vgpukit/internal/fault"
 )
 
 func (s *scan) noSuchParent(op, name string) *Error {
-	e := &Error{Op: op, Object: name, Meaning: "there is no such parent", Next: "choose one from the inventory", Err: ErrNotFound}
+	e := &Error{Op: op, Object: name, Meaning: "there is no such parent", Next: "choose one from the inventory", Kind: ErrNotFound}
 	places, _ := s.mdevParents()
 	vfs, pfs, _ := s.pciParents(map[string]bool{})
 	var names []string
@@ -58,7 +60,7 @@ func (s *scan) noRoom(typ string, places []place) *Error {
 	}
 	e := &Error{
 		Op: "create", Object: typ, Meaning: "no parent has room for this type", Cause: few(reasons),
-		Next: "remove a device, or choose a type whose capacity in the inventory is not 0", Err: ErrNoCapacity,
+		Next: "remove a device, or choose a type whose capacity in the inventory is not 0", Kind: ErrNoCapacity,
 	}
 	if len(reasons) == 0 { // MIG without instances, a driver that is not ready
 		e.Cause = "its GPUs run nothing, and have no instance of it: they may be in another MIG mode, or their driver is not ready"
@@ -81,7 +83,7 @@ var typeSources = []string{"mdev_supported_types", "name", path.Base(creatableFi
 // noSuchType says that none of these parents offers a type: those of the host, or
 // of the GPU of the one that was named.
 func (s *scan) noSuchType(op, typ, parent string, parents []Parent) *Error {
-	e := &Error{Op: op, Object: typ, Meaning: "no parent offers such a type", Next: "choose one from the inventory", Err: ErrNotFound}
+	e := &Error{Op: op, Object: typ, Meaning: "no parent offers such a type", Next: "choose one from the inventory", Kind: ErrNotFound}
 	if parent != "" {
 		e.Meaning = "parent " + parent + " offers no such type"
 	}
@@ -116,7 +118,8 @@ func (s *scan) noSuchType(op, typ, parent string, parents []Parent) *Error {
 		for _, problem := range parents[i].Problems {
 			if problem.unread() && slices.Contains(typeSources, path.Base(problem.Object)) {
 				e.Meaning = "no parent that can be read offers such a type"
-				e.Cause, e.Next, e.Err = problem.Text, problem.Next, problem.Err
+				e.Kind, e.Errno = fault.KindOf(problem.Err), errnoOf(problem.Err)
+				e.Cause, e.Next = problem.Text, problem.Next
 				return e
 			}
 		}

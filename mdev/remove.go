@@ -99,7 +99,7 @@ func (h *Host) removeBlocked(ctx context.Context, dev *Device, err, busy error) 
 	}
 	e := &Error{
 		Op: "remove", Object: dev.ID, Meaning: "the kernel had not finished removing it", Cause: cleaningUp,
-		Next: "retry in some seconds; the kernel finishes by itself", Pending: true, Err: errors.Join(ErrInUse, ctx.Err()),
+		Next: "retry in some seconds; the kernel finishes by itself", Pending: true, Kind: ErrInUse, Err: ctx.Err(),
 	}
 	// While we hold its group, only who had the device before can have it open.
 	if who, known := h.holdingOf(context.WithoutCancel(ctx), dev); known && who.PID != os.Getpid() {
@@ -115,7 +115,7 @@ func (h *Host) removeLate(ctx context.Context, dev *Device, err error) error {
 		return inUse(dev, who, true, e.Errno)
 	}
 	e.Cause, e.Next = cleaningUp, "retry in some seconds"
-	e.Err = errors.Join(e.Err, endOf(ctx))
+	e.Err = endOf(ctx)
 	return e
 }
 

@@ -2,7 +2,6 @@ package mdev
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"path"
 	"slices"
@@ -71,7 +70,7 @@ func (h *Host) SetVFs(ctx context.Context, gpu string, count int) (SRIOV, error)
 	if len(plan.Blockers) > 0 {
 		return SRIOV{}, &Error{
 			Op: op, Object: plan.GPU, Meaning: "the GPU is in use: " + strings.Join(plan.Blockers, "; "),
-			Next: "stop the VMs, remove the vGPUs and end the processes, then retry", Err: ErrInUse,
+			Next: "stop the VMs, remove the vGPUs and end the processes, then retry", Kind: ErrInUse,
 		}
 	}
 	var said string
@@ -89,7 +88,7 @@ func (h *Host) SetVFs(ctx context.Context, gpu string, count int) (SRIOV, error)
 func (h *Host) planVFs(ctx context.Context, op, gpu string, count int) (VFPlan, string, error) {
 	address, err := ParsePCIAddress(strings.ToLower(gpu))
 	if err != nil {
-		return VFPlan{}, "", &Error{Op: op, Object: fmt.Sprintf("%q", gpu), Meaning: "not a PCI address", Next: "name a GPU as the inventory does: 0000:41:00.0", Err: ErrInvalid}
+		return VFPlan{}, "", &Error{Op: op, Object: fmt.Sprintf("%q", gpu), Meaning: "not a PCI address", Next: "name a GPU as the inventory does: 0000:41:00.0", Kind: ErrInvalid}
 	}
 	name := address.String()
 	if err := ended(ctx, op, name); err != nil {
@@ -98,7 +97,7 @@ func (h *Host) planVFs(ctx context.Context, op, gpu string, count int) (VFPlan, 
 	s := h.newScan()
 	where, err := s.follow(pciDevicesDir, name)
 	if absent(err) {
-		return VFPlan{}, "", &Error{Op: op, Object: name, Meaning: "there is no such PCI device", Next: "choose a GPU from the inventory", Err: ErrNotFound}
+		return VFPlan{}, "", &Error{Op: op, Object: name, Meaning: "there is no such PCI device", Next: "choose a GPU from the inventory", Kind: ErrNotFound}
 	}
 	if err != nil {
 		return VFPlan{}, "", explain(op, name, anyFile, err)
@@ -106,7 +105,7 @@ func (h *Host) planVFs(ctx context.Context, op, gpu string, count int) (VFPlan, 
 	pf := s.parent(place{name: name, path: where})
 	state := s.sriov(where, &pf.Problems)
 	if state == nil {
-		e := &Error{Op: op, Object: name, Meaning: "it has no SR-IOV", Next: "choose a physical function that has; a GPU without makes vGPUs itself", Err: ErrUnsupported}
+		e := &Error{Op: op, Object: name, Meaning: "it has no SR-IOV", Next: "choose a physical function that has; a GPU without makes vGPUs itself", Kind: ErrUnsupported}
 		if pf.PF != "" {
 			e.Meaning, e.Next = "it is a virtual function", "name its physical function, "+pf.PF
 		}
@@ -120,7 +119,7 @@ func (h *Host) planVFs(ctx context.Context, op, gpu string, count int) (VFPlan, 
 	if plan.To < 0 || plan.To > state.Total || nvidia && plan.To != 0 && plan.To != state.Total {
 		return VFPlan{}, "", &Error{
 			Op: op, Object: name, Meaning: fmt.Sprintf("it cannot have %d virtual functions", count),
-			Cause: fmt.Sprintf("it has up to %d; NVIDIA's have all or none", state.Total), Next: "ask for all or 0", Err: ErrInvalid,
+			Cause: fmt.Sprintf("it has up to %d; NVIDIA's have all or none", state.Total), Next: "ask for all or 0", Kind: ErrInvalid,
 		}
 	}
 	if nvidia {
@@ -213,7 +212,7 @@ func (h *Host) vfsOf(where string) SRIOV {
 func (h *Host) runSRIOVManage(ctx context.Context, op string, plan *VFPlan) (string, error) {
 	runner, ok := h.fs.(Runner)
 	if !ok {
-		return "", &Error{Op: op, Object: plan.GPU, Meaning: "this host's files cannot run programs", Next: "implement mdev.Runner on its FS", Err: ErrUnsupported}
+		return "", &Error{Op: op, Object: plan.GPU, Meaning: "this host's files cannot run programs", Next: "implement mdev.Runner on its FS", Kind: ErrUnsupported}
 	}
 	flag := "-e"
 	if plan.To == 0 {
@@ -239,7 +238,7 @@ func (h *Host) runSRIOVManage(ctx context.Context, op string, plan *VFPlan) (str
 func (h *Host) noSRIOVManage(op, gpu string, errno syscall.Errno) *Error {
 	e := &Error{
 		Op: op, Object: gpu, Errno: errno, Meaning: "there is no /" + sriovManage, Cause: "NVIDIA's vGPU host driver is not installed",
-		Next: "install NVIDIA's vGPU host driver; the kernel's sriov_numvfs is not for these GPUs", Err: ErrUnsupported,
+		Next: "install NVIDIA's vGPU host driver; the kernel's sriov_numvfs is not for these GPUs", Kind: ErrUnsupported,
 	}
 	if root := strings.TrimSuffix(h.root, "/"); root != "" {
 		e.Meaning = "/" + sriovManage + " cannot be run in " + root
@@ -276,17 +275,15 @@ func (h *Host) awaitVFs(ctx context.Context, op string, plan *VFPlan, where, sai
 		}
 		e := &Error{
 			Op: op, Object: plan.GPU, Meaning: fmt.Sprintf("%d virtual functions are there, not %d", state.Enabled, plan.To),
-			Cause: plan.Tool + " gave no reason", Next: "see the kernel log (dmesg); SR-IOV and the IOMMU must be enabled in the firmware", Err: ErrRefused,
+			Cause: plan.Tool + " gave no reason", Next: "see the kernel log (dmesg); SR-IOV and the IOMMU must be enabled in the firmware", Kind: ErrRefused,
 		}
 		if said != "" {
 			e.Cause = plan.Tool + " said: " + strings.ReplaceAll(said, "\n", " / ")
 		}
 		if strings.Contains(said, "unbindLock") {
-			e.Err, e.Next = ErrInUse, "end the programs that use the GPU (nvidia-smi, monitoring), then retry"
+			e.Kind, e.Next = ErrInUse, "end the programs that use the GPU (nvidia-smi, monitoring), then retry"
 		}
-		if ctx.Err() != nil {
-			e.Err = errors.Join(e.Err, ctx.Err())
-		}
+		e.Err = ctx.Err()
 		return SRIOV{}, e
 	}
 }

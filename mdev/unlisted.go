@@ -109,7 +109,7 @@ func (g *GPU) boards() []string {
 
 // explainUnlisted says of a type that no virtual function lists why that may be.
 func explainUnlisted(e *Error, gpus []*GPU, typ string, known bool) {
-	e.Err = ErrNoCapacity
+	e.Kind = ErrNoCapacity
 	e.Meaning = "no virtual function lists such a type at the moment"
 	e.Cause = "it has no room beside that, or there is no such type"
 	e.Next = "remove a vGPU, or choose a type whose capacity in the inventory is not 0; see NVIDIA's list of the board's types for the name"

@@ -9,6 +9,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/vgpukit/vgpukit/internal/fault"
 )
 
 // Requests and flags of Linux include/uapi/linux/vfio.h.
@@ -71,7 +73,7 @@ func (f *osFS) Probe(group, id string) (Probe, error) {
 
 func openDevice(container, group int, id string) (int, error) {
 	if version, err := ioctl(container, vfioGetAPIVersion, 0); err != nil || version != vfioAPIVersion {
-		return -1, errors.Join(fmt.Errorf("VFIO has interface version %d", version), err)
+		return -1, fault.Join(fmt.Errorf("VFIO has interface version %d", version), err)
 	}
 	status := newBlock(8)
 	if _, err := status.ioctl(group, vfioGroupStatus); err != nil {

@@ -63,7 +63,7 @@ type Change struct {
 func (h *Host) Watch(ctx context.Context) (<-chan Change, error) {
 	source, ok := h.fs.(Watcher)
 	if !ok {
-		return nil, &Error{Op: "watch", Meaning: "this host's files have no events", Next: "implement mdev.Watcher on its FS, or read the inventory again from time to time", Err: ErrUnsupported}
+		return nil, &Error{Op: "watch", Meaning: "this host's files have no events", Next: "implement mdev.Watcher on its FS, or read the inventory again from time to time", Kind: ErrUnsupported}
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	events, err := source.Uevents(ctx)

@@ -115,10 +115,10 @@ func TestDeniedStop(t *testing.T) {
 	require.NoError(t, err)
 	before := r.world()
 	a := altered{fakeHypervisor: r.hyper, terminate: func(context.Context, string) error {
-		return &domain.Error{Op: "terminate", Meaning: "access denied by polkit", Err: domain.ErrDenied}
+		return &domain.Error{Op: "terminate", Meaning: "access denied by polkit", Err: domain.ErrPermission}
 	}}
 	_, err = r.through(a).Stop(t.Context(), "vm", StopOptions{Guest: -1, Terminate: time.Hour})
-	require.ErrorIs(t, err, domain.ErrDenied)
+	require.ErrorIs(t, err, domain.ErrPermission)
 	assert.Equal(t, before, r.world())
 }
 

@@ -1,120 +1,91 @@
 package vgpu
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"slices"
-	"strings"
 
-	"github.com/vgpukit/vgpukit/domain"
-	"github.com/vgpukit/vgpukit/mdev"
+	"github.com/vgpukit/vgpukit/internal/fault"
 )
 
 // What can go wrong, in kinds that a program can act on. Every error of this
-// package is an [*Error] that matches one of these (or
-// [context.DeadlineExceeded], [context.Canceled]) with [errors.Is]; the errors
-// of packages mdev and domain beneath, with their errno or libvirt code, stay
-// reachable the same way.
+// package matches exactly one of them with [errors.Is], or, where nothing but the
+// end of a context explains it, [context.DeadlineExceeded] or [context.Canceled].
+// Packages mdev and domain have the same sentinels under the same names. The errno
+// or libvirt's code beneath is found the same way.
 var (
-	ErrInvalid     = errors.New("invalid request")         // refused before anything was touched
-	ErrNotFound    = errors.New("not found")               // no such VM, vGPU, parent or type
-	ErrExists      = errors.New("already exists")          // the name or the UUID is taken by something else
-	ErrInUse       = errors.New("in use")                  // a vGPU is held by a VM or another process
-	ErrNoCapacity  = errors.New("no capacity")             // no GPU has room for it
-	ErrBusy        = errors.New("busy")                    // another operation holds the lock
-	ErrState       = errors.New("not possible now")        // the VM is in the wrong state for it
-	ErrUnavailable = errors.New("host is not as required") // libvirt, sysfs or the state directory refused
+	ErrInvalid     error = fault.Invalid     // refused before anything was touched
+	ErrNotFound    error = fault.NotFound    // no such VM, vGPU, parent or type
+	ErrExists      error = fault.Exists      // the name or the UUID is taken by something else
+	ErrInUse       error = fault.InUse       // a vGPU is held by a VM or another process
+	ErrNoCapacity  error = fault.NoCapacity  // no GPU has room for it
+	ErrBusy        error = fault.Busy        // another operation holds the lock
+	ErrState       error = fault.State       // the VM is in the wrong state for it
+	ErrPermission  error = fault.Permission  // the kernel or libvirt does not permit it
+	ErrUnsupported error = fault.Unsupported // this kernel, driver, QEMU or libvirt cannot do it
+	ErrRefused     error = fault.Refused     // a driver refused, with EIO and no better reason
+	ErrUnavailable error = fault.Unavailable // libvirt, sysfs or the state directory failed
 )
 
+// KindOf returns the one kind of an error of this library, of whichever of its
+// packages: one of the sentinels above, or context.DeadlineExceeded or
+// context.Canceled where nothing else explains it. It is nil for nil and for an
+// error that is not of this library.
+func KindOf(err error) error { return fault.KindOf(err) }
+
+// Hint returns what to do about an error of this library, of whichever of its
+// packages, in a sentence; "" if nothing better than its text is known.
+func Hint(err error) string { return fault.Hint("", err) }
+
 // Error says which operation on which VM failed at which step, on what, why,
-// and what to do about it.
+// and what to do about it. It travels as JSON: see [Envelope].
 type Error struct {
 	Op     string // provision, start, stop, teardown, status, list, reconcile, plan
 	VM     string // the VM's name, if there is one
 	Step   string // the step in the operation's order, such as "create"
 	Object string // what the step worked on: a vGPU, a parent, a file
-	Kind   error  // one of the package's sentinels
+	Kind   error  // one of the package's sentinels; nil: a context ended
 	Err    error  // what was returned from beneath, or a plain reason
+	Cause  string // the likely cause, or what follows from the failure; may be empty
 	Next   string // what to do about it; empty: ask the error beneath
+
+	line string // as it was, if it was read from JSON
 }
 
-// Error is one line: operation and VM, step and object, reason.
+// Error is one line: operation and VM, step and object, reason, cause.
 func (e *Error) Error() string {
-	var parts []string
-	for _, words := range [][2]string{{e.Op, e.VM}, {e.Step, e.Object}} {
-		part := strings.TrimSpace(words[0] + " " + words[1])
-		if part != "" && !slices.Contains(parts, part) {
-			parts = append(parts, part)
-		}
+	if e.line != "" {
+		return e.line
 	}
-	reason := e.Err
-	if reason == nil {
-		reason = e.Kind
-	}
-	text := reason.Error()
-	for _, part := range parts { // what is said already, as by an error of this package beneath
-		text = strings.TrimPrefix(text, part+": ")
-	}
-	return strings.Join(parts, ": ") + ": " + text
+	return fault.Line(e.parts())
 }
 
 // Unwrap gives the kind and the error beneath to [errors.Is] and [errors.As].
-func (e *Error) Unwrap() []error {
-	var errs []error
-	for _, err := range []error{e.Kind, e.Err} {
-		if err != nil {
-			errs = append(errs, err)
-		}
-	}
-	return errs
-}
+func (e *Error) Unwrap() []error { return fault.Unwrap(e.Kind, e.Err) }
 
 // Hint says what to do about it; empty if nothing better than the text is known.
-func (e *Error) Hint() string {
-	if e.Next != "" {
-		return e.Next
+func (e *Error) Hint() string { return fault.Hint(e.Next, e.Err) }
+
+// As lets errors around this one take its words apart.
+func (e *Error) As(target any) bool { return e.line == "" && fault.As(e.parts(), target) }
+
+func (e *Error) parts() fault.Parts {
+	p := fault.Parts{Places: []fault.Place{{Op: e.Op, Object: e.VM}, {Op: e.Step, Object: e.Object}}, Cause: e.Cause, Err: e.Err}
+	if e.Err == nil && e.Kind != nil {
+		p.Meaning = e.Kind.Error()
 	}
-	var beneath interface{ Hint() string }
-	if errors.As(e.Err, &beneath) {
-		return beneath.Hint()
-	}
-	return ""
+	return p
 }
 
-// kinds translates the sentinels beneath into ours, most telling first.
-var kinds = []struct{ beneath, kind error }{
-	{mdev.ErrInvalid, ErrInvalid},
-	{domain.ErrInvalid, ErrInvalid},
-	{mdev.ErrInUse, ErrInUse},
-	{domain.ErrInUse, ErrInUse},
-	{mdev.ErrNoCapacity, ErrNoCapacity},
-	{mdev.ErrExists, ErrExists},
-	{domain.ErrExists, ErrExists},
-	{mdev.ErrNotFound, ErrNotFound},
-	{domain.ErrNotFound, ErrNotFound},
-	{domain.ErrState, ErrState},
-	{mdev.ErrUnsupported, ErrInvalid},
-	{domain.ErrUnsupported, ErrInvalid},
-}
-
-// kindOf finds the kind of an error from beneath. A context's end that nothing
-// explains keeps its own identity and gets no kind.
+// kindOf is the kind of an error from beneath. A context's end that nothing explains
+// keeps its own identity and gets none.
 func kindOf(err error) error {
-	for _, kind := range []error{ErrInvalid, ErrNotFound, ErrExists, ErrInUse, ErrNoCapacity, ErrBusy, ErrState, ErrUnavailable} {
-		if errors.Is(err, kind) {
-			return kind
-		}
-	}
-	for _, k := range kinds {
-		if errors.Is(err, k.beneath) {
-			return k.kind
-		}
-	}
-	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+	switch kind := fault.KindOf(err); {
+	case kind == nil:
+		return ErrUnavailable
+	case kind == fault.EndOf(kind):
 		return nil
+	default:
+		return kind
 	}
-	return ErrUnavailable
 }
 
 // invalid is a refusal of bad input with what to do instead.

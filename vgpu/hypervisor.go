@@ -2,6 +2,7 @@ package vgpu
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -126,9 +127,24 @@ func answer[T any](ctx context.Context, patience time.Duration, call func(contex
 
 func noAnswer(patience time.Duration, err error) error {
 	return &Error{
-		Kind: ErrUnavailable, Err: fmt.Errorf("libvirt did not answer within %s: %w", patience, err),
+		Kind: ErrUnavailable, Err: &silence{patience, err},
 		Next: "see whether its daemon hangs: systemctl status libvirtd virtqemud; virsh list",
 	}
+}
+
+// silence is libvirt's, for longer than it was given.
+type silence struct {
+	patience time.Duration
+	err      error
+}
+
+func (s *silence) Error() string { return fmt.Sprintf("libvirt did not answer within %s", s.patience) }
+func (s *silence) Unwrap() error { return s.err }
+
+// unreachable tells that there is no connection to libvirt; one that is silent may
+// answer the next call.
+func unreachable(err error) bool {
+	return errors.Is(err, ErrUnavailable) && !errors.As(err, new(*silence))
 }
 
 // done is answer for what returns nothing.

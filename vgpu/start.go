@@ -138,7 +138,7 @@ func (o *operation) start(ctx context.Context, v *view, patience time.Duration) 
 
 // declined tells that libvirt did not do what it was asked, and never will.
 func declined(err error) bool {
-	for _, kind := range []error{domain.ErrInvalid, domain.ErrNotFound, domain.ErrInUse, domain.ErrState, domain.ErrDenied, domain.ErrUnsupported} {
+	for _, kind := range []error{domain.ErrInvalid, domain.ErrNotFound, domain.ErrInUse, domain.ErrState, domain.ErrPermission, domain.ErrUnsupported} {
 		if errors.Is(err, kind) {
 			return true
 		}

@@ -118,7 +118,8 @@ func (o *operation) stop(ctx context.Context, v *view, opts StopOptions) error {
 // then the entry stays.
 func (o *operation) giveUp(ctx context.Context, err error) error {
 	kind := kindOf(err)
-	open := unanswered(err) || kind == ErrUnavailable && !declined(err)
+	host := errors.As(err, new(*mdev.Error)) // it could not be read, which says nothing of the VM
+	open := unanswered(err) || kind == ErrUnavailable && !declined(err) || host && (kind == ErrPermission || kind == ErrRefused)
 	if ctx.Err() == nil && !(o.asked && open) {
 		return errors.Join(err, o.m.store.end(o.vm))
 	}
@@ -162,7 +163,7 @@ func (o *operation) powerOff(ctx context.Context, opts StopOptions) error {
 		err = o.step("ask guest", o.vm, func() error {
 			o.asked = true
 			if err := done(ctx, max(guest, callPatience), func(ctx context.Context) error { return o.m.hyper.Shutdown(ctx, o.vm, opts.Ask) }); err != nil {
-				if errors.Is(err, domain.ErrUnavailable) || errors.Is(err, domain.ErrDenied) || errors.Is(err, domain.ErrInvalid) || ctx.Err() != nil {
+				if unreachable(err) || errors.Is(err, domain.ErrPermission) || errors.Is(err, domain.ErrInvalid) || ctx.Err() != nil {
 					return err
 				}
 				o.wait("ask guest", "nothing: the guest cannot be asked: "+err.Error())
@@ -181,7 +182,7 @@ func (o *operation) powerOff(ctx context.Context, opts StopOptions) error {
 	err := o.step("terminate", o.vm, func() error {
 		o.asked = true
 		err := done(ctx, max(patience, callPatience), func(ctx context.Context) error { return o.m.hyper.Terminate(ctx, o.vm) })
-		if errors.Is(err, domain.ErrUnavailable) || errors.Is(err, domain.ErrDenied) || ctx.Err() != nil {
+		if unreachable(err) || errors.Is(err, domain.ErrPermission) || ctx.Err() != nil {
 			return err
 		}
 		// libvirt has a patience of its own and may report that QEMU has not

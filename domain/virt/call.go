@@ -122,12 +122,11 @@ func do(ctx context.Context, c *Conn, op, object string, does effect, f func(*li
 
 // onDomain runs f on the domain that vm names, and frees the handle after it.
 func onDomain[T any](ctx context.Context, c *Conn, op, vm string, does effect, f func(*link, *libvirt.Domain) (T, error)) (T, error) {
-	object := vmObject(vm)
 	if err := checkVM(op, vm); err != nil {
 		var zero T
 		return zero, err
 	}
-	return call(ctx, c, op, object, does, func(l *link) (T, error) {
+	return call(ctx, c, op, vm, does, func(l *link) (T, error) {
 		d, err := lookup(l, vm)
 		if err != nil {
 			var zero T
@@ -171,14 +170,12 @@ func free(d *libvirt.Domain) {
 	held(handleDomain, -1)
 }
 
-func vmObject(vm string) string { return "VM " + quote(vm) }
-
 func checkVM(op, vm string) error {
 	switch {
 	case vm == "":
 		return invalid(op, "VM", "the name is empty", "give the VM's name or UUID")
 	case strings.ContainsRune(vm, 0):
-		return invalid(op, vmObject(vm), "the name holds a NUL byte", "give the VM's name or UUID")
+		return invalid(op, vm, "the name holds a NUL byte", "give the VM's name or UUID")
 	}
 	return nil
 }

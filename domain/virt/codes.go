@@ -14,7 +14,7 @@ type reading struct {
 }
 
 func (r reading) apply(e *Error) {
-	e.kind, e.Retry = r.kind, r.retry
+	e.Kind, e.Retry = r.kind, r.retry
 	e.Meaning, e.Cause, e.Next = r.meaning, r.cause, r.next
 }
 
@@ -110,22 +110,22 @@ var codes = map[libvirt.ErrorNumber]reading{
 		kind: domain.ErrState, meaning: "the VM was moved, but its definition was not saved at the destination",
 		next: "define it there from its live document",
 	},
-	libvirt.ERR_OPERATION_DENIED: {kind: domain.ErrDenied, meaning: "not allowed", next: "connect with write access"},
+	libvirt.ERR_OPERATION_DENIED: {kind: domain.ErrPermission, meaning: "not allowed", next: "connect with write access"},
 	libvirt.ERR_ACCESS_DENIED: {
-		kind: domain.ErrDenied, meaning: "libvirt's access rules forbid it",
+		kind: domain.ErrPermission, meaning: "libvirt's access rules forbid it",
 		next: "ask for a polkit rule that allows it",
 	},
 	libvirt.ERR_AUTH_FAILED: {
-		kind: domain.ErrDenied, meaning: "libvirt does not accept the user",
+		kind: domain.ErrPermission, meaning: "libvirt does not accept the user",
 		cause: "not root and not in the group libvirt, or the remote side wants a login",
 		next:  "add the user to the group libvirt, or run as root; for SASL use libvirt's auth.conf",
 	},
 	libvirt.ERR_AUTH_CANCELLED: {
-		kind: domain.ErrDenied, meaning: "the login was cancelled",
+		kind: domain.ErrPermission, meaning: "the login was cancelled",
 		cause: "nothing here asks for passwords", next: "use keys, certificates or libvirt's auth.conf",
 	},
 	libvirt.ERR_AUTH_UNAVAILABLE: {
-		kind: domain.ErrDenied, meaning: "libvirt does not accept the user",
+		kind: domain.ErrPermission, meaning: "libvirt does not accept the user",
 		cause: "not root and not in the group libvirt, and there is no polkit agent to ask",
 		next:  "add the user to the group libvirt, or run as root",
 	},

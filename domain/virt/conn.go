@@ -134,7 +134,7 @@ func (c *Conn) Close() error {
 			Meaning: fmt.Sprintf("libvirt has not answered some calls within %v; they end when it does", closeWait),
 			Cause:   "the daemon hangs, or a long job such as a save is under way",
 			Next:    "check the daemon: systemctl status libvirtd virtqemud",
-			kind:    domain.ErrUnavailable,
+			Kind:    domain.ErrUnavailable,
 		}
 	}
 }

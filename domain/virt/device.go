@@ -41,7 +41,7 @@ func (c *Conn) Attach(ctx context.Context, vm, deviceXML string, scope Scope) er
 		return err
 	}
 	if !strings.HasPrefix(strings.TrimSpace(deviceXML), "<") {
-		return invalid(op, vmObject(vm), "the device is not an XML element", "give the device's element")
+		return invalid(op, vm, "the device is not an XML element", "give the device's element")
 	}
 	return doDomain(ctx, c, op, vm, writes, func(_ *link, d *libvirt.Domain) error {
 		return d.AttachDeviceFlags(deviceXML, modifyFlags(scope))
@@ -71,7 +71,7 @@ func (c *Conn) Detach(ctx context.Context, vm, device string, scope domain.Scope
 		found, err := identities(device, 0)
 		if err != nil || len(found) != 1 {
 			return &Error{
-				Op: op, Object: vmObject(vm), Err: err, kind: domain.ErrInvalid,
+				Op: op, Object: vm, Err: err, Kind: domain.ErrInvalid,
 				Meaning: "the device is not one XML element", Next: "give one device's element, or its alias",
 			}
 		}
@@ -108,7 +108,7 @@ func (c *Conn) Detach(ctx context.Context, vm, device string, scope domain.Scope
 func (c *Conn) detachLive(ctx context.Context, op, vm string, want deviceIdentity) (deviceIdentity, error) {
 	none := deviceIdentity{}
 	if want.alias == "" && want.nameless() {
-		return none, invalid(op, vmObject(vm), "the element does not say which device it is",
+		return none, invalid(op, vm, "the element does not say which device it is",
 			"give it an alias, an mdev's UUID or a host address; or give the alias alone")
 	}
 	if _, bounded := ctx.Deadline(); !bounded {
@@ -127,7 +127,7 @@ func (c *Conn) detachLive(ctx context.Context, op, vm string, want deviceIdentit
 
 	info, err := c.Info(ctx, vm)
 	if err != nil {
-		return none, c.wrap(op, vmObject(vm), err)
+		return none, c.wrap(op, vm, err)
 	}
 	live, err := c.findLive(ctx, op, vm, want)
 	if err != nil {
@@ -174,7 +174,7 @@ func (c *Conn) untilGone(ctx context.Context, op, vm string, id uuid.UUID, alias
 			case <-ctx.Done():
 				return stillAttached(op, vm, alias, ended(ctx))
 			case <-c.done:
-				return c.wrap(op, vmObject(vm), errClosed)
+				return c.wrap(op, vm, errClosed)
 			}
 		}
 	}
@@ -188,7 +188,7 @@ func (c *Conn) findLive(ctx context.Context, op, vm string, want deviceIdentity)
 	}
 	if !running {
 		return deviceIdentity{}, &Error{
-			Op: op, Object: vmObject(vm), kind: domain.ErrState,
+			Op: op, Object: vm, Kind: domain.ErrState,
 			Meaning: "the VM does not run", Next: "use ScopeSaved alone to change its saved definition",
 		}
 	}
@@ -198,7 +198,7 @@ func (c *Conn) findLive(ctx context.Context, op, vm string, want deviceIdentity)
 		}
 	}
 	return deviceIdentity{}, &Error{
-		Op: op, Object: vmObject(vm), Code: int(libvirt.ERR_DEVICE_MISSING), kind: domain.ErrNotFound,
+		Op: op, Object: vm, Code: int(libvirt.ERR_DEVICE_MISSING), Kind: domain.ErrNotFound,
 		Meaning: "the running VM has no such device: " + want.String(),
 		Next:    "list its devices: virsh dumpxml",
 	}
@@ -228,14 +228,14 @@ func (c *Conn) liveDevices(ctx context.Context, op, vm string) (devices []device
 	}
 	devices, err = identities(live, 2)
 	if err != nil {
-		return nil, false, c.wrap(op, vmObject(vm), fmt.Errorf("libvirt's document: %w", err))
+		return nil, false, c.wrap(op, vm, fmt.Errorf("libvirt's document: %w", err))
 	}
 	return devices, true, nil
 }
 
 func stillAttached(op, vm, alias string, cause error) error {
 	return &Error{
-		Op: op, Object: vmObject(vm), Err: cause, kind: domain.ErrInUse, Retry: true,
+		Op: op, Object: vm, Err: cause, Kind: domain.ErrInUse, Retry: true,
 		Meaning: "the guest did not let go of " + quote(alias) + " in time; it is still attached and the request stays with the guest",
 		Cause:   "the guest's operating system does not run, has no hot-plug support, or uses the device",
 		Next:    "stop using the device in the guest and repeat; resetting or stopping the VM also makes it let go",
@@ -244,7 +244,7 @@ func stillAttached(op, vm, alias string, cause error) error {
 
 func refusedByGuest(op, vm, alias string) error {
 	return &Error{
-		Op: op, Object: vmObject(vm), kind: domain.ErrInUse, Retry: true,
+		Op: op, Object: vm, Kind: domain.ErrInUse, Retry: true,
 		Meaning: "the guest refused to let go of " + quote(alias),
 		Cause:   "the guest uses the device",
 		Next:    "stop using the device in the guest and repeat",
@@ -273,7 +273,7 @@ func checkDevice(op, vm, device string, scope Scope) error {
 		return err
 	}
 	if scope == 0 || scope&^(ScopeLive|ScopeSaved) != 0 {
-		return invalid(op, vmObject(vm), "no or unknown scope "+strconv.Itoa(int(scope)), "use ScopeLive, ScopeSaved or both")
+		return invalid(op, vm, "no or unknown scope "+strconv.Itoa(int(scope)), "use ScopeLive, ScopeSaved or both")
 	}
-	return checkText(op, vmObject(vm), "the device", device)
+	return checkText(op, vm, "the device", device)
 }

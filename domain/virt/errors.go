@@ -10,6 +10,7 @@ import (
 	"libvirt.org/go/libvirt"
 
 	"github.com/vgpukit/vgpukit/domain"
+	"github.com/vgpukit/vgpukit/internal/fault"
 )
 
 // An Error says what failed, on what, why, and what to do. errors.Is finds
@@ -17,7 +18,8 @@ import (
 // errors.As finds the libvirt.Error. It holds no libvirt handle and may be kept.
 type Error struct {
 	Op      string // what was tried: "start", "connect to"
-	Object  string // on what: `VM "web1"`, a URI
+	Object  string // on what: a VM's name, a URI
+	Kind    error  // package domain's sentinel, nil: none describes it
 	Code    int    // libvirt's error number (virErrorNumber), 0: not libvirt's
 	Domain  int    // the part of libvirt that failed (virErrorDomain)
 	Meaning string // what that means here
@@ -25,48 +27,41 @@ type Error struct {
 	Next    string // what to do about it, may be empty
 	Retry   bool   // the same request may succeed if it is repeated as it is
 	Err     error  // libvirt's error or the context's; nil: refused before libvirt was asked
-
-	kind error // package domain's sentinel, nil: none describes it
 }
 
-// Error returns one line: operation, object, what it means, libvirt's own words
-// with code and domain, and the likely cause. [Error.Hint] has the rest.
-func (e *Error) Error() string {
-	var b strings.Builder
-	b.WriteString(e.Op)
-	if e.Object != "" {
-		b.WriteString(" " + e.Object)
-	}
-	if e.Meaning != "" {
-		b.WriteString(": " + e.Meaning)
-	}
-	var lv libvirt.Error
-	if errors.As(e.Err, &lv) {
-		fmt.Fprintf(&b, ": %s (libvirt %d/%d)", oneLine(lv.Message), lv.Code, lv.Domain)
-	} else if e.Err != nil {
-		b.WriteString(": " + oneLine(e.Err.Error()))
-	}
-	if e.Cause != "" {
-		b.WriteString("; likely cause: " + e.Cause)
-	}
-	return b.String()
-}
+// Error returns one line: operation, object, what it means, libvirt's number,
+// part and own words, and the likely cause. [Error.Hint] has the rest.
+func (e *Error) Error() string { return fault.Line(e.parts()) }
 
 // Unwrap returns the sentinel of package domain, if one describes the error,
 // and the error beneath.
-func (e *Error) Unwrap() []error {
-	var errs []error
-	if e.kind != nil {
-		errs = append(errs, e.kind)
-	}
-	if e.Err != nil {
-		errs = append(errs, e.Err)
-	}
-	return errs
-}
+func (e *Error) Unwrap() []error { return fault.Unwrap(e.Kind, e.Err) }
 
 // Hint returns the next step to take, or "".
-func (e *Error) Hint() string { return e.Next }
+func (e *Error) Hint() string { return fault.Hint(e.Next, e.Err) }
+
+// As lets errors around this one take its words apart.
+func (e *Error) As(target any) bool { return fault.As(e.parts(), target) }
+
+// LibvirtCode returns Code, for programs that do not import this package.
+func (e *Error) LibvirtCode() int { return e.Code }
+
+func (e *Error) parts() fault.Parts {
+	p := fault.Parts{Places: []fault.Place{{Op: e.Op, Object: e.Object}}, Meaning: e.Meaning, Cause: e.Cause, Err: e.Err}
+	var lv libvirt.Error
+	switch {
+	case errors.As(e.Err, &lv):
+		p.Err, p.Code = nil, fmt.Sprintf("libvirt %d/%d", lv.Code, lv.Domain)
+		if e.Meaning == "" {
+			p.Meaning = lv.Message
+		} else if lv.Message != "" {
+			p.Err = errors.New("libvirt says: " + lv.Message)
+		}
+	case e.Meaning == "" && e.Err == nil && e.Kind != nil:
+		p.Meaning = e.Kind.Error()
+	}
+	return p
+}
 
 // errLost wraps what a call got when its connection broke.
 type errLost struct{ error }
@@ -86,7 +81,7 @@ func (e errOpenTimeout) Unwrap() error { return context.DeadlineExceeded }
 
 // invalid is the error of a request that libvirt never sees.
 func invalid(op, object, meaning, next string) *Error {
-	return &Error{Op: op, Object: object, Meaning: meaning, Next: next, kind: domain.ErrInvalid}
+	return &Error{Op: op, Object: object, Meaning: meaning, Next: next, Kind: domain.ErrInvalid}
 }
 
 // wrap makes an *Error of whatever a call returned.
@@ -102,19 +97,19 @@ func (c *Conn) wrap(op, object string, err error) error {
 		return own
 	case errors.Is(err, errClosed):
 		return &Error{
-			Op: op, Object: object, Err: err, kind: domain.ErrUnavailable,
+			Op: op, Object: object, Err: err, Kind: domain.ErrUnavailable,
 			Next: "open a new connection",
 		}
 	case errors.As(err, &lost):
 		e := explain(op, object, err)
-		e.kind = domain.ErrUnavailable
+		e.Kind = domain.ErrUnavailable
 		e.Meaning = "the connection to libvirt broke before the answer came; the request may have been carried out"
 		e.Cause = "the daemon was restarted or killed, or the network failed"
 		e.Next = "look at the VM's state, then repeat the request if needed: the connection is opened again"
 		return e
 	case errors.As(err, &timeout):
 		return &Error{
-			Op: op, Object: object, Err: err, kind: domain.ErrUnavailable, Retry: true,
+			Op: op, Object: object, Err: err, Kind: domain.ErrUnavailable, Retry: true,
 			Meaning: "libvirt at " + c.uri + " does not answer",
 			Cause:   "the daemon hangs, or the network drops packets",
 			Next:    "check the daemon: systemctl status libvirtd virtqemud",

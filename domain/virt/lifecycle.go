@@ -36,7 +36,7 @@ func (c *Conn) Define(ctx context.Context, xml string) (domain.Info, error) {
 // it has no such things either.
 func (c *Conn) Undefine(ctx context.Context, vm string, opts domain.UndefineOptions) error {
 	if opts.NVRAM && opts.KeepNVRAM {
-		return invalid("undefine", vmObject(vm), "NVRAM and KeepNVRAM exclude each other", "choose one")
+		return invalid("undefine", vm, "NVRAM and KeepNVRAM exclude each other", "choose one")
 	}
 	var flags libvirt.DomainUndefineFlagsValues
 	for _, o := range []struct {
@@ -82,7 +82,7 @@ func (c *Conn) Shutdown(ctx context.Context, vm string, mode domain.ShutdownMode
 	case domain.ShutdownAgent:
 		flags = libvirt.DOMAIN_SHUTDOWN_GUEST_AGENT
 	default:
-		return invalid("shut down", vmObject(vm), "unknown shutdown mode "+strconv.Quote(string(mode)), `use "acpi", "agent", or none`)
+		return invalid("shut down", vm, "unknown shutdown mode "+strconv.Quote(string(mode)), `use "acpi", "agent", or none`)
 	}
 	return doDomain(ctx, c, "shut down", vm, writes, func(_ *link, d *libvirt.Domain) error {
 		return d.ShutdownFlags(flags)

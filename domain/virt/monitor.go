@@ -11,7 +11,7 @@ import (
 // returns what it prints; also its complaints about a wrong command. libvirt
 // marks the VM as tainted. Do not change behind libvirt's back what it manages.
 func (c *Conn) Monitor(ctx context.Context, vm, command string) (string, error) {
-	if err := checkText("run a monitor command in", vmObject(vm), "the command", command); err != nil {
+	if err := checkText("run a monitor command in", vm, "the command", command); err != nil {
 		return "", err
 	}
 	out, err := onDomain(ctx, c, "run a monitor command in", vm, writes, func(_ *link, d *libvirt.Domain) (string, error) {
@@ -24,7 +24,7 @@ func (c *Conn) Monitor(ctx context.Context, vm, command string) (string, error) 
 // {"execute":"query-status"}, and returns the whole answer, which holds either
 // "return" or "error". The remarks on [Conn.Monitor] hold.
 func (c *Conn) QMP(ctx context.Context, vm, command string) (string, error) {
-	if err := checkText("run a QMP command in", vmObject(vm), "the command", command); err != nil {
+	if err := checkText("run a QMP command in", vm, "the command", command); err != nil {
 		return "", err
 	}
 	return onDomain(ctx, c, "run a QMP command in", vm, writes, func(_ *link, d *libvirt.Domain) (string, error) {

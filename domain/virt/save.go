@@ -24,7 +24,7 @@ const (
 // another 5 s. Where the vGPU's driver cannot save its state:
 // [domain.ErrUnsupported].
 func (c *Conn) Save(ctx context.Context, vm, path string) error {
-	if err := checkPath("save", vmObject(vm), path); err != nil {
+	if err := checkPath("save", vm, path); err != nil {
 		return err
 	}
 	return c.saveJob(ctx, "save", vm, func(d *libvirt.Domain) error { return d.SaveFlags(path, "", 0) })
@@ -77,7 +77,7 @@ func (c *Conn) ManagedSaveRemove(ctx context.Context, vm string) error {
 // saveJob runs save, which libvirt makes a job of, and aborts it when ctx ends.
 func (c *Conn) saveJob(ctx context.Context, op, vm string, save func(*libvirt.Domain) error) error {
 	if ctx.Err() != nil {
-		return c.wrap(op, vmObject(vm), ended(ctx))
+		return c.wrap(op, vm, ended(ctx))
 	}
 	// Either the job begins or ctx ends, first; it does not begin afterwards.
 	var decided atomic.Bool
@@ -113,8 +113,8 @@ func (c *Conn) saveJob(ctx context.Context, op, vm string, save func(*libvirt.Do
 		close(over)
 		helper.Wait()
 		if errors.Is(err, libvirt.ERR_OPERATION_ABORTED) && ctx.Err() != nil {
-			e := explain(op, vmObject(vm), err)
-			e.kind, e.Err = nil, fmt.Errorf("%w: %w", ended(ctx), err)
+			e := explain(op, vm, err)
+			e.Kind, e.Err = nil, fmt.Errorf("%w: %w", ended(ctx), err)
 			e.Meaning, e.Next = "the job was aborted because the context ended; the VM goes on", ""
 			return e
 		}

@@ -43,7 +43,7 @@ func (c *Conn) Screenshot(ctx context.Context, vm string, screen uint) (image []
 			_ = stream.Abort()
 			if errors.Is(err, errTooLong) {
 				err = &Error{
-					Op: "take a screenshot of", Object: vmObject(vm), Err: err, kind: domain.ErrUnsupported,
+					Op: "take a screenshot of", Object: vm, Err: err, Kind: domain.ErrUnsupported,
 					Meaning: fmt.Sprintf("libvirt sends more than %d MiB", maxScreenshot>>20),
 				}
 			}

@@ -134,7 +134,7 @@ var texts = []struct {
 		next: "check the path; it is one of the VM's host",
 	}},
 	{re(`: (Permission denied|Operation not permitted)$`), reading{
-		kind: domain.ErrDenied, meaning: "the host's kernel forbids it",
+		kind: domain.ErrPermission, meaning: "the host's kernel forbids it",
 		cause: "a file belongs to another user than QEMU's, or AppArmor or SELinux protects it",
 		next:  "check the owner and mode of the file, and dmesg for DENIED",
 	}},

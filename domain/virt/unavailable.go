@@ -19,15 +19,15 @@ func explainLibrary(e *Error, lv libvirt.Error) bool {
 	}
 	switch msg := lv.Message; {
 	case strings.Contains(msg, "Failed to open libvirt.so.0") || strings.HasPrefix(msg, "libvirt.so.0:"):
-		e.kind = domain.ErrUnavailable
+		e.Kind = domain.ErrUnavailable
 		e.Meaning = "the library libvirt.so.0 is not on this host"
 		e.Next = "install it: apt-get install libvirt0 (Fedora: dnf install libvirt-libs)"
 	case strings.HasPrefix(msg, "Failed to open libvirt-qemu.so.0") || strings.HasPrefix(msg, "libvirt-qemu.so.0:"):
-		e.kind = domain.ErrUnsupported
+		e.Kind = domain.ErrUnsupported
 		e.Meaning = "the library libvirt-qemu.so.0 is not on this host"
 		e.Next = "install it: apt-get install libvirt0 (Fedora: dnf install libvirt-libs)"
 	case strings.HasPrefix(msg, "Failed to load vir") || strings.Contains(msg, "undefined symbol: vir"):
-		e.kind = domain.ErrUnsupported
+		e.Kind = domain.ErrUnsupported
 		e.Meaning = "this host's libvirt is too old for it"
 		e.Next = "install a newer libvirt"
 	default:
@@ -45,7 +45,7 @@ func explainConnection(e *Error, lv libvirt.Error) bool {
 	if lv.Domain == libvirt.FROM_RPC || lv.Domain == libvirt.FROM_REMOTE {
 		switch lv.Code {
 		case libvirt.ERR_SYSTEM_ERROR, libvirt.ERR_INTERNAL_ERROR, libvirt.ERR_OPERATION_FAILED:
-			e.kind = domain.ErrUnavailable
+			e.Kind = domain.ErrUnavailable
 			e.Retry = true
 			e.Meaning = "libvirt cannot be reached"
 			e.Cause, e.Next = remoteCause(lv.Message)
@@ -71,13 +71,13 @@ func explainSocket(e *Error, path, why string) {
 		start += " (with the modular daemons: systemctl start virtqemud.socket)"
 	}
 	if strings.Contains(why, "Permission denied") {
-		e.kind, e.Retry = domain.ErrDenied, false
+		e.Kind, e.Retry = domain.ErrPermission, false
 		e.Meaning = "no permission to use libvirt's socket " + path
 		e.Cause = "the user is not in the group libvirt"
 		e.Next = "run as root, or: usermod -aG libvirt USER, and log in again"
 		return
 	}
-	e.kind = domain.ErrUnavailable
+	e.Kind = domain.ErrUnavailable
 	e.Meaning = "libvirt's daemon does not listen on " + path
 	e.Next = start
 	switch {

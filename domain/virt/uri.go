@@ -102,7 +102,7 @@ func resolveURI(uri string) (string, error) {
 		// libvirt's parser would complain on stderr.
 		if _, err := os.Stat(u.Path); err != nil {
 			return "", &Error{
-				Op: "connect to", Object: quote(uri), Err: err, kind: domain.ErrNotFound,
+				Op: "connect to", Object: quote(uri), Err: err, Kind: domain.ErrNotFound,
 				Meaning: "the test driver's state file cannot be read", Next: `use "test:///default"`,
 			}
 		}

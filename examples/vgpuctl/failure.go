@@ -74,7 +74,7 @@ var kinds = []struct {
 	{vgpu.ErrState, kindState},
 	{domain.ErrState, kindState},
 	{mdev.ErrPermission, kindPermission},
-	{domain.ErrDenied, kindPermission},
+	{domain.ErrPermission, kindPermission},
 	{mdev.ErrUnsupported, kindUnsupported},
 	{domain.ErrUnsupported, kindUnsupported},
 	{mdev.ErrRefused, kindRefused},

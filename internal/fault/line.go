@@ -1,0 +1,167 @@
+package fault
+
+import (
+	"context"
+	"errors"
+	"strings"
+)
+
+// Parts is what one error says, without what lies beneath. Each may be empty.
+type Parts struct {
+	Places  []Place // where it happened, outermost first
+	Meaning string  // what happened
+	Code    string  // the errno or libvirt's number and words
+	Cause   string  // the likely cause, or what follows from it
+	Err     error   // what lies beneath: says what happened unless Meaning does
+}
+
+// Place is an operation or step, and what it worked on.
+type Place struct{ Op, Object string }
+
+// Error is [Line]. Parts are an error so that [errors.As] can ask for them.
+func (p Parts) Error() string { return Line(p) }
+
+// As gives parts to [errors.As], for an error's method of that name.
+func As(p Parts, target any) bool {
+	to, ok := target.(*Parts)
+	if ok {
+		*to = p
+	}
+	return ok
+}
+
+// partsOf asks an error of the four packages, whose As gives them.
+func partsOf(err error) (p Parts, ok bool) {
+	if k, hidden := err.(kindless); hidden {
+		err = k.err
+	}
+	asked, ok := err.(interface{ As(target any) bool })
+	return p, ok && asked.As(&p)
+}
+
+// Line is an error in one line: "op object: meaning (code); cause". What errors
+// beneath say is taken into it, and nothing is said twice.
+func Line(p Parts) string {
+	var l line
+	l.add(p)
+	return strings.Join(append(l.places(), l.text()), ": ")
+}
+
+// line is what was collected so far.
+type line struct {
+	at     []Place
+	reason string
+	codes  []string
+	causes []string
+}
+
+func (l *line) add(p Parts) {
+	for _, place := range p.Places {
+		l.place(place)
+	}
+	if meaning := oneLine(p.Meaning); l.reason == "" {
+		l.reason = meaning
+	} else if meaning != "" && meaning != l.reason {
+		l.causes = appendNew(l.causes, meaning)
+	}
+	if beneath, ok := partsOf(p.Err); ok {
+		l.add(beneath)
+	} else if p.Err != nil {
+		l.beneath(p.Err)
+	}
+	if p.Code != "" {
+		l.codes = appendNew(l.codes, oneLine(p.Code))
+	}
+	if p.Cause != "" {
+		l.causes = appendNew(l.causes, oneLine(p.Cause))
+	}
+	if l.reason == "" {
+		l.reason = "failed"
+	}
+}
+
+// beneath takes in an error of somebody else. Under a meaning it is a detail, and
+// none if it is only a kind or the end of a context.
+func (l *line) beneath(err error) {
+	if l.reason == "" {
+		l.reason = Text(err)
+		return
+	}
+	if _, kind := err.(*Kind); !kind && EndOf(err) == nil {
+		l.causes = appendNew(l.causes, Text(err))
+	}
+}
+
+// place adds a place. Each operation and each object is named once.
+func (l *line) place(p Place) {
+	p.Op, p.Object = oneLine(p.Op), oneLine(p.Object)
+	for i, q := range l.at {
+		switch {
+		case p.Object != "" && names(q.Object, p.Object):
+			p.Object = ""
+		case p.Op == q.Op && q.Object != "" && names(p.Object, q.Object):
+			l.at[i].Object = p.Object // the same, told better
+			p.Object = ""
+		}
+		if p.Op == q.Op {
+			p.Op = ""
+		}
+	}
+	if p != (Place{}) {
+		l.at = append(l.at, p)
+	}
+}
+
+// names tells whether a text names an object, as a word of it.
+func names(text, object string) bool {
+	return text == object || strings.Contains(" "+text+" ", " "+object+" ") || strings.Contains(text, `"`+object+`"`)
+}
+
+// text is the line without its places.
+func (l *line) text() string {
+	text := l.reason
+	if len(l.codes) > 0 {
+		text += " (" + strings.Join(l.codes, "; ") + ")"
+	}
+	return strings.Join(append([]string{text}, l.causes...), "; ")
+}
+
+func (l *line) places() []string {
+	var places []string
+	for _, p := range l.at {
+		places = append(places, strings.TrimSpace(p.Op+" "+p.Object))
+	}
+	return places
+}
+
+// Text is any error in one line. The end of a context is said in plain words.
+func Text(err error) string {
+	switch err {
+	case context.DeadlineExceeded:
+		return "its time was over before it was done"
+	case context.Canceled:
+		return "it was cancelled before it was done"
+	}
+	return oneLine(err.Error())
+}
+
+// Hint is what to do about an error: what it says itself, else what lies beneath
+// says; "" if nothing is known.
+func Hint(own string, beneath error) string {
+	var hinted interface{ Hint() string }
+	if own == "" && errors.As(beneath, &hinted) {
+		return hinted.Hint()
+	}
+	return own
+}
+
+func appendNew(list []string, s string) []string {
+	for _, t := range list {
+		if t == s {
+			return list
+		}
+	}
+	return append(list, s)
+}
+
+func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
