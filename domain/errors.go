@@ -42,9 +42,8 @@ func (e *Error) Hint() string { return fault.Hint(e.Next, e.Err) }
 func (e *Error) As(target any) bool { return fault.As(e.parts(), target) }
 
 func (e *Error) parts() fault.Parts {
-	p := fault.Parts{Places: []fault.Place{{Op: e.Op, Object: e.Object}}, Meaning: e.Meaning, Cause: e.Cause, Err: e.Err}
-	if e.Meaning == "" && e.Err == nil && e.Kind != nil {
-		p.Meaning = e.Kind.Error()
+	return fault.Parts{
+		Places: []fault.Place{{Op: e.Op, Object: e.Object}}, Meaning: e.Meaning, Cause: e.Cause,
+		Err: fault.Reason(e.Meaning, e.Kind, e.Err),
 	}
-	return p
 }

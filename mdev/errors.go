@@ -58,10 +58,8 @@ func (e *Error) Unwrap() []error {
 func (e *Error) As(target any) bool { return fault.As(e.parts(), target) }
 
 func (e *Error) parts() fault.Parts {
-	p := fault.Parts{Places: []fault.Place{{Op: e.Op, Object: e.Object}}, Meaning: e.Meaning, Cause: e.Cause, Err: e.Err}
-	if e.Meaning == "" && e.Err == nil && e.Kind != nil {
-		p.Meaning = e.Kind.Error()
-	}
+	p := fault.Parts{Places: []fault.Place{{Op: e.Op, Object: e.Object}}, Meaning: e.Meaning, Cause: e.Cause}
+	p.Err = fault.Reason(e.Meaning, e.Kind, e.Err)
 	if e.Errno != 0 {
 		p.Code = errnoName(e.Errno)
 	}

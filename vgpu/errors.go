@@ -68,11 +68,10 @@ func (e *Error) Hint() string { return fault.Hint(e.Next, e.Err) }
 func (e *Error) As(target any) bool { return e.line == "" && fault.As(e.parts(), target) }
 
 func (e *Error) parts() fault.Parts {
-	p := fault.Parts{Places: []fault.Place{{Op: e.Op, Object: e.VM}, {Op: e.Step, Object: e.Object}}, Cause: e.Cause, Err: e.Err}
-	if e.Err == nil && e.Kind != nil {
-		p.Meaning = e.Kind.Error()
+	return fault.Parts{
+		Places: []fault.Place{{Op: e.Op, Object: e.VM}, {Op: e.Step, Object: e.Object}}, Cause: e.Cause,
+		Err: fault.Reason("", e.Kind, e.Err),
 	}
-	return p
 }
 
 // kindOf is the kind of an error from beneath. A context's end that nothing explains

@@ -47,18 +47,16 @@ func (e *Error) As(target any) bool { return fault.As(e.parts(), target) }
 func (e *Error) LibvirtCode() int { return e.Code }
 
 func (e *Error) parts() fault.Parts {
-	p := fault.Parts{Places: []fault.Place{{Op: e.Op, Object: e.Object}}, Meaning: e.Meaning, Cause: e.Cause, Err: e.Err}
+	p := fault.Parts{Places: []fault.Place{{Op: e.Op, Object: e.Object}}, Meaning: e.Meaning, Cause: e.Cause}
+	p.Err = fault.Reason(e.Meaning, e.Kind, e.Err)
 	var lv libvirt.Error
-	switch {
-	case errors.As(e.Err, &lv):
+	if errors.As(e.Err, &lv) {
 		p.Err, p.Code = nil, fmt.Sprintf("libvirt %d/%d", lv.Code, lv.Domain)
 		if e.Meaning == "" {
 			p.Meaning = lv.Message
 		} else if lv.Message != "" {
 			p.Err = errors.New("libvirt says: " + lv.Message)
 		}
-	case e.Meaning == "" && e.Err == nil && e.Kind != nil:
-		p.Meaning = e.Kind.Error()
 	}
 	return p
 }

@@ -1,0 +1,149 @@
+package statedir
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/vgpukit/vgpukit/internal/atomicfile"
+	"github.com/vgpukit/vgpukit/internal/fault"
+)
+
+const (
+	damagedDir = "damaged" // entries that could not be read, set aside
+	locksDir   = "locks"
+)
+
+// Dir is the directory, of mode 0700; its files have 0600. It is safe for concurrent
+// use as long as whoever changes an entry has its lock.
+type Dir struct {
+	// Files does the changes of entries.
+	Files Files
+
+	path string
+}
+
+// Files changes files so that a loss of power leaves the old or the new.
+type Files interface {
+	Write(path string, data []byte) error
+	Rename(from, to string) error
+	Remove(path string) error
+}
+
+// Open makes the directory with places for entries, where they are missing.
+func Open(path string, places ...string) (*Dir, error) {
+	d := &Dir{Files: osFiles{}, path: path}
+	for _, place := range append(places, damagedDir, locksDir) {
+		if err := os.MkdirAll(filepath.Join(path, place), 0o700); err != nil {
+			return nil, d.explain(err)
+		}
+	}
+	return d, nil
+}
+
+// Path is where the directory is.
+func (d *Dir) Path() string { return d.path }
+
+// osFiles are the operating system's.
+type osFiles struct{}
+
+func (osFiles) Write(path string, data []byte) error { return atomicfile.Write(path, data, 0o600) }
+
+func (osFiles) Rename(from, to string) error {
+	if err := os.Rename(from, to); err != nil {
+		return err
+	}
+	return errors.Join(atomicfile.SyncDir(filepath.Dir(to)), atomicfile.SyncDir(filepath.Dir(from)))
+}
+
+// Remove does not sync the directory: see [Dir.remove].
+func (osFiles) Remove(path string) error { return os.Remove(path) }
+
+// remove removes files; those that are not there are no error. The directories are
+// synced last: whichever removals a loss of power undoes are done again by whoever
+// cleans up after it.
+func (d *Dir) remove(paths ...string) error {
+	var removed []string
+	for _, path := range paths {
+		if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err := d.Files.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return d.explain(err)
+		}
+		removed = append(removed, filepath.Dir(path))
+	}
+	var failures []error
+	for _, dir := range removed {
+		failures = append(failures, atomicfile.SyncDir(dir))
+	}
+	return d.explain(fault.Join(failures...))
+}
+
+// SetAside moves a damaged entry away, so that it is in nobody's way and can be
+// looked at, and returns where it is.
+func (d *Dir) SetAside(e *Damaged) (string, error) {
+	place := filepath.Base(filepath.Dir(e.Path))
+	to := filepath.Join(d.path, damagedDir, fmt.Sprintf("%s-%s-%d", place, filepath.Base(e.Path), time.Now().UnixNano()))
+	return to, d.explain(d.Files.Rename(e.Path, to))
+}
+
+// Leftovers lists the temporary files of writers that died, in a place.
+func (d *Dir) Leftovers(place string) ([]string, error) {
+	entries, err := os.ReadDir(filepath.Join(d.path, place))
+	if err != nil {
+		return nil, d.explain(err)
+	}
+	var paths []string
+	for _, entry := range entries {
+		if atomicfile.IsTemp(entry.Name()) {
+			paths = append(paths, filepath.Join(d.path, place, entry.Name()))
+		}
+	}
+	return paths, nil
+}
+
+// Damaged is an entry that is not whole.
+type Damaged struct {
+	Path string
+	Err  error // why
+}
+
+func (e *Damaged) Error() string { return e.Path + ": " + e.Err.Error() }
+func (e *Damaged) Unwrap() error { return e.Err }
+
+// fileName turns a name into one that is safe as a file's: escaped, and cut with
+// a checksum when long.
+func fileName(name string) string {
+	safe := strings.ReplaceAll(url.PathEscape(name), ".", "%2E")
+	if len(safe) > 150 {
+		sum := sha256.Sum256([]byte(name))
+		safe = safe[:100] + "-" + hex.EncodeToString(sum[:16])
+	}
+	return safe
+}
+
+// explain adds to an error of the directory what to do about it.
+func (d *Dir) explain(err error) error {
+	if err == nil {
+		return nil
+	}
+	next := "see that the state directory " + d.path + " can be written by this user"
+	switch {
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		next = "make room on the file system of the state directory " + d.path
+	case errors.Is(err, syscall.EROFS):
+		next = "the state directory " + d.path + " is on a read-only file system: choose another, or mount it writable"
+	case errors.Is(err, fs.ErrPermission):
+		next = "run as the user who owns the state directory " + d.path + ", or choose another"
+	}
+	return &fault.Error{Op: "state directory", Kind: fault.Unavailable, Err: err, Next: next}
+}

@@ -1,0 +1,134 @@
+package statedir
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/vgpukit/vgpukit/internal/atomicfile"
+	"github.com/vgpukit/vgpukit/internal/fault"
+)
+
+// Entries are those of one place in a directory: a JSON value of one type under a
+// name, any that is no longer than a few hundred bytes.
+type Entries[T any] struct {
+	dir   *Dir
+	place string
+	name  func(T) string
+}
+
+// In returns the entries of a place. name tells an entry's name from its content, so
+// that one which was renamed or copied is found out.
+func In[T any](dir *Dir, place string, name func(T) string) Entries[T] {
+	return Entries[T]{dir, place, name}
+}
+
+// Path is the file of an entry.
+func (e Entries[T]) Path(name string) string {
+	return filepath.Join(e.dir.path, e.place, fileName(name)+".json")
+}
+
+// Write makes or replaces an entry.
+func (e Entries[T]) Write(content T) error {
+	data, err := seal(content)
+	if err != nil {
+		return err
+	}
+	return e.dir.explain(e.dir.Files.Write(e.Path(e.name(content)), data))
+}
+
+// MoveTo makes an entry one of another place, in one rename.
+func (e Entries[T]) MoveTo(to Entries[T], name string) error {
+	return e.dir.explain(e.dir.Files.Rename(e.Path(name), to.Path(name)))
+}
+
+// Remove removes an entry, and then those of the same name in other places. It needs
+// no space.
+func (e Entries[T]) Remove(name string, others ...Entries[T]) error {
+	paths := []string{e.Path(name)}
+	for _, other := range others {
+		paths = append(paths, other.Path(name))
+	}
+	return e.dir.remove(paths...)
+}
+
+// Read reads an entry. One that is not whole is a *[Damaged].
+func (e Entries[T]) Read(name string) (content T, ok bool, err error) {
+	path := e.Path(name)
+	content, err = e.Load(path)
+	if err == nil && e.name(content) != name {
+		err = e.renamed(path, content)
+	}
+	if err != nil {
+		var none T
+		if errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+		return none, false, err
+	}
+	return content, true, nil
+}
+
+// Has tells whether there is an entry, whole or not.
+func (e Entries[T]) Has(name string) bool {
+	_, err := os.Lstat(e.Path(name))
+	return !errors.Is(err, fs.ErrNotExist)
+}
+
+// Load reads the entry in a file. One that is not whole is a *[Damaged]; what cannot
+// be read, or not by this program, is another error and must be left alone.
+func (e Entries[T]) Load(path string) (content T, err error) {
+	var none T
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return none, err
+	}
+	if err != nil {
+		return none, e.dir.explain(err)
+	}
+	switch err := unseal(data, &content); {
+	case errors.Is(err, errNewer):
+		return none, &fault.Error{
+			Object: path, Kind: fault.State, Err: err,
+			Next: "use the newer program; or, if none is in use any more, move the file away and see to its vGPUs by hand",
+		}
+	case err != nil:
+		return none, &Damaged{Path: path, Err: err}
+	case fileName(e.name(content))+".json" != filepath.Base(path):
+		return none, e.renamed(path, content)
+	}
+	return content, nil
+}
+
+func (e Entries[T]) renamed(path string, content T) *Damaged {
+	return &Damaged{Path: path, Err: fmt.Errorf("it is of %q: it was renamed or copied", e.name(content))}
+}
+
+// All reads every entry, by name. What cannot be read comes back by path; the
+// temporary files of writers are [Dir.Leftovers].
+func (e Entries[T]) All() (entries map[string]T, unread map[string]error, err error) {
+	files, err := os.ReadDir(filepath.Join(e.dir.path, e.place))
+	if err != nil {
+		return nil, nil, e.dir.explain(err)
+	}
+	entries, unread = make(map[string]T, len(files)), map[string]error{}
+	for _, file := range files {
+		path := filepath.Join(e.dir.path, e.place, file.Name())
+		switch {
+		case atomicfile.IsTemp(file.Name()):
+		case !strings.HasSuffix(file.Name(), ".json"):
+			unread[path] = &Damaged{Path: path, Err: errors.New("not an entry of ours")}
+		default:
+			content, err := e.Load(path)
+			if err == nil {
+				entries[e.name(content)] = content
+			} else if !errors.Is(err, fs.ErrNotExist) { // removed meanwhile
+				unread[path] = err
+			}
+		}
+	}
+	return entries, unread, nil
+}
