@@ -2,24 +2,29 @@ package domain
 
 import (
 	"cmp"
-	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/vgpukit/vgpukit/internal/pci"
 )
 
 // Address is a PCI address, of a device as the guest sees it or of a virtual
 // function on the host. The zero Address is 0000:00:00.0. In a domain document
 // Bus is libvirt's number of a controller; the guest's own numbering of the
 // buses below it may differ.
+//
+// A host's Domain has 32 bits: Linux numbers the domains behind Intel's VMD from
+// 0x10000 on. A guest has domain 0 only, see [Document.CheckAddress].
 type Address struct {
-	Domain   uint16
+	Domain   uint32
 	Bus      uint8
 	Slot     uint8 // 0 to 0x1f
 	Function uint8 // 0 to 7
 }
 
 // ParseAddress reads an address as lspci and sysfs write it: 0000:00:08.0, in
-// hexadecimal, upper or lower case. The domain may be left out: 00:08.0.
+// hexadecimal, upper or lower case. The domain may be left out, 00:08.0, or have
+// up to eight digits, 10000:41:00.4.
 func ParseAddress(s string) (Address, error) {
 	a, ok := parseAddress(s)
 	if !ok {
@@ -32,10 +37,9 @@ func ParseAddress(s string) (Address, error) {
 	return a, nil
 }
 
-// String returns the address as 0000:00:08.0, in lower case.
-func (a Address) String() string {
-	return fmt.Sprintf("%04x:%02x:%02x.%x", a.Domain, a.Bus, a.Slot, a.Function)
-}
+// String returns the address as 0000:00:08.0, in lower case. A domain above
+// 0xffff takes more digits.
+func (a Address) String() string { return pci.Address(a).String() }
 
 // Compare orders addresses by domain, bus, slot and function. It is negative
 // if a comes before b, 0 if they are equal, positive otherwise.
@@ -66,24 +70,11 @@ func (a *Address) UnmarshalText(text []byte) error {
 	return nil
 }
 
-func (a Address) valid() bool { return a.Slot <= 0x1f && a.Function <= 7 }
+func (a Address) valid() bool { return pci.Address(a).Valid() }
 
 func parseAddress(s string) (Address, bool) {
-	if strings.Count(s, ":") == 1 {
-		s = "0000:" + s
-	}
-	if len(s) != len("0000:00:08.0") || s[4] != ':' || s[7] != ':' || s[10] != '.' {
-		return Address{}, false
-	}
-	domain, err1 := strconv.ParseUint(s[0:4], 16, 16)
-	bus, err2 := strconv.ParseUint(s[5:7], 16, 8)
-	slot, err3 := strconv.ParseUint(s[8:10], 16, 8)
-	function, err4 := strconv.ParseUint(s[11:], 16, 8)
-	if err1 != nil || err2 != nil || err3 != nil || err4 != nil {
-		return Address{}, false
-	}
-	a := Address{Domain: uint16(domain), Bus: uint8(bus), Slot: uint8(slot), Function: uint8(function)}
-	return a, a.valid()
+	a, ok := pci.ParseShort(s)
+	return Address(a), ok
 }
 
 // clip shortens what came from outside so that it can be quoted in an error.

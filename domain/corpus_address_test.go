@@ -80,11 +80,11 @@ func writtenByDecoder(t *testing.T, text []byte) []string {
 				}
 			}
 			if !pci || part["domain"]+part["bus"]+part["slot"] == 0 ||
-				part["bus"] > 0xff || part["slot"] > 0x1f || part["function"] > 7 || part["domain"] > 0xffff {
+				part["bus"] > 0xff || part["slot"] > 0x1f || part["function"] > 7 {
 				continue // no address, for libvirt
 			}
 			found = append(found, Address{
-				Domain: uint16(part["domain"]), Bus: uint8(part["bus"]),
+				Domain: uint32(part["domain"]), Bus: uint8(part["bus"]),
 				Slot: uint8(part["slot"]), Function: uint8(part["function"]),
 			}.String())
 		case xml.EndElement:

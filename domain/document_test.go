@@ -76,10 +76,12 @@ func TestUUIDsAreReadAsLibvirtDoes(t *testing.T) {
 
 func TestAddressText(t *testing.T) {
 	for s, want := range map[string]Address{
-		"0000:00:08.0": {Slot: 8},
-		"ffff:ff:1f.7": {Domain: 0xffff, Bus: 0xff, Slot: 0x1f, Function: 7},
-		"ABCD:AF:0A.3": {Domain: 0xabcd, Bus: 0xaf, Slot: 10, Function: 3},
-		"41:00.4":      {Bus: 0x41, Function: 4},
+		"0000:00:08.0":  {Slot: 8},
+		"ffff:ff:1f.7":  {Domain: 0xffff, Bus: 0xff, Slot: 0x1f, Function: 7},
+		"ABCD:AF:0A.3":  {Domain: 0xabcd, Bus: 0xaf, Slot: 10, Function: 3},
+		"41:00.4":       {Bus: 0x41, Function: 4},
+		"00000:00:08.0": {Slot: 8},
+		"10000:41:00.4": {Domain: 0x10000, Bus: 0x41, Function: 4},
 	} {
 		a, err := ParseAddress(s)
 		require.NoError(t, err)
@@ -91,7 +93,7 @@ func TestAddressText(t *testing.T) {
 		assert.Equal(t, a, back)
 	}
 	for _, s := range []string{
-		"", "8", "0000:00:08", "0000:00:08.8", "0000:00:20.0", "0000:00:8.0", "0000:0:08.0", "00000:00:08.0", "0000:00:08.0 ",
+		"", "8", "0000:00:08", "0000:00:08.8", "0000:00:20.0", "0000:00:8.0", "0000:0:08.0", "100000000:00:08.0", "0000:00:08.0 ",
 		"0000.00.08.0", "0000:00:+8.0", "0x00:00:08.0", "0000:00:0_.0", "g000:00:08.0", ":00:08.0", "00:00:08.0", "0000:00:08.00",
 	} {
 		_, err := ParseAddress(s)
@@ -110,16 +112,18 @@ func TestAddressElements(t *testing.T) {
 		"domain='0x0001' bus='0X1a' slot='0x1F' function='0x7'": "0001:1a:1f.7 true",
 		"bus='10' slot='010' function='00'":                     "0000:0a:08.0 true",
 		"bus=' 1'":                                              "0000:01:00.0 true",
+		"domain='0x10000' bus='0x41' function='0x4'":            "10000:41:00.4 true",
+		"domain='4294967295'":                                   "ffffffff:00:00.0 true",
 		"":                                                      "0000:00:00.0 false",
-		"domain='0x0' bus='0' slot='0' function='3'": "0000:00:00.3 false",
-		"type='ccw' slot='1'":                        "0000:00:00.0 false",
+		"domain='0x0' bus='0' slot='0' function='3'":            "0000:00:00.3 false",
+		"type='ccw' slot='1'":                                   "0000:00:00.0 false",
 	} {
 		n := mustParse(t, "<domain><address "+attributes+"/></domain>").root.children[0]
 		a, _, ok, err := parseAddressElement(n)
 		require.NoError(t, err)
 		assert.Equal(t, want, fmt.Sprint(a, ok), attributes)
 	}
-	for _, attributes := range []string{"bus='256'", "slot='0x20'", "function='8'", "domain='0x10000'", "slot='08'", "slot='x'", "slot=''", "slot='0x'", "slot='-1'", "slot='1 '", "slot='99999999999999999999'"} {
+	for _, attributes := range []string{"bus='256'", "slot='0x20'", "function='8'", "domain='0x100000000'", "slot='08'", "slot='x'", "slot=''", "slot='0x'", "slot='-1'", "slot='1 '", "slot='99999999999999999999'"} {
 		n := mustParse(t, "<domain><address "+attributes+"/></domain>").root.children[0]
 		_, _, ok, err := parseAddressElement(n)
 		assert.False(t, ok, attributes)

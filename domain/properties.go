@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+
+	"github.com/vgpukit/vgpukit/internal/pci"
 )
 
 // properties are a QEMU device's, in order; the first is its driver.
@@ -24,11 +26,11 @@ func (p *properties) set(name string, value any) {
 
 // setDevno sets the place of a channel device: fe.0.0001.
 func (p *properties) setDevno(a *node) error {
-	var v [3]uint64
+	var v [3]uint32
 	for i, name := range [...]string{"cssid", "ssid", "devno"} {
 		s, _ := a.attr(name)
 		var ok bool
-		if v[i], ok = parseNumber(s); !ok {
+		if v[i], ok = pci.Number(s); !ok {
 			return &Error{
 				Op: "write", Object: "ccw address", Meaning: fmt.Sprintf("%s='%s' is not valid", name, clip(s, 20)),
 				Next: "write cssid, ssid and devno, or no address", Kind: ErrInvalid,

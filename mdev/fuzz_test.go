@@ -234,24 +234,3 @@ func FuzzAppendDirents(f *testing.F) {
 		}
 	})
 }
-
-// Another spelling of an address is taken for that address, and nothing else is
-// taken for one.
-func FuzzLooseAddress(f *testing.F) {
-	for _, seed := range []string{"0000:41:00.4", "41:00.4", "0000:41:0.4", "10000:05:00.0", "pci_0000_41_00_4", "0000:41:00:4", "", ":", "x:y.z"} {
-		f.Add(seed)
-	}
-	f.Fuzz(func(t *testing.T, text string) {
-		address, ok := looseAddress(text)
-		if !ok {
-			if _, err := ParsePCIAddress(text); err == nil {
-				t.Errorf("%q is an address, and is not taken for one", text)
-			}
-			return
-		}
-		again, ok := looseAddress(address.String())
-		if !ok || again != address {
-			t.Errorf("%q is taken for %s, and that for %s", text, address, again)
-		}
-	})
-}

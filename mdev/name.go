@@ -3,6 +3,8 @@ package mdev
 import (
 	"cmp"
 	"strings"
+
+	"github.com/vgpukit/vgpukit/internal/pci"
 )
 
 // validName tells whether name can be that of one file in sysfs.
@@ -81,13 +83,13 @@ func nearest(name string, candidates []string) string {
 // nearestParent is nearest for the names of parents. A PCI address is meant only
 // by another spelling of it: one digit away is another device.
 func nearestParent(name string, parents []string) string {
-	meant, isAddress := looseAddress(name)
+	meant, isAddress := pci.ParseLoose(name)
 	var others []string
 	for _, parent := range parents {
 		switch address, err := ParsePCIAddress(parent); {
 		case err != nil:
 			others = append(others, parent)
-		case isAddress && address == meant:
+		case isAddress && address == PCIAddress(meant):
 			return parent
 		}
 	}

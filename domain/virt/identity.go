@@ -3,10 +3,10 @@ package virt
 import (
 	"encoding/xml"
 	"errors"
-	"fmt"
 	"io"
-	"strconv"
 	"strings"
+
+	"github.com/vgpukit/vgpukit/internal/pci"
 )
 
 // A deviceIdentity is what a device is known by, and its element.
@@ -91,19 +91,20 @@ func attribute(t xml.StartElement, name string) string {
 	return ""
 }
 
-// pciAddress normalizes bus='0x3' and bus='0x03', "" if it is no PCI address.
+// pciAddress normalizes bus='0x3' and bus='0x03', "" if it is no PCI address:
+// those of USB and SCSI devices have a bus as well.
 func pciAddress(t xml.StartElement) string {
-	var n [4]uint64
-	for i, name := range []string{"domain", "bus", "slot", "function"} {
-		v := attribute(t, name)
-		if v == "" && i == 0 {
-			continue
-		}
-		u, err := strconv.ParseUint(v, 0, 16)
-		if err != nil {
+	for _, name := range []string{"bus", "slot", "function"} {
+		if attribute(t, name) == "" {
 			return ""
 		}
-		n[i] = u
 	}
-	return fmt.Sprintf("%04x:%02x:%02x.%x", n[0], n[1], n[2], n[3])
+	a, wrong := pci.FromAttributes(func(name string) (string, bool) {
+		v := attribute(t, name)
+		return v, v != ""
+	})
+	if wrong != "" {
+		return ""
+	}
+	return a.String()
 }

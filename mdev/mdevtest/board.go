@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/vgpukit/vgpukit/internal/pci"
 )
 
 // Board is one board of a host: what [NewBoard] found in the catalogue, and
@@ -15,8 +17,8 @@ type Board struct {
 	Name string // in the catalogue, see Boards
 
 	// Address is the PCI address of the board's first GPU, in any PCI domain:
-	// "0001:41:00.0". Empty: the first that is free. Boards without PCI
-	// have none.
+	// "0001:41:00.0", or "10000:41:00.0" as behind Intel's VMD. Empty: the first
+	// that is free. Boards without PCI have none.
 	Address string
 	// NUMANode is what numa_node says; -1 is none.
 	NUMANode int
@@ -128,7 +130,7 @@ func (b Board) check() (*model, error) {
 		if err != nil {
 			return bad("%v", err)
 		}
-		if a.dev != 0 && m.totalVFs > 0 || a.fn != 0 {
+		if a.Slot != 0 && m.totalVFs > 0 || a.Function != 0 {
 			return bad("it cannot be at %s", b.Address)
 		}
 	}
@@ -145,23 +147,16 @@ func (b Board) check() (*model, error) {
 	return m, nil
 }
 
-// address is a PCI address.
-type address struct{ domain, bus, dev, fn int }
-
-func parseAddress(s string) (address, error) {
-	var a address
-	if _, err := fmt.Sscanf(s, "%4x:%2x:%2x.%1x", &a.domain, &a.bus, &a.dev, &a.fn); err != nil || a.String() != strings.ToLower(s) || a.dev > 31 || a.fn > 7 {
+func parseAddress(s string) (pci.Address, error) {
+	a, ok := pci.Parse(s)
+	if !ok {
 		return a, fmt.Errorf("%q is not a PCI address such as 0000:05:00.0", s)
 	}
 	return a, nil
 }
 
-func (a address) String() string {
-	return fmt.Sprintf("%04x:%02x:%02x.%x", a.domain, a.bus, a.dev, a.fn)
-}
-
 // plus returns the address that many functions further, as SR-IOV counts.
-func (a address) plus(n int) address {
-	n += a.dev<<3 | a.fn
-	return address{a.domain, a.bus + n>>8, n >> 3 & 31, n & 7}
+func plus(a pci.Address, n int) pci.Address {
+	n += int(a.Bus)<<8 | int(a.Slot)<<3 | int(a.Function)
+	return pci.Address{Domain: a.Domain, Bus: uint8(n >> 8), Slot: uint8(n >> 3 & pci.MaxSlot), Function: uint8(n & pci.MaxFunction)}
 }

@@ -4,11 +4,13 @@ import (
 	"fmt"
 	"strings"
 	"syscall"
+
+	"github.com/vgpukit/vgpukit/internal/pci"
 )
 
 // function is one PCI function: a GPU, or a virtual function of one.
 type function struct {
-	addr address
+	addr pci.Address
 	gpu  *gpu
 	node *node
 	pf   *function // of a VF
@@ -28,9 +30,7 @@ func (h *Host) plug(b Board, m *model) (Board, error) {
 	}
 	b.Address = first.String()
 	for i := range m.gpus {
-		a := first
-		a.bus += i
-		h.plugGPU(b, m, a)
+		h.plugGPU(b, m, busesOn(first, i))
 	}
 	return b, nil
 }
@@ -65,60 +65,70 @@ func (h *Host) plugVirtual(b Board, m *model) error {
 }
 
 // place finds the address of a board's first GPU.
-func (h *Host) place(b Board, m *model) (address, error) {
+func (h *Host) place(b Board, m *model) (pci.Address, error) {
 	if b.Address != "" {
 		a, err := parseAddress(b.Address)
 		if err != nil {
 			return a, err
 		}
-		for i := range m.gpus {
-			if !h.free(address{a.domain, a.bus + i, a.dev, a.fn}, m) {
-				return a, fmt.Errorf("board %s: its place at %s is taken", b.Name, b.Address)
-			}
+		if !h.fits(a, m) {
+			return a, fmt.Errorf("board %s: its place at %s is taken", b.Name, b.Address)
 		}
 		return a, nil
 	}
 	for n := m.bus; n < 0x10000<<8; n++ {
-		a := address{domain: n >> 8, bus: n & 0xff}
+		a := pci.Address{Domain: uint32(n >> 8), Bus: uint8(n)}
 		if m.bus == 0 { // a part of the chipset
-			a = address{domain: n, dev: 2}
-		} else if a.bus < m.bus {
+			a = pci.Address{Domain: uint32(n), Slot: 2}
+		} else if int(a.Bus) < m.bus {
 			continue
 		}
-		ok := a.bus+m.gpus <= 256
-		for i := range m.gpus {
-			ok = ok && h.free(address{a.domain, a.bus + i, a.dev, 0}, m)
-		}
-		if ok {
+		if h.fits(a, m) {
 			return a, nil
 		}
 	}
-	return address{}, fmt.Errorf("board %s: no PCI bus is free", b.Name)
+	return pci.Address{}, fmt.Errorf("board %s: no PCI bus is free", b.Name)
 }
 
-// free tells whether a GPU with its VFs has room at an address: on its bus,
-// there is nothing else.
-func (h *Host) free(a address, m *model) bool {
-	if a.bus > 255 {
+// busesOn returns the address that many buses further.
+func busesOn(a pci.Address, n int) pci.Address {
+	a.Bus += uint8(n)
+	return a
+}
+
+// fits tells whether the GPUs of a board have room, each on a bus of its own.
+func (h *Host) fits(a pci.Address, m *model) bool {
+	if int(a.Bus)+m.gpus > 256 {
 		return false
 	}
-	if m.bus == 0 {
-		return h.pci[a.String()] == nil
-	}
-	last := a.plus(vfOffset + max(m.totalVFs-1, 0)).bus
-	for _, g := range h.gpus {
-		if g.pf == nil || g.pf.addr.domain != a.domain {
-			continue
-		}
-		theirs := g.pf.addr.plus(vfOffset + max(g.model.totalVFs-1, 0)).bus
-		if a.bus <= theirs && g.pf.addr.bus <= last {
+	for i := range m.gpus {
+		if !h.free(busesOn(a, i), m) {
 			return false
 		}
 	}
 	return true
 }
 
-func (h *Host) plugGPU(b Board, m *model, a address) {
+// free tells whether a GPU with its VFs has room at an address: on its bus,
+// there is nothing else.
+func (h *Host) free(a pci.Address, m *model) bool {
+	if m.bus == 0 {
+		return h.pci[a.String()] == nil
+	}
+	last := plus(a, vfOffset+max(m.totalVFs-1, 0)).Bus
+	for _, g := range h.gpus {
+		if g.pf == nil || g.pf.addr.Domain != a.Domain {
+			continue
+		}
+		theirs := plus(g.pf.addr, vfOffset+max(g.model.totalVFs-1, 0)).Bus
+		if a.Bus <= theirs && g.pf.addr.Bus <= last {
+			return false
+		}
+	}
+	return true
+}
+
+func (h *Host) plugGPU(b Board, m *model, a pci.Address) {
 	g := &gpu{h: h, name: a.String(), board: b, model: m, mixed: b.Mixed}
 	h.gpus = append(h.gpus, g)
 	g.pf = h.addFunction(g, a, nil)
@@ -140,11 +150,11 @@ func (h *Host) plugGPU(b Board, m *model, a address) {
 }
 
 // addFunction makes the directory of a PCI function.
-func (h *Host) addFunction(g *gpu, a address, pf *function) *function {
+func (h *Host) addFunction(g *gpu, a pci.Address, pf *function) *function {
 	m := g.model
-	root := fmt.Sprintf("pci%04x:%02x", a.domain, a.bus)
+	root := fmt.Sprintf("pci%04x:%02x", a.Domain, a.Bus)
 	if pf != nil {
-		root = fmt.Sprintf("pci%04x:%02x", pf.addr.domain, pf.addr.bus)
+		root = fmt.Sprintf("pci%04x:%02x", pf.addr.Domain, pf.addr.Bus)
 	}
 	f := &function{addr: a, gpu: g, pf: pf}
 	name := a.String()

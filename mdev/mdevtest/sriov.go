@@ -28,7 +28,7 @@ func (h *Host) sriovFiles(f *function) {
 func (h *Host) enableVFs(f *function, n int) {
 	vendor := f.gpu.board.VendorVFIO
 	for i := range n {
-		vf := h.addFunction(f.gpu, f.addr.plus(vfOffset+i), f)
+		vf := h.addFunction(f.gpu, plus(f.addr, vfOffset+i), f)
 		f.vfs = append(f.vfs, vf)
 		h.link(vf.node, "physfn", f.node)
 		h.link(f.node, fmt.Sprintf("virtfn%d", i), vf.node)
