@@ -36,7 +36,9 @@ func (d *Document) Check() error {
 	metadata, _, err := d.Metadata()
 	errs := []error{err}
 	for _, v := range metadata.VGPUs {
-		ours[strings.ToLower(v.ID)] = true
+		if a, ok := parseAddress(v.ID); ok {
+			ours[a.String()] = true
+		}
 	}
 	vgpus := 0
 	for n := range d.devices("hostdev") {

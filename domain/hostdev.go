@@ -35,6 +35,13 @@ type Hostdev struct {
 	UUID uuid.UUID
 	// VF names a virtual function by its host PCI address: "0000:41:00.4". It
 	// is written with managed='no', the only mode that leaves the vGPU alive.
+	//
+	// libvirt takes a PCI domain of 32 bits, such as that of 10000:41:00.4 behind
+	// Intel's VMD, but writes it into QEMU's host=, which up to QEMU 10.0 takes 16
+	// bits and else ends the start with "Property 'vfio-pci.host' doesn't take
+	// value". Then give the device an Alias, and QEMU its path with a
+	// <qemu:override> that removes host and sets sysfsdev to
+	// /sys/bus/pci/devices/10000:41:00.4.
 	VF string
 	// Model is the device API of a mediated device; empty means ModelPCI. A
 	// virtual function has none, or ModelPCI.

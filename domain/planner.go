@@ -52,10 +52,10 @@ func (d *Document) Used() []Use {
 // controller or moving the primary video card, and that QEMU starts with it.
 //
 // The error is an [*Error] that says why not and, with [ErrInUse], who has the
-// address. With [ErrInvalid] nobody has it: it lies outside PCI domain 0, on a
-// bus or slot that does not exist or takes controllers only, has a function
-// other than 0 where the guest would not look for one, or is the last slot
-// while other devices still need one.
+// address. With [ErrInvalid] nobody has it: it lies outside PCI domain 0, the
+// only one that a guest of libvirt's has, on a bus or slot that does not exist or
+// takes controllers only, has a function other than 0 where the guest would not
+// look for one, or is the last slot while other devices still need one.
 //
 // Of the function numbers other than 0: function 0 of the slot must be there,
 // as guests look no further without it, and must not be marked
