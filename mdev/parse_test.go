@@ -95,9 +95,10 @@ func TestSparseAreas(t *testing.T) {
 
 // A PCI address is suggested for another spelling of it, and for nothing else.
 func TestNearestParent(t *testing.T) {
-	parents := []string{"0000:00:02.0", "0000:05:00.0", "0001:41:1f.7", "mtty", "matrix"}
+	parents := []string{"0000:00:02.0", "0000:05:00.0", "0001:41:1f.7", "10000:41:00.0", "mtty", "matrix"}
 	for name, want := range map[string]string{
 		"0000:05:0.0": "0000:05:00.0", "05:00.0": "0000:05:00.0", "5:0.0": "0000:05:00.0", "pci_0000_05_00_0": "0000:05:00.0", "0001:41:1F.7": "0001:41:1f.7",
+		"pci_10000_41_00_0": "10000:41:00.0", "00010000:41:00.0": "10000:41:00.0", "0000:41:00.0": "",
 		"0000:05:00.1": "", "0000:06:00.0": "", "0000:00:02.1": "", "0000:05:00": "", "mttz": "mtty", "Matrix": "matrix",
 	} {
 		assert.Equal(t, want, nearestParent(name, parents), name)

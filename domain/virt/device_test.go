@@ -228,6 +228,10 @@ func TestIdentities(t *testing.T) {
 		{mdevElement, deviceIdentity{uuid: "c0ffee00-0000-4000-8000-000000000001"}},
 		{`<hostdev type='pci'><source><address domain='0' bus='0x41' slot='0x0' function='0x4'/></source></hostdev>`, deviceIdentity{pci: "0000:41:00.4"}},
 		{`<hostdev type='pci'><source><address bus='65' slot='00' function='04'/></source></hostdev>`, deviceIdentity{pci: "0000:41:00.4"}},
+		{`<hostdev type='pci'><source><address domain='0x10000' bus='0x41' slot='0x00' function='0x4'/></source></hostdev>`, deviceIdentity{pci: "10000:41:00.4"}},
+		{`<hostdev type='pci'><source><address domain='65536' bus='065' slot='00' function='04'/></source></hostdev>`, deviceIdentity{pci: "10000:35:00.4"}},
+		{`<hostdev type='pci'><source><address domain='0' bus='0x141' slot='0x0' function='0x4'/></source></hostdev>`, deviceIdentity{}},
+		{`<hostdev type='usb'><source><address bus='1' device='2'/></source></hostdev>`, deviceIdentity{}},
 		{`<hostdev><address uuid='not-the-source'/><other><alias name='deeper'/></other></hostdev>`, deviceIdentity{}},
 		{`<!-- c --><disk><alias name='ua-1'/><source file='x'/></disk>`, deviceIdentity{alias: "ua-1"}},
 	} {

@@ -46,6 +46,8 @@ func TestImpossibleBoards(t *testing.T) {
 		"mtty@0000:05:00.0":         "not a PCI device",
 		"a40@0000:05:00.1":          "cannot be at",
 		"a40@5:0.0":                 "not a PCI address",
+		"a40@05:00.0":               "not a PCI address",
+		"a40@100000000:41:00.0":     "not a PCI address",
 		"a40,numa=-2":               "NUMA",
 		"a40,numa=x":                "numa=x",
 		"a40,colour=red":            "no such option",
@@ -87,6 +89,32 @@ func TestPCI(t *testing.T) {
 	require.ErrorIs(t, err, syscall.ENOENT)
 	_, err = h.Stat("sys/bus/pci/devices/0001:61:00.4/vfio-dev/vfio0")
 	require.NoError(t, err)
+}
+
+// Behind Intel's VMD, a PCI domain has more than 16 bits, and is another than that
+// with the same lower half.
+func TestLargePCIDomain(t *testing.T) {
+	h := newHost(t, "l40s@10000:41:00.0,vfs=2", "l40s@0000:41:00.0", "tesla-m60@ffffffff:fe:00.0")
+	require.Equal(t, []string{"10000:41:00.0", "0000:41:00.0", "ffffffff:fe:00.0", "ffffffff:ff:00.0"}, h.GPUs())
+	for name, want := range map[string]string{
+		"10000:41:00.4/physfn":  "../10000:41:00.0",
+		"10000:41:00.0/virtfn1": "../10000:41:00.5",
+	} {
+		target, err := h.Readlink("sys/bus/pci/devices/" + name)
+		require.NoError(t, err)
+		require.Equal(t, want, target, name)
+	}
+	require.Contains(t, read(t, h, "sys/devices/pci10000:41/10000:41:00.4/uevent"), "PCI_SLOT_NAME=10000:41:00.4\n")
+	for spec, text := range map[string]string{
+		"l40s@10000:41:00.0":         "taken",
+		"l40s@00010000:41:00.0":      "taken",
+		"tesla-m60@ffffffff:fd:00.0": "taken",
+		"tesla-m60@10000:ff:00.0":    "taken", // its second GPU would be on bus 0x100
+	} {
+		b, err := mdevtest.NewBoard(spec)
+		require.NoError(t, err)
+		require.ErrorContains(t, h.Plug(b), text, spec)
+	}
 }
 
 // A GPU does not go while a VM uses it; a vanished one takes its devices along.
