@@ -30,6 +30,9 @@ func Parse(doc []byte) (*Document, error) {
 // Bytes returns the document. The caller may keep and change the slice.
 func (d *Document) Bytes() []byte { return []byte(d.src) }
 
+// String returns the document as text.
+func (d *Document) String() string { return d.src }
+
 // Name returns the domain's name, "" if it has none.
 func (d *Document) Name() string { return d.root.child("name").content() }
 

@@ -302,9 +302,12 @@ func ExampleObserver() {
 	check(err)
 	defer os.RemoveAll(dir)
 	m, err := vgpu.New(vgpu.Config{Host: host, Hypervisor: conn, StateDir: dir, Observer: vgpu.Observer{
-		Ended:  func(s vgpu.Step) { fmt.Println(s.Op, s.Name) },
-		Failed: func(s vgpu.Step, err error) { fmt.Println(s.Op, s.Name, "failed:", err) },
-		Undone: func(s vgpu.Step, err error) { fmt.Println(s.Op, s.Name, "undone") },
+		StepEnded: func(_ context.Context, s vgpu.Step, err error) {
+			if err == nil {
+				fmt.Println(s.Op, s.Name)
+			}
+		},
+		OperationEnded: func(_ context.Context, op vgpu.Operation, err error) { fmt.Println(op.Op, op.VM, "ended:", err) },
 	}})
 	check(err)
 	ctx := context.Background()
@@ -320,6 +323,7 @@ func ExampleObserver() {
 	// provision create
 	// provision define
 	// provision close
+	// provision desktop ended: <nil>
 	// teardown lock
 	// teardown look
 	// teardown journal
@@ -327,4 +331,5 @@ func ExampleObserver() {
 	// teardown undefine
 	// teardown remove
 	// teardown forget
+	// teardown desktop ended: <nil>
 }

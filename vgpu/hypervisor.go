@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/vgpukit/vgpukit/domain"
+	"github.com/vgpukit/vgpukit/internal/fault"
 	"github.com/vgpukit/vgpukit/mdev"
 )
 
@@ -127,24 +128,15 @@ func answer[T any](ctx context.Context, patience time.Duration, call func(contex
 
 func noAnswer(patience time.Duration, err error) error {
 	return &Error{
-		Kind: ErrUnavailable, Err: &silence{patience, err},
+		Kind: ErrUnavailable, Err: &fault.Error{Meaning: fmt.Sprintf("libvirt did not answer within %s", patience), Err: err},
 		Next: "see whether its daemon hangs: systemctl status libvirtd virtqemud; virsh list",
 	}
 }
 
-// silence is libvirt's, for longer than it was given.
-type silence struct {
-	patience time.Duration
-	err      error
-}
-
-func (s *silence) Error() string { return fmt.Sprintf("libvirt did not answer within %s", s.patience) }
-func (s *silence) Unwrap() error { return s.err }
-
 // unreachable tells that there is no connection to libvirt; one that is silent may
 // answer the next call.
 func unreachable(err error) bool {
-	return errors.Is(err, ErrUnavailable) && !errors.As(err, new(*silence))
+	return errors.Is(err, ErrUnavailable) && !errors.Is(err, context.DeadlineExceeded)
 }
 
 // done is answer for what returns nothing.

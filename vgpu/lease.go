@@ -4,12 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"strings"
 
 	"github.com/vgpukit/vgpukit/domain"
-	"github.com/vgpukit/vgpukit/mdev"
+	"github.com/vgpukit/vgpukit/internal/fault"
 )
 
 // lease says whose vGPU a virtual function is. An mdev's UUID says that by
@@ -22,6 +21,8 @@ type lease struct {
 	Boot string `json:"boot,omitempty"` // of the host; a reboot ends all leases; empty: void
 }
 
+func (l lease) name() string { return l.VF }
+
 // bootID tells one boot of the host from another.
 func bootID() string {
 	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
@@ -31,97 +32,71 @@ func bootID() string {
 	return strings.TrimSpace(string(id))
 }
 
-// lease reads whose a virtual function is. A lease that cannot be read is as
-// good as none.
-func (s store) lease(vf string) (l lease, ok bool, err error) {
-	data, err := os.ReadFile(s.path(leasesDir, vf))
-	if errors.Is(err, fs.ErrNotExist) {
-		return lease{}, false, nil
-	}
-	if err != nil {
-		return lease{}, false, s.explain(err)
-	}
-	if err := unseal(data, &l); err != nil || l.VF != vf {
-		return lease{}, false, nil
-	}
-	return l, true, nil
-}
-
-func (s store) writeLease(l lease) error {
-	data, err := seal(l)
-	if err != nil {
-		return err
-	}
-	return s.write(s.path(leasesDir, l.VF), data)
-}
-
-// owns tells whether the vGPU that a virtual function has is the VM's.
-func (m *Manager) owns(v *view, name, vf string) (bool, error) {
+// ownsVF tells whether the vGPU that a virtual function has is the VM's.
+func (m *Manager) ownsVF(v *view, vf string) (bool, error) {
 	l, known, err := m.store.lease(vf)
 	if err != nil {
 		return false, err
 	}
 	if known {
-		return l.VM == name && l.Boot == m.boot, nil
+		return l.VM == v.name && l.Boot == m.boot, nil
 	}
 	// The state directory was lost: the document must do.
 	return v.ours && (v.life == Reserved || v.info.State.Active()), nil
 }
 
-// rent makes a free virtual function the VM's before it gets its type, and
+// acquireVF makes a free virtual function the VM's before it gets its type, and
 // returns a lock that keeps others away from it meanwhile.
-func (m *Manager) rent(ctx context.Context, o *operation, vf string) (unlock func(), err error) {
+func (o *operation) acquireVF(ctx context.Context, vf string) (unlock func(), err error) {
 	taken := func(who string) error {
 		return &Error{Object: vf, Kind: ErrExists, Err: fmt.Errorf("the virtual function has a vGPU of %s", who), Next: "choose another parent"}
 	}
 	// Whoever has the lock makes or removes a vGPU there: no need to wait.
-	soon, cancel := context.WithTimeout(ctx, lockPollMost)
-	defer cancel()
-	unlock, err = m.store.lock(soon, "vf", vf, o.op+" "+o.vm)
+	unlock, err = o.m.lockSoon(ctx, lockOfVF, vf, o.op+" "+o.vm)
 	if errors.Is(err, ErrBusy) && ctx.Err() == nil {
-		return nil, taken("somebody who is at work on it")
+		return nil, taken("another operation, which is at work on it")
 	}
 	if err != nil {
 		return nil, err
 	}
-	rented := false
+	acquired := false
 	defer func() {
-		if !rented {
+		if !acquired {
 			unlock()
 		}
 	}()
-	_, err = m.host.Find(ctx, vf)
-	if errors.Is(err, mdev.ErrNotFound) {
-		if err = m.store.writeLease(lease{VF: vf, VM: o.vm, Boot: m.boot}); err != nil {
-			err = errors.Join(err, m.vacate(vf, o.vm)) // it may be there: only its directory's sync failed
+	_, err = o.m.host.Find(ctx, vf)
+	if errors.Is(err, ErrNotFound) {
+		if err = o.m.store.leases.Write(lease{VF: vf, VM: o.vm, Boot: o.m.boot}); err != nil {
+			err = fault.Join(err, o.m.releaseVF(vf, o.vm)) // it may be there: only its directory's sync failed
 		}
 	} else if err == nil {
-		err = taken("somebody else")
+		err = taken("another VM or program")
 	}
-	rented = err == nil
+	acquired = err == nil
 	return unlock, err
 }
 
-// vacate ends a VM's lease of a virtual function, whose lock is held.
-func (m *Manager) vacate(vf, vm string) error {
+// releaseVF ends a VM's lease of a virtual function, whose lock is held.
+func (m *Manager) releaseVF(vf, vm string) error {
 	l, known, err := m.store.lease(vf)
 	if err != nil || known && (l.VM != vm || l.Boot == "") {
 		return err
 	}
-	if err := m.store.writeLease(lease{VF: vf, VM: vm}); err != nil {
-		return m.store.remove(vf, leasesDir) // needs no space
+	if err := m.store.leases.Write(lease{VF: vf, VM: vm}); err != nil {
+		return m.store.leases.Remove(vf) // needs no space
 	}
 	return nil
 }
 
-// endLeases ends a VM's leases of virtual functions whose vGPU somebody removed: the
-// VM may get other ones.
-func (m *Manager) endLeases(ctx context.Context, v *view, vm string) error {
+// releaseEmptyVFs ends a VM's leases of virtual functions whose vGPU somebody
+// removed: the VM may get other ones.
+func (m *Manager) releaseEmptyVFs(ctx context.Context, v *view) error {
 	for _, d := range v.everyDevice() {
 		if !v.leased[d.ID] {
 			continue
 		}
-		if err := m.removeDevice(ctx, vm, d); err != nil {
+		if err := m.removeDevice(ctx, v.name, d); err != nil {
 			return err
 		}
 		v.leased[d.ID] = false
@@ -129,28 +104,28 @@ func (m *Manager) endLeases(ctx context.Context, v *view, vm string) error {
 	return nil
 }
 
-// takeOver makes the leases the VM's that are of a VM which is gone: somebody
+// takeOverVFs makes the leases the VM's that are of a VM which is gone: somebody
 // renamed it.
-func (m *Manager) takeOver(ctx context.Context, v *view, name string) error {
+func (m *Manager) takeOverVFs(ctx context.Context, v *view) error {
 	for _, d := range v.devices {
 		if !d.vf() {
 			continue
 		}
-		if err := m.takeOverOne(ctx, v, name, d.ID); err != nil {
+		if err := m.takeOverVF(ctx, v, d.ID); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (m *Manager) takeOverOne(ctx context.Context, v *view, name, vf string) error {
-	unlock, err := m.lockVF(ctx, vf, "take over "+vf)
+func (m *Manager) takeOverVF(ctx context.Context, v *view, vf string) error {
+	unlock, err := m.lock(ctx, lockOfVF, vf, "take over "+vf)
 	if err != nil {
 		return err
 	}
 	defer unlock()
 	l, known, err := m.store.lease(vf)
-	if err != nil || known && (l.VM == name || l.Boot != m.boot) {
+	if err != nil || known && (l.VM == v.name || l.Boot != m.boot) {
 		return err
 	}
 	if known {
@@ -160,12 +135,5 @@ func (m *Manager) takeOverOne(ctx context.Context, v *view, name, vf string) err
 	} else if _, ok := v.found[vf]; !ok {
 		return nil
 	}
-	return m.store.writeLease(lease{VF: vf, VM: name, Boot: m.boot})
-}
-
-// lockVF keeps others away from a virtual function.
-func (m *Manager) lockVF(ctx context.Context, vf, operation string) (unlock func(), err error) {
-	ctx, cancel := context.WithTimeout(ctx, m.timeouts.Lock)
-	defer cancel()
-	return m.store.lock(ctx, "vf", vf, operation)
+	return m.store.leases.Write(lease{VF: vf, VM: v.name, Boot: m.boot})
 }

@@ -102,7 +102,7 @@ func (r *rig) world() string {
 		require.NoError(r.t, err)
 		out += fmt.Sprintln("domain", info.Name, info.State, xml)
 	}
-	for _, sub := range []string{journalDir, claimsDir, damagedDir} {
+	for _, sub := range []string{journalDir, claimsDir, "damaged"} {
 		entries, err := os.ReadDir(filepath.Join(r.dir, sub))
 		require.NoError(r.t, err)
 		for _, e := range entries {
@@ -299,7 +299,7 @@ func TestWatchGivesBack(t *testing.T) {
 	before := r.world()
 	ctx, cancel := context.WithCancel(t.Context())
 	gave := make(chan struct{})
-	watcher := r.manager(Observer{Ended: func(s Step) {
+	watcher := r.manager(Observer{StepEnded: func(_ context.Context, s Step, _ error) {
 		if s.Name == string(ActionGiveBack) {
 			close(gave)
 		}
@@ -335,7 +335,7 @@ func TestBehindOurBack(t *testing.T) {
 			require.NoError(r.t, r.hyper.Undefine(ctx, "vm", domain.UndefineOptions{}))
 		}, []ActionKind{ActionOrphan, ActionOrphan, ActionForget}},
 		{"state directory lost", func(r *rig) {
-			require.NoError(r.t, os.Remove(r.m.store.path(claimsDir, "vm")))
+			require.NoError(r.t, os.Remove(r.m.store.claims.Path("vm")))
 		}, []ActionKind{ActionAdopt}},
 		{"renamed", func(r *rig) {
 			r.hyper.rename("vm", "renamed")

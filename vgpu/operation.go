@@ -5,9 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/vgpukit/vgpukit/domain"
+	"github.com/vgpukit/vgpukit/internal/fault"
 	"github.com/vgpukit/vgpukit/mdev"
 )
 
@@ -33,46 +37,119 @@ type undo struct {
 	do   func(context.Context) error
 }
 
-func (m *Manager) operation(op, vm string) *operation {
-	return &operation{m: m, op: op, vm: vm, created: map[string]mdev.Device{}, log: m.log.With("op", op, "vm", vm)}
-}
-
-// unanswered tells of a failure that leaves open whether what was asked for will
-// be done.
-func unanswered(err error) bool {
-	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || errors.Is(err, domain.ErrUnavailable)
-}
-
-// step does one step. If it fails, the error says where.
-func (o *operation) step(name, object string, do func() error) error {
-	step := Step{Op: o.op, VM: o.vm, Name: name, Object: object}
-	if o.m.observer.Begun != nil {
-		o.m.observer.Begun(step)
-	}
+// operation runs one, tells the Observer, and gives its error its place.
+func (m *Manager) operation(ctx context.Context, op, vm string, do func(context.Context, *operation) error) error {
+	o := &operation{m: m, op: op, vm: vm, created: map[string]mdev.Device{}, log: m.log.With("op", op, "vm", vm)}
+	whole := Operation{Op: op, VM: vm}
+	ctx = m.observer.operationBegun(ctx, whole)
 	begin := time.Now()
-	err := do()
-	step.Took = time.Since(begin)
+	err := do(ctx, o)
+	whole.Took = time.Since(begin)
 	if err != nil {
-		err = o.wrap(name, object, err)
-		o.log.Error("step failed", "step", name, "object", object, "err", err)
-		if o.m.observer.Failed != nil {
-			o.m.observer.Failed(step, err)
+		err = o.wrap("", "", err)
+	}
+	m.observer.operationEnded(ctx, whole, err)
+	return err
+}
+
+// onVM runs an operation under the VM's lock, after whatever was interrupted on that
+// VM was finished or undone.
+func (m *Manager) onVM(ctx context.Context, op, vm string, do func(context.Context, *operation, *view) error) error {
+	return m.operation(ctx, op, vm, func(ctx context.Context, o *operation) error {
+		if err := checkName(vm); err != nil {
+			return o.wrap("check", "", err)
+		}
+		unlock, err := o.lockVM(ctx)
+		if err != nil {
+			return err
+		}
+		defer unlock()
+		v, err := o.look(ctx)
+		if err == nil && v.intent != nil && !o.supersedes(v) {
+			if err = o.step(ctx, "recover", v.intent.Operation, func(ctx context.Context) error { return m.recover(ctx, v) }); err == nil {
+				v, err = o.look(ctx)
+			}
+		}
+		if err != nil {
+			return err
+		}
+		err = do(ctx, o, v)
+		if err != nil && !v.defined && v.claim == nil {
+			m.store.dir.DropLock(lockOfVM, vm) // there is no such VM
 		}
 		return err
+	})
+}
+
+// look loads the VM, as a step. It refuses one that another libvirt has.
+func (o *operation) look(ctx context.Context) (v *view, err error) {
+	err = o.step(ctx, "look", "", func(ctx context.Context) error {
+		if v, err = o.m.load(ctx, o.vm); err == nil {
+			err = o.m.checkHypervisor(v)
+		}
+		return err
+	})
+	return v, err
+}
+
+// checkHypervisor refuses a VM that another libvirt has.
+func (m *Manager) checkHypervisor(v *view) error {
+	if v.elsewhere == "" {
+		return nil
 	}
-	o.log.Debug("step done", "step", name, "object", object, "took", step.Took)
-	if o.m.observer.Ended != nil {
-		o.m.observer.Ended(step)
+	return &Error{
+		Kind: ErrExists, Err: fmt.Errorf("it was provisioned through libvirt at %s, and this is %s", v.elsewhere, m.hyper.URI()),
+		Next: "connect to that libvirt, or choose another name",
+	}
+}
+
+// supersedes tells whether this operation does what the one that was interrupted
+// began, and as this caller wants it.
+func (o *operation) supersedes(v *view) bool {
+	switch o.op {
+	case opStop:
+		return v.intent.Operation == opStop && v.ours
+	case opTeardown:
+		return (v.intent.Operation == opStop || v.intent.Operation == opTeardown) && (v.ours || !v.defined)
+	}
+	return false
+}
+
+// admit refuses an operation on a VM that is not ours or not in a state for it.
+func (o *operation) admit(v *view) error {
+	if err := legal(o.op, v.state()); err != nil {
+		return o.wrap("look", "", err)
+	}
+	if !v.ours {
+		return o.wrap("look", "", &Error{
+			Kind: ErrInvalid, Err: errors.New("the domain has no vGPUs that were provisioned by this library"),
+			Next: "use virsh for domains of others; a VM's document names its vGPUs in the metadata element " + domain.MetadataURI,
+		})
 	}
 	return nil
 }
 
-// wait tells the observer that a step waits for something.
-func (o *operation) wait(name, what string) {
-	o.log.Info("waiting", "step", name, "for", what)
-	if o.m.observer.Waits != nil {
-		o.m.observer.Waits(Step{Op: o.op, VM: o.vm, Name: name}, what)
+// step does one step. If it fails, the error says where.
+func (o *operation) step(ctx context.Context, name, object string, do func(context.Context) error) error {
+	step := Step{Op: o.op, VM: o.vm, Name: name, Object: object}
+	within := o.m.observer.stepBegun(ctx, step)
+	begin := time.Now()
+	err := do(within)
+	step.Took = time.Since(begin)
+	if err != nil {
+		err = o.wrap(name, object, err)
+		o.log.Error("step failed", "step", name, "object", object, "err", err)
+	} else {
+		o.log.Debug("step done", "step", name, "object", object, "took", step.Took)
 	}
+	o.m.observer.stepEnded(within, step, err)
+	return err
+}
+
+// wait tells the observer that a step waits for something.
+func (o *operation) wait(ctx context.Context, name, what string) {
+	o.log.Info("waiting", "step", name, "for", what)
+	o.m.observer.stepWaits(ctx, Step{Op: o.op, VM: o.vm, Name: name}, what)
 }
 
 // onFailure remembers how to undo a step. It is registered before the step's
@@ -82,63 +159,117 @@ func (o *operation) onFailure(name, object string, do func(context.Context) erro
 }
 
 // rollback undoes the steps, last first, on its own deadline: the caller's
-// context may be gone. The errors of the undoing are joined to err.
-func (o *operation) rollback(ctx context.Context, err error) (undone bool, joined error) {
+// context may be gone. It returns what could not be undone.
+func (o *operation) rollback(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), o.m.timeouts.Undo)
 	defer cancel()
-	undone = true
+	var failures []error
 	for i := len(o.undos) - 1; i >= 0; i-- {
 		u := o.undos[i]
 		begin := time.Now()
-		failure := u.do(ctx)
+		err := u.do(ctx)
 		u.step.Took = time.Since(begin)
-		if failure != nil {
-			undone = false
-			failure = o.wrap("undo "+u.step.Name, u.step.Object, failure)
-			o.log.Error("undo failed", "step", u.step.Name, "object", u.step.Object, "err", failure)
-			err = errors.Join(err, failure)
+		if err != nil {
+			err = o.wrap("undo "+u.step.Name, u.step.Object, err)
+			o.log.Error("undo failed", "step", u.step.Name, "object", u.step.Object, "err", err)
+			failures = append(failures, err)
 		}
-		if o.m.observer.Undone != nil {
-			o.m.observer.Undone(u.step, failure)
-		}
+		o.m.observer.stepUndone(ctx, u.step, err)
 	}
 	o.undos = nil
-	return undone, err
+	return fault.Join(failures...)
 }
 
 // fail undoes what was done and closes the journal entry, unless something
 // could not be undone or may still take effect: then the entry stays for
 // Reconcile.
 func (o *operation) fail(ctx context.Context, err error) error {
-	undone, err := o.rollback(ctx, err)
-	if !undone || o.unsure {
-		return o.wrap("undo", "", &Error{
-			Kind: kindOf(err), Err: fmt.Errorf("%w; not everything could be undone, the journal keeps what is left", err),
-			Next: "run reconcile, or repeat the operation: either finishes or undoes it",
-		})
+	failures := o.rollback(ctx)
+	if failures != nil || o.unsure {
+		return o.unfinished(fault.Join(err, failures), "not everything could be undone; the journal keeps what is left",
+			"run reconcile, or repeat the operation: either finishes or undoes it")
 	}
-	if closing := o.m.store.end(o.vm); closing != nil {
-		err = errors.Join(err, closing)
-	}
-	return err
+	return fault.Join(err, o.m.store.end(o.vm))
 }
 
-// wrap gives an error its place. An *Error from deeper in this package keeps its
-// kind and next step.
+// unfinished is an error after which something is left to do.
+func (o *operation) unfinished(err error, left, next string) error {
+	return &Error{Op: o.op, VM: o.vm, Kind: kindOf(err), Err: err, Cause: left, Next: next}
+}
+
+// wrap gives an error its place. Of an *Error from deeper in this operation the place
+// is known already.
 func (o *operation) wrap(step, object string, err error) error {
-	var inner *Error
-	if errors.As(err, &inner) && inner.Op == "" {
-		inner.Op, inner.VM = o.op, o.vm
-		if inner.Step == "" {
-			inner.Step = step
+	inner, ok := err.(*Error)
+	switch {
+	case ok && inner.Op == o.op && inner.VM == o.vm:
+		return inner
+	case ok && inner.Op == "":
+		placed := *inner
+		placed.Op, placed.VM = o.op, o.vm
+		if placed.Step == "" {
+			placed.Step = step
 		}
-		if inner.Object == "" {
-			inner.Object = object
+		if placed.Object == "" {
+			placed.Object = object
 		}
-		return err
-	}
-	if errors.As(err, &inner) && inner.Op == o.op && inner.VM == o.vm {
-		return err
+		return &placed
 	}
 	return &Error{Op: o.op, VM: o.vm, Step: step, Object: object, Kind: kindOf(err), Err: err}
+}
+
+// record is what is stored of the operation.
+func (o *operation) record(id uuid.UUID, life Lifetime, placement PlacementOptions) record {
+	return record{
+		VM: o.vm, UUID: id, Operation: o.op, Since: time.Now().UTC().Truncate(time.Second), PID: os.Getpid(),
+		Lifetime: life, Hypervisor: o.m.hyper.URI(), Placement: placement,
+	}
+}
+
+// intend writes the intent of an operation on a VM that is there.
+func (o *operation) intend(ctx context.Context, v *view, change func(*record)) (record, error) {
+	rec := o.record(v.info.UUID, v.life, v.placement())
+	rec.Devices = append(rec.Devices, v.devices...)
+	if change != nil {
+		change(&rec)
+	}
+	return rec, o.begin(ctx, rec)
+}
+
+// begin writes the intent of an operation that has not done anything yet. If that
+// fails half way, nothing shall be left that Reconcile would finish.
+func (o *operation) begin(ctx context.Context, rec record) error {
+	return o.step(ctx, "journal", "", func(context.Context) error {
+		err := o.m.store.intents.Write(rec)
+		if err != nil {
+			_ = o.m.store.end(rec.VM) // the entry may be there: only its directory's sync failed
+		}
+		return err
+	})
+}
+
+// close ends the journal entry, or makes it the new claim if devices moved.
+func (o *operation) close(ctx context.Context, moved bool) error {
+	return o.step(ctx, "close", "", func(context.Context) error {
+		if moved {
+			return o.m.store.promote(o.vm)
+		}
+		return o.m.store.end(o.vm)
+	})
+}
+
+// unanswered tells of a failure that leaves open whether what was asked for will
+// be done.
+func unanswered(err error) bool {
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || errors.Is(err, domain.ErrUnavailable)
+}
+
+// declined tells that libvirt did not do what it was asked, and never will.
+func declined(err error) bool {
+	for _, kind := range []error{domain.ErrInvalid, domain.ErrNotFound, domain.ErrInUse, domain.ErrState, domain.ErrPermission, domain.ErrUnsupported} {
+		if errors.Is(err, kind) {
+			return true
+		}
+	}
+	return false
 }

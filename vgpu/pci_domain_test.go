@@ -98,7 +98,7 @@ func (r *rig) hasVF(vm VM, vf string, present bool) {
 	require.Len(r.t, metadata.VGPUs, 1)
 	assert.Equal(r.t, []string{vf, vf}, []string{metadata.VGPUs[0].ID, metadata.VGPUs[0].Parent})
 
-	claim, ok, err := r.m.store.read(claimsDir, vm.Name)
+	claim, ok, err := r.m.store.claims.Read(vm.Name)
 	require.NoError(r.t, err)
 	require.True(r.t, ok)
 	require.Len(r.t, claim.Devices, 1)

@@ -38,15 +38,23 @@ type PlannedVGPU struct {
 // Plan tells what Provision would do, and does nothing: which parents, which
 // guest addresses, or why not. It takes no lock; capacity may be gone by the time
 // that it is asked for.
-func (m *Manager) Plan(ctx context.Context, req ProvisionRequest) (Plan, error) {
-	s, err := req.check()
-	o := m.operation("plan", s.name)
-	if err != nil {
-		return Plan{}, o.wrap("check", "", err)
-	}
-	v, _, err := m.observe(ctx, s.name) // Provision sees to what is damaged
+func (m *Manager) Plan(ctx context.Context, req ProvisionRequest) (plan Plan, err error) {
+	s, wrong := req.check()
+	err = m.operation(ctx, opPlan, s.name, func(ctx context.Context, o *operation) error {
+		if wrong != nil {
+			return o.wrap("check", "", wrong)
+		}
+		plan, err = o.plan(ctx, s)
+		return err
+	})
+	return plan, err
+}
+
+func (o *operation) plan(ctx context.Context, s spec) (Plan, error) {
+	m := o.m
+	v, _, err := m.peek(ctx, s.name) // Provision sees to what is damaged
 	if err == nil {
-		err = m.here(v)
+		err = m.checkHypervisor(v)
 	}
 	if err != nil {
 		return Plan{}, o.wrap("look", "", err)
@@ -60,7 +68,7 @@ func (m *Manager) Plan(ctx context.Context, req ProvisionRequest) (Plan, error) 
 	}
 	if plan.Existed {
 		plan.UUID, plan.Document = v.info.UUID, v.doc.Bytes()
-		plan.vgpus(v.vm(s.name).VGPUs, nil)
+		plan.vgpus(v.vm().VGPUs, nil)
 		return plan, nil
 	}
 	devices, candidates, err := m.place(ctx, s, v)
@@ -73,7 +81,7 @@ func (m *Manager) Plan(ctx context.Context, req ProvisionRequest) (Plan, error) 
 	}
 	plan.Document = doc.Bytes()
 	planned := view{doc: doc, devices: devices, life: s.lifetime}
-	plan.vgpus(planned.vm(s.name).VGPUs, candidates)
+	plan.vgpus(planned.vm().VGPUs, candidates)
 	return plan, nil
 }
 

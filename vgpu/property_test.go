@@ -392,7 +392,7 @@ func (m *hostModel) check() {
 		told = append(told, d.ID)
 	}
 	require.ElementsMatch(m.t, slices.Collect(maps.Keys(m.strangers)), told, m)
-	for _, sub := range []string{journalDir, damagedDir} {
+	for _, sub := range []string{journalDir, "damaged"} {
 		left, err := filepath.Glob(filepath.Join(m.dir, sub, "*"))
 		require.NoError(m.t, err)
 		require.Empty(m.t, left, m)

@@ -4,13 +4,9 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"time"
-
-	"github.com/google/uuid"
 
 	"github.com/vgpukit/vgpukit/domain"
 )
@@ -30,78 +26,33 @@ type StartOptions struct {
 // Starting a running VM succeeds and does nothing.
 //
 // If it fails or ctx ends, what was made is removed again and the VM is off.
-func (m *Manager) Start(ctx context.Context, name string, opts StartOptions) (VM, error) {
-	o := m.operation(opStart, name)
-	return m.withVM(ctx, o, func(v *view) (VM, error) {
+func (m *Manager) Start(ctx context.Context, name string, opts StartOptions) (vm VM, err error) {
+	err = m.onVM(ctx, opStart, name, func(ctx context.Context, o *operation, v *view) error {
 		if err := o.admit(v); err != nil {
-			return VM{}, err
+			return err
 		}
-		if v.state() == StateRunning {
-			return v.vm(name), nil
+		if v.state() != StateRunning {
+			moved, err := o.start(ctx, v, cmp.Or(opts.Timeout, m.timeouts.Start))
+			if err == nil && moved {
+				v, err = o.look(ctx) // its document is another one now
+			}
+			if err != nil {
+				return err
+			}
 		}
-		moved, err := o.start(ctx, v, cmp.Or(opts.Timeout, m.timeouts.Start))
-		if err == nil && moved {
-			v, err = o.look(ctx) // its document is another one now
-		}
-		if err != nil {
-			return VM{}, err
-		}
-		return v.vm(name), nil
+		vm = v.vm()
+		return nil
 	})
-}
-
-// admit refuses an operation on a VM that is not ours or not in a state for it.
-func (o *operation) admit(v *view) error {
-	if err := legal(o.op, v.state()); err != nil {
-		return o.wrap("look", "", err)
-	}
-	if !v.ours {
-		return o.wrap("look", "", &Error{
-			Kind: ErrInvalid, Err: fmt.Errorf("the domain has no vGPUs that were provisioned by this library"),
-			Next: "use virsh for domains of others; a VM's document names its vGPUs in the metadata element " + domain.MetadataURI,
-		})
-	}
-	return nil
-}
-
-// record is what is stored of the operation.
-func (o *operation) record(id uuid.UUID, life Lifetime, placement PlacementOptions) record {
-	return record{
-		VM: o.vm, UUID: id, Operation: o.op, Since: time.Now().UTC().Truncate(time.Second), PID: os.Getpid(),
-		Lifetime: life, Hypervisor: o.m.hyper.URI(), Placement: placement,
-	}
-}
-
-// intend writes the intent of an operation on a VM that is there.
-func (o *operation) intend(v *view, change func(*record)) (record, error) {
-	rec := o.record(v.info.UUID, v.life, v.placement())
-	rec.Devices = append(rec.Devices, v.devices...)
-	if change != nil {
-		change(&rec)
-	}
-	return rec, o.begin(rec)
-}
-
-// begin writes the intent of an operation that has not done anything yet. If that
-// fails half way, nothing shall be left that Reconcile would finish.
-func (o *operation) begin(rec record) error {
-	return o.step("journal", "", func() error {
-		err := o.m.store.begin(rec)
-		if err != nil {
-			_ = o.m.store.end(rec.VM) // the entry may be there: only its directory's sync failed
-		}
-		return err
-	})
+	return vm, err
 }
 
 // start brings the view up to date, unless vGPUs moved.
 func (o *operation) start(ctx context.Context, v *view, patience time.Duration) (moved bool, err error) {
-	rec, moved, err := o.ensure(ctx, v)
+	_, moved, err = o.ensure(ctx, v)
 	if err != nil {
 		return false, err
 	}
-	limited, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
+	deadline := time.Now().Add(patience)
 	// A start that nobody waits for may still succeed; then the devices are held
 	// and the undoing leaves them, and the intent, in place.
 	ours := true
@@ -111,7 +62,9 @@ func (o *operation) start(ctx context.Context, v *view, patience time.Duration) 
 		}
 		return o.m.haltGently(ctx, o.vm)
 	})
-	err = o.step("start", o.vm, func() error {
+	err = o.step(ctx, "start", o.vm, func(ctx context.Context) error {
+		limited, cancel := context.WithDeadline(ctx, deadline)
+		defer cancel()
 		err := o.m.hyper.Start(limited, o.vm)
 		ours = !declined(err)
 		if errors.Is(err, domain.ErrState) {
@@ -123,7 +76,9 @@ func (o *operation) start(ctx context.Context, v *view, patience time.Duration) 
 		return err
 	})
 	if err == nil {
-		err = o.step("run", o.vm, func() (err error) {
+		err = o.step(ctx, "run", o.vm, func(ctx context.Context) (err error) {
+			limited, cancel := context.WithDeadline(ctx, deadline)
+			defer cancel()
 			v.info, err = o.m.waitRunning(limited, o.vm)
 			return err
 		})
@@ -133,27 +88,7 @@ func (o *operation) start(ctx context.Context, v *view, patience time.Duration) 
 		return false, o.fail(ctx, err)
 	}
 	maps.Copy(v.found, o.created)
-	return moved, o.close(rec.VM, moved)
-}
-
-// declined tells that libvirt did not do what it was asked, and never will.
-func declined(err error) bool {
-	for _, kind := range []error{domain.ErrInvalid, domain.ErrNotFound, domain.ErrInUse, domain.ErrState, domain.ErrPermission, domain.ErrUnsupported} {
-		if errors.Is(err, kind) {
-			return true
-		}
-	}
-	return false
-}
-
-// close ends the journal entry, or makes it the new claim if devices moved.
-func (o *operation) close(vm string, moved bool) error {
-	return o.step("close", "", func() error {
-		if moved {
-			return o.m.store.settle(vm)
-		}
-		return o.m.store.end(vm)
-	})
+	return moved, o.close(ctx, moved)
 }
 
 // ensure writes the intent and makes the VM's vGPUs that do not exist. If one
@@ -161,7 +96,7 @@ func (o *operation) close(vm string, moved bool) error {
 func (o *operation) ensure(ctx context.Context, v *view) (rec record, moved bool, err error) {
 	for _, id := range slices.Sorted(maps.Keys(v.foreign)) {
 		what := v.foreign[id]
-		return rec, false, o.wrap("look", id, &Error{Kind: ErrExists, Err: fmt.Errorf("%s", what), Next: "remove it if you know whose it is, then start the VM again"})
+		return rec, false, o.wrap("look", id, &Error{Kind: ErrExists, Err: errors.New(what), Next: "remove it if you know whose it is, then start the VM again"})
 	}
 	var (
 		which []int
@@ -172,16 +107,16 @@ func (o *operation) ensure(ctx context.Context, v *view) (rec record, moved bool
 			which = append(which, i)
 		}
 	}
-	if err := o.m.endLeases(ctx, v, o.vm); err != nil {
+	if err := o.m.releaseEmptyVFs(ctx, v); err != nil {
 		return rec, false, o.wrap("lease", "", err)
 	}
 	if len(which) > 0 {
-		err := o.step("place", "", func() error { return o.m.placeAgain(ctx, v, which, cand) })
+		err := o.step(ctx, "place", "", func(ctx context.Context) error { return o.m.placeAgain(ctx, v, which, cand) })
 		if err != nil {
 			return rec, false, err
 		}
 	}
-	rec, err = o.intend(v, func(r *record) {
+	rec, err = o.intend(ctx, v, func(r *record) {
 		for _, i := range which {
 			r.Makes = append(r.Makes, r.Devices[i].ID)
 		}
@@ -189,7 +124,7 @@ func (o *operation) ensure(ctx context.Context, v *view) (rec record, moved bool
 	if err != nil || len(which) == 0 {
 		return rec, false, err
 	}
-	if _, err := o.make(ctx, &rec, which, cand); err != nil {
+	if _, err := o.createAll(ctx, &rec, which, cand); err != nil {
 		return rec, false, o.fail(ctx, err)
 	}
 	for i, d := range rec.Devices {
@@ -201,93 +136,6 @@ func (o *operation) ensure(ctx context.Context, v *view) (rec record, moved bool
 		}
 	}
 	return rec, moved, nil
-}
-
-// rewrite puts devices that moved into the VM's document, at the guest addresses
-// that the VM knows.
-func (o *operation) rewrite(ctx context.Context, v *view, rec record) error {
-	doc, err := swap(v.doc, v.devices, rec.Devices, rec.Lifetime)
-	if err != nil {
-		return o.wrap("document", "", err)
-	}
-	rec.Was = v.devices
-	if err := o.step("journal", "", func() error { return o.m.store.begin(rec) }); err != nil {
-		return err
-	}
-	o.onFailure("define", o.vm, func(ctx context.Context) error { return o.unwrite(ctx, rec) })
-	return o.redefine(ctx, doc)
-}
-
-// unwrite takes devices that moved out of the VM's document again, and leaves
-// whatever else was changed in it meanwhile.
-func (o *operation) unwrite(ctx context.Context, rec record) error {
-	v, err := o.m.look(ctx, rec.VM)
-	if err != nil || !v.defined || !v.ours || !sameHomes(v.devices, rec.Devices) {
-		return err
-	}
-	doc, err := swap(v.doc, rec.Devices, rec.Was, rec.Lifetime)
-	if err != nil {
-		return err
-	}
-	_, err = o.m.hyper.Define(ctx, string(doc.Bytes()))
-	return err
-}
-
-// swap returns the document with other devices in their places.
-func swap(doc *domain.Document, from, to []device, life Lifetime) (*domain.Document, error) {
-	vfs := map[string]string{}
-	var err error
-	for i := range to {
-		switch {
-		case from[i].ID == to[i].ID:
-		case from[i].vf() && to[i].vf():
-			vfs[from[i].ID] = to[i].ID
-		default: // a kernel with another framework
-			if doc, err = exchange(doc, from[i], to[i]); err != nil {
-				return nil, err
-			}
-		}
-	}
-	if doc, err = doc.ReplaceVFs(vfs); err != nil {
-		return nil, err
-	}
-	return doc.WithMetadata(metadata(to, life))
-}
-
-// exchange puts a virtual function into the place of an mdev, or the other way.
-func exchange(doc *domain.Document, from, to device) (*domain.Document, error) {
-	for _, h := range doc.Hostdevs() {
-		if h.ID() != from.ID {
-			continue
-		}
-		if h.UUID, h.VF = uuid.Nil, to.ID; !to.vf() {
-			h.UUID, h.VF = uuid.MustParse(to.ID), ""
-		}
-		without, err := doc.Remove(from.ID)
-		if err != nil {
-			return nil, err
-		}
-		return without.Add(h)
-	}
-	return doc, nil
-}
-
-// sameHomes is sameDevices on the same parents.
-func sameHomes(a, b []device) bool {
-	return slices.EqualFunc(a, b, func(x, y device) bool { return x.ID == y.ID && x.Type == y.Type && x.Parent == y.Parent })
-}
-
-func (m *Manager) waitRunning(ctx context.Context, name string) (info domain.Info, err error) {
-	err = poll(ctx, nil, func() (bool, error) {
-		if info, err = m.hyper.Info(ctx, name); err != nil {
-			return false, err
-		}
-		if info.State == domain.StateCrashed || info.State == domain.StateShutOff {
-			return false, &Error{Kind: ErrState, Err: fmt.Errorf("it was started and is %s already", info.State), Next: "read the VM's log, /var/log/libvirt/qemu/" + name + ".log"}
-		}
-		return info.State.Active(), nil
-	})
-	return info, err
 }
 
 // haltGently ends a VM that an undone Start left running: SIGTERM only, since

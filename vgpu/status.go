@@ -2,166 +2,49 @@ package vgpu
 
 import (
 	"context"
-	"errors"
-	"maps"
-	"slices"
-	"strings"
 
-	"github.com/vgpukit/vgpukit/domain"
-	"github.com/vgpukit/vgpukit/mdev"
+	"github.com/vgpukit/vgpukit/internal/fault"
 )
 
 // Status observes one VM. It takes no lock and changes nothing: during an
 // operation on the VM it shows what there is at that moment.
-func (m *Manager) Status(ctx context.Context, name string) (VM, error) {
-	o := m.operation("status", name)
-	if err := checkName(name); err != nil {
-		return VM{}, o.wrap("check", "", err)
-	}
-	v, _, err := m.observe(ctx, name) // Reconcile sees to what is damaged
-	if err == nil && !v.defined && v.claim == nil && v.intent == nil {
-		err = legal(opStart, StateAbsent)
-	}
-	if err != nil {
-		return VM{}, o.wrap("look", "", err)
-	}
-	return v.vm(name), nil
+func (m *Manager) Status(ctx context.Context, name string) (vm VM, err error) {
+	err = m.operation(ctx, opStatus, name, func(ctx context.Context, o *operation) error {
+		if err := checkName(name); err != nil {
+			return o.wrap("check", "", err)
+		}
+		v, _, err := m.peek(ctx, name) // Reconcile sees to what is damaged
+		if err == nil && !v.defined && v.claim == nil && v.intent == nil {
+			err = legal(opStatus, StateAbsent)
+		}
+		if err != nil {
+			return o.wrap("look", "", err)
+		}
+		vm = v.vm()
+		return nil
+	})
+	return vm, err
 }
 
 // List observes all VMs that have vGPUs of ours, by name. A VM of ours that could
 // not be read is left out and named in the error, which joins all of them; the
 // others are returned nevertheless.
-func (m *Manager) List(ctx context.Context) ([]VM, error) {
-	s, err := m.survey(ctx)
-	if err != nil {
-		return nil, m.operation("list", "").wrap("look", "", err)
-	}
-	vms := []VM{}
-	var unread []error
-	for _, name := range s.names() {
-		if err, ok := s.unread[name]; ok {
-			unread = append(unread, m.operation("list", name).wrap("look", "", err))
-			continue
+func (m *Manager) List(ctx context.Context) (vms []VM, err error) {
+	err = m.operation(ctx, opList, "", func(ctx context.Context, o *operation) error {
+		s, err := m.survey(ctx)
+		if err != nil {
+			return o.wrap("look", "", err)
 		}
-		vms = append(vms, s.views[name].vm(name))
-	}
-	return vms, errors.Join(unread...)
-}
-
-// survey is the host, all domains and the state directory at one moment, read
-// without locks.
-type survey struct {
-	views     map[string]*view // VMs that are ours in any way
-	devices   map[string]mdev.Device
-	order     []string          // ids of devices, as the inventory has them
-	namedBy   map[string]string // device id -> the VM whose document has it, ours or not
-	unread    map[string]error  // domains whose document could not be read
-	inventory *mdev.Inventory
-}
-
-func (s *survey) names() []string {
-	return slices.SortedFunc(maps.Keys(s.views), strings.Compare)
-}
-
-// firstUnread is why one of the domains could not be read, if there is one.
-func (s *survey) firstUnread() error {
-	for _, name := range slices.Sorted(maps.Keys(s.unread)) {
-		return s.unread[name]
-	}
-	return nil
-}
-
-// survey reads everything.
-func (m *Manager) survey(ctx context.Context) (*survey, error) {
-	s := &survey{
-		views: map[string]*view{}, devices: map[string]mdev.Device{},
-		namedBy: map[string]string{}, unread: map[string]error{},
-	}
-	// The state directory is read first and the host last: what is made or
-	// removed meanwhile shows as unfinished, not as a stranger or an orphan.
-	intents, _, err := m.store.all(journalDir) // what is damaged is tidy's and look's
-	if err != nil {
-		return nil, err
-	}
-	claims, _, err := m.store.all(claimsDir)
-	if err != nil {
-		return nil, err
-	}
-	for name, r := range intents {
-		s.view(name).intent = &r
-	}
-	for name, r := range claims {
-		s.view(name).claim = &r
-	}
-	infos, err := m.hyper.Domains(ctx)
-	if err != nil {
-		return nil, err
-	}
-	for _, info := range infos {
-		v := &view{}
-		if known, ok := s.views[info.Name]; ok {
-			v = known
-		}
-		if err := v.read(ctx, m.hyper, info.Name); err != nil {
-			if ctx.Err() != nil {
-				return nil, err
+		vms = []VM{}
+		var unread []error
+		for _, name := range s.names() {
+			if err, ok := s.unread[name]; ok {
+				unread = append(unread, &fault.Error{Op: "look", Object: name, Kind: kindOf(err), Err: err})
+				continue
 			}
-			if errors.Is(err, domain.ErrNotFound) {
-				continue // gone meanwhile
-			}
-			s.unread[info.Name] = err
-			continue
+			vms = append(vms, s.views[name].vm())
 		}
-		for _, h := range v.doc.Hostdevs() {
-			// VMs that are off may name a virtual function that another VM has by now.
-			if h.VF != "" && v.claim != nil {
-				if l, known, err := m.store.lease(h.VF); err == nil && known && l.VM != info.Name {
-					continue
-				}
-			}
-			s.namedBy[h.ID()] = info.Name
-		}
-		if v.ours {
-			s.views[info.Name] = v
-		}
-	}
-	if s.inventory, err = m.host.Inventory(ctx); err != nil {
-		return nil, err
-	}
-	for _, gpu := range s.inventory.GPUs {
-		for _, parent := range gpu.Parents {
-			for _, d := range parent.Devices {
-				s.devices[d.ID] = d
-				s.order = append(s.order, d.ID)
-			}
-		}
-	}
-	for name, v := range s.views {
-		if !v.defined {
-			if err := v.own(); err != nil {
-				return nil, err
-			}
-		}
-		if err := m.find(v, name, s.device); err != nil {
-			return nil, err
-		}
-	}
-	return s, nil
-}
-
-func (s *survey) view(name string) *view {
-	v, ok := s.views[name]
-	if !ok {
-		v = &view{}
-		s.views[name] = v
-	}
-	return v
-}
-
-func (s *survey) device(id string) (mdev.Device, error) {
-	d, ok := s.devices[id]
-	if !ok || d.State == mdev.StateGhost {
-		return mdev.Device{}, mdev.ErrNotFound
-	}
-	return d, nil
+		return fault.Join(unread...)
+	})
+	return vms, err
 }

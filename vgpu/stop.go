@@ -1,12 +1,14 @@
 package vgpu
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"time"
 
 	"github.com/vgpukit/vgpukit/domain"
+	"github.com/vgpukit/vgpukit/internal/fault"
 	"github.com/vgpukit/vgpukit/mdev"
 )
 
@@ -42,58 +44,23 @@ type StopOptions struct {
 //
 // If ctx ends, the VM is left as it is at that moment; Reconcile or the next
 // operation on it finishes the stop.
-func (m *Manager) Stop(ctx context.Context, name string, opts StopOptions) (VM, error) {
-	o := m.operation(opStop, name)
-	return m.withVM(ctx, o, func(v *view) (VM, error) {
+func (m *Manager) Stop(ctx context.Context, name string, opts StopOptions) (vm VM, err error) {
+	err = m.onVM(ctx, opStop, name, func(ctx context.Context, o *operation, v *view) error {
 		if err := o.admit(v); err != nil {
-			return VM{}, err
+			return err
 		}
 		if v.state() == StateRunning || len(v.surplus()) > 0 || v.intent != nil {
-			if _, err := o.intend(v, func(r *record) { r.Stop = &opts }); err != nil {
-				return VM{}, err
+			if _, err := o.intend(ctx, v, func(r *record) { r.Stop = &opts }); err != nil {
+				return err
 			}
 			if err := o.stop(ctx, v, opts); err != nil {
-				return VM{}, err
+				return err
 			}
 		}
-		return v.vm(name), nil
+		vm = v.vm()
+		return nil
 	})
-}
-
-// surplus lists the vGPUs that exist though the VM is off and they live only
-// while it runs. Those of a VM that is gone may be another's: see findings.
-func (v *view) surplus() []device {
-	var surplus []device
-	if v.life != WhileRunning || !v.ours || v.state() == StateRunning {
-		return nil
-	}
-	for _, d := range v.devices {
-		if _, ok := v.found[d.ID]; ok {
-			surplus = append(surplus, d)
-		}
-	}
-	return surplus
-}
-
-// surplusOnceOff lists the vGPUs to remove when the VM has stopped.
-func (v *view) surplusOnceOff() []device {
-	if v.life != WhileRunning {
-		return nil
-	}
-	return v.removable(v.devices)
-}
-
-// removable leaves out what is not the VM's. A virtual function that was not
-// found to have its vGPU is or may soon be somebody else's, but its lease ends.
-func (v *view) removable(devices []device) []device {
-	var ours []device
-	for _, d := range devices {
-		_, foreign := v.foreign[d.ID]
-		if _, found := v.found[d.ID]; found || v.leased[d.ID] || !foreign && !d.vf() {
-			ours = append(ours, d)
-		}
-	}
-	return ours
+	return vm, err
 }
 
 // stop is Stop after its intent was written. It brings the view up to date.
@@ -109,7 +76,7 @@ func (o *operation) stop(ctx context.Context, v *view, opts StopOptions) error {
 		delete(v.found, d.ID)
 	}
 	v.intent = nil
-	return o.close(o.vm, false)
+	return o.close(ctx, false)
 }
 
 // giveUp ends a stop that did not bring the VM down, or a teardown that libvirt
@@ -121,12 +88,9 @@ func (o *operation) giveUp(ctx context.Context, err error) error {
 	host := errors.As(err, new(*mdev.Error)) // it could not be read, which says nothing of the VM
 	open := unanswered(err) || kind == ErrUnavailable && !declined(err) || host && (kind == ErrPermission || kind == ErrRefused)
 	if ctx.Err() == nil && !(o.asked && open) {
-		return errors.Join(err, o.m.store.end(o.vm))
+		return fault.Join(err, o.m.store.end(o.vm))
 	}
-	return o.wrap("give up", "", &Error{
-		Kind: kind, Err: fmt.Errorf("%w; the VM may still go down, the journal keeps what is left", err),
-		Next: "run reconcile, or repeat the operation: either finishes it",
-	})
+	return o.unfinished(err, "the VM may still go down; the journal keeps what is left", "run reconcile, or repeat the operation: either finishes it")
 }
 
 // halt brings the VM down and waits until its vGPUs are let go.
@@ -138,7 +102,7 @@ func (o *operation) halt(ctx context.Context, v *view, opts StopOptions) error {
 		v.info.State = domain.StateShutOff
 		v.defined = v.info.Persistent
 	}
-	return o.step("release", "", func() error {
+	return o.step(ctx, "release", "", func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, o.m.timeouts.Release)
 		defer cancel()
 		for _, d := range v.removable(v.devices) { // another VM may have the virtual function by now
@@ -152,7 +116,7 @@ func (o *operation) halt(ctx context.Context, v *view, opts StopOptions) error {
 
 // powerOff goes from asking to forcing, as far as allowed.
 func (o *operation) powerOff(ctx context.Context, opts StopOptions) error {
-	if guest := orDefault(opts.Guest, DefaultGuestTimeout); guest > 0 {
+	if guest := cmp.Or(opts.Guest, DefaultGuestTimeout); guest > 0 {
 		listen, cancel := context.WithCancel(ctx)
 		defer cancel()
 		events, err := o.m.hyper.Events(listen)
@@ -160,26 +124,26 @@ func (o *operation) powerOff(ctx context.Context, opts StopOptions) error {
 			return o.wrap("listen", "", err)
 		}
 		off := false
-		err = o.step("ask guest", o.vm, func() error {
+		err = o.step(ctx, "ask guest", o.vm, func(ctx context.Context) error {
 			o.asked = true
 			if err := done(ctx, max(guest, callPatience), func(ctx context.Context) error { return o.m.hyper.Shutdown(ctx, o.vm, opts.Ask) }); err != nil {
 				if unreachable(err) || errors.Is(err, domain.ErrPermission) || errors.Is(err, domain.ErrInvalid) || ctx.Err() != nil {
 					return err
 				}
-				o.wait("ask guest", "nothing: the guest cannot be asked: "+err.Error())
+				o.wait(ctx, "ask guest", "nothing: the guest cannot be asked: "+err.Error())
 				return nil // a guest that cannot be asked is terminated
 			}
-			o.wait("ask guest", fmt.Sprintf("the guest to shut down, %s at most", guest))
-			off, err = o.within(ctx, events, guest)
+			o.wait(ctx, "ask guest", fmt.Sprintf("the guest to shut down, %s at most", guest))
+			off, err = o.offWithin(ctx, events, guest)
 			return err
 		})
 		if off || err != nil {
 			return err
 		}
 	}
-	patience := orDefault(opts.Terminate, DefaultTerminateTimeout)
+	patience := cmp.Or(opts.Terminate, DefaultTerminateTimeout)
 	off := false
-	err := o.step("terminate", o.vm, func() error {
+	err := o.step(ctx, "terminate", o.vm, func(ctx context.Context) error {
 		o.asked = true
 		err := done(ctx, max(patience, callPatience), func(ctx context.Context) error { return o.m.hyper.Terminate(ctx, o.vm) })
 		if unreachable(err) || errors.Is(err, domain.ErrPermission) || ctx.Err() != nil {
@@ -187,8 +151,8 @@ func (o *operation) powerOff(ctx context.Context, opts StopOptions) error {
 		}
 		// libvirt has a patience of its own and may report that QEMU has not
 		// ended yet: what counts is whether it does.
-		o.wait("terminate", fmt.Sprintf("QEMU to end, %s at most", patience))
-		off, err = o.within(ctx, nil, patience)
+		o.wait(ctx, "terminate", fmt.Sprintf("QEMU to end, %s at most", patience))
+		off, err = o.offWithin(ctx, nil, patience)
 		return err
 	})
 	if off || err != nil {
@@ -200,7 +164,7 @@ func (o *operation) powerOff(ctx context.Context, opts StopOptions) error {
 			Next: "give it more time, or allow force; a SIGKILL while a guest's driver starts can wedge an NVIDIA virtual function",
 		})
 	}
-	return o.step("kill", o.vm, func() error {
+	return o.step(ctx, "kill", o.vm, func(ctx context.Context) error {
 		if err := o.m.hyper.Kill(ctx, o.vm); err != nil && !errors.Is(err, domain.ErrState) && !errors.Is(err, domain.ErrNotFound) {
 			return err
 		}
@@ -208,67 +172,4 @@ func (o *operation) powerOff(ctx context.Context, opts StopOptions) error {
 		defer cancel()
 		return o.m.waitOff(ctx, nil, o.vm)
 	})
-}
-
-func orDefault(d, standard time.Duration) time.Duration {
-	if d == 0 {
-		return standard
-	}
-	return d
-}
-
-// within waits for the VM to be off, for a while.
-func (o *operation) within(ctx context.Context, events <-chan domain.Event, patience time.Duration) (off bool, err error) {
-	limited, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	err = o.m.waitOff(limited, events, o.vm)
-	if err != nil && limited.Err() != nil && ctx.Err() == nil {
-		return false, nil
-	}
-	return err == nil, err
-}
-
-// waitOff waits until the VM has no QEMU process. A transient domain is gone by then.
-func (m *Manager) waitOff(ctx context.Context, events <-chan domain.Event, name string) error {
-	return poll(ctx, events, func() (bool, error) {
-		info, err := m.hyper.Info(ctx, name)
-		if errors.Is(err, domain.ErrNotFound) {
-			return true, nil
-		}
-		if err != nil {
-			return false, err
-		}
-		return !info.State.Active(), nil
-	})
-}
-
-// waitFree waits until nobody holds the device.
-func (m *Manager) waitFree(ctx context.Context, d device) error {
-	var last mdev.Device
-	err := poll(ctx, nil, func() (bool, error) {
-		found, err := m.host.Device(ctx, d.ID)
-		if errors.Is(err, mdev.ErrNotFound) {
-			return true, nil
-		}
-		last = found
-		return err == nil && found.Holder == nil, err
-	})
-	if err != nil && ctx.Err() != nil && last.Holder != nil {
-		return &Error{
-			Object: d.ID, Kind: ErrInUse,
-			Err:  fmt.Errorf("still held by process %d (%s): %w", last.Holder.PID, last.Holder.Command, err),
-			Next: "see what that process is; the vGPU is given back when it ends and Reconcile runs",
-		}
-	}
-	return err
-}
-
-// removeAll removes devices, one step each. It goes on after a failure, so that
-// as little as possible is left.
-func (o *operation) removeAll(ctx context.Context, devices []device) error {
-	var failures []error
-	for _, d := range devices {
-		failures = append(failures, o.step("remove", d.ID, func() error { return o.m.removeDevice(ctx, o.vm, d) }))
-	}
-	return errors.Join(failures...)
 }

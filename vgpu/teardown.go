@@ -21,23 +21,21 @@ type TeardownOptions struct {
 //
 // If ctx ends, Reconcile or the next operation on the VM finishes the teardown.
 func (m *Manager) Teardown(ctx context.Context, name string, opts TeardownOptions) error {
-	o := m.operation(opTeardown, name)
-	_, err := m.withVM(ctx, o, func(v *view) (VM, error) {
+	return m.onVM(ctx, opTeardown, name, func(ctx context.Context, o *operation, v *view) error {
 		if v.defined || v.claim == nil && v.intent == nil {
 			if err := o.admit(v); err != nil {
-				return VM{}, err
+				return err
 			}
 		}
-		if _, err := o.intend(v, func(r *record) { r.Teardown = &opts }); err != nil {
-			return VM{}, err
+		if _, err := o.intend(ctx, v, func(r *record) { r.Teardown = &opts }); err != nil {
+			return err
 		}
 		err := o.teardown(ctx, v, opts)
 		if err == nil {
-			m.store.dropLock(name) // the last act: from here on others may have the lock
+			m.store.dir.DropLock(lockOfVM, name) // the last act: from here on others may have the lock
 		}
-		return VM{}, err
+		return err
 	})
-	return err
 }
 
 // teardown is Teardown after its intent was written.
@@ -50,7 +48,7 @@ func (o *operation) teardown(ctx context.Context, v *view, opts TeardownOptions)
 		if err := o.removeAll(ctx, v.surplusOnceOff()); err != nil {
 			return err
 		}
-		err := o.step("undefine", o.vm, func() error {
+		err := o.step(ctx, "undefine", o.vm, func(ctx context.Context) error {
 			err := o.m.hyper.Undefine(ctx, o.vm, opts.Undefine)
 			if errors.Is(err, domain.ErrNotFound) {
 				return nil
@@ -71,7 +69,7 @@ func (o *operation) teardown(ctx context.Context, v *view, opts TeardownOptions)
 	if err := o.removeAll(ctx, devices); err != nil {
 		return err // the entry stays: Reconcile removes what is left
 	}
-	return o.step("forget", "", func() error { return o.m.store.forget(o.vm) })
+	return o.step(ctx, "forget", "", func(context.Context) error { return o.m.store.forget(o.vm) })
 }
 
 // unnamed leaves out the devices that another domain has: whoever renames a VM

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/vgpukit/vgpukit/domain"
+	"github.com/vgpukit/vgpukit/internal/fault"
 )
 
 // Watch notices VMs that stop by themselves, crash or are destroyed by hand, and
@@ -14,25 +15,32 @@ import (
 // events cannot be had any more. What could not be given back goes to the Logger and the
 // Observer, and is tried again at the VM's next event or by Reconcile.
 func (m *Manager) Watch(ctx context.Context) error {
-	events, err := m.hyper.Events(ctx)
-	if err != nil {
-		return m.operation("watch", "").wrap("listen", "", err)
-	}
-	m.reconcileQuietly(ctx)
-	for event := range events {
-		switch event.Kind {
-		case domain.EventReconnected:
-			m.reconcileQuietly(ctx)
-		case domain.EventStopped, domain.EventCrashed, domain.EventUndefined:
-			m.stopped(ctx, event.VM)
+	err := m.operation(ctx, opWatch, "", func(ctx context.Context, o *operation) error {
+		events, err := m.hyper.Events(ctx)
+		if err != nil {
+			return o.wrap("listen", "", err)
 		}
-	}
+		m.reconcileQuietly(ctx)
+		for event := range events {
+			switch event.Kind {
+			case domain.EventReconnected:
+				m.reconcileQuietly(ctx)
+			case domain.EventStopped, domain.EventCrashed, domain.EventUndefined:
+				m.giveBack(ctx, event.VM)
+			}
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return &Error{
+			Step: "listen", Kind: ErrUnavailable, Err: errors.New("the stream of events ended"),
+			Next: "the connection was closed: open another and watch again",
+		}
+	})
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	return m.operation("watch", "").wrap("listen", "", &Error{
-		Kind: ErrUnavailable, Err: errors.New("the stream of events ended"), Next: "the connection was closed: open another and watch again",
-	})
+	return err
 }
 
 func (m *Manager) reconcileQuietly(ctx context.Context) {
@@ -41,41 +49,45 @@ func (m *Manager) reconcileQuietly(ctx context.Context) {
 	}
 }
 
-// stopped gives back what a VM that ended does not need any more. An operation
+// giveBack gives back what a VM that ended does not need any more. An operation
 // that is at work on the VM does so itself.
-func (m *Manager) stopped(ctx context.Context, name string) {
+func (m *Manager) giveBack(ctx context.Context, name string) {
 	if !m.store.knows(name) {
-		return // a VM of somebody else
+		return // it is not ours
 	}
-	o := m.operation(opReconcile, name)
-	unlock, err := m.lockVM(ctx, o)
-	if err != nil {
-		return // reported by the step
-	}
-	defer unlock()
-	v, err := m.look(ctx, name)
-	if err != nil {
-		o.log.Error("look failed", "err", err)
-		return
-	}
-	switch {
-	case v.elsewhere != "":
-		return
-	case v.intent != nil:
-		_ = o.step("recover", v.intent.Operation, func() error { return m.recover(ctx, v) })
-		return
-	case !v.defined:
-		_ = o.step(string(ActionOrphan), "", func() error { return o.clear(ctx, v) })
-		return
-	}
-	for _, d := range v.surplus() {
-		_ = o.step(string(ActionGiveBack), d.ID, func() error {
-			ctx, cancel := context.WithTimeout(ctx, m.timeouts.Release)
-			defer cancel()
-			if err := m.waitFree(ctx, d); err != nil {
-				return err
-			}
-			return m.removeDevice(ctx, name, d)
+	// Its steps log what fails.
+	_ = m.operation(ctx, opReconcile, name, func(ctx context.Context, o *operation) error {
+		unlock, err := o.lockVM(ctx)
+		if err != nil {
+			return err
+		}
+		defer unlock()
+		var v *view
+		err = o.step(ctx, "look", "", func(ctx context.Context) (err error) {
+			v, err = m.load(ctx, name)
+			return err
 		})
-	}
+		switch {
+		case err != nil:
+			return err
+		case v.elsewhere != "":
+			return nil
+		case v.intent != nil:
+			return o.step(ctx, "recover", v.intent.Operation, func(ctx context.Context) error { return m.recover(ctx, v) })
+		case !v.defined:
+			return o.step(ctx, string(ActionOrphan), "", func(ctx context.Context) error { return o.clear(ctx, v) })
+		}
+		var failures []error
+		for _, d := range v.surplus() {
+			failures = append(failures, o.step(ctx, string(ActionGiveBack), d.ID, func(ctx context.Context) error {
+				ctx, cancel := context.WithTimeout(ctx, m.timeouts.Release)
+				defer cancel()
+				if err := m.waitFree(ctx, d); err != nil {
+					return err
+				}
+				return m.removeDevice(ctx, name, d)
+			}))
+		}
+		return fault.Join(failures...)
+	})
 }

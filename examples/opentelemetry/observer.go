@@ -1,4 +1,5 @@
-// Package opentelemetry traces what a vgpu.Manager does: a span for each step.
+// Package opentelemetry traces what a vgpu.Manager does: a span for each operation,
+// within the caller's, and in it a span for each step.
 package opentelemetry
 
 import (
@@ -12,24 +13,45 @@ import (
 	"github.com/vgpukit/vgpukit/vgpu"
 )
 
-// NewObserver returns the observer to give to vgpu.Config. The spans are children
-// of the one in ctx. A span begins when its step did, as its end tells.
-func NewObserver(ctx context.Context, tracer trace.Tracer) vgpu.Observer {
-	span := func(s vgpu.Step, name string, err error) {
-		end := time.Now()
-		_, span := tracer.Start(ctx, name, trace.WithTimestamp(end.Add(-s.Took)), trace.WithAttributes(
-			attribute.String("vgpukit.op", s.Op), attribute.String("vgpukit.vm", s.VM),
-			attribute.String("vgpukit.step", s.Name), attribute.String("vgpukit.object", s.Object),
-		))
-		if err != nil {
-			span.RecordError(err)
-			span.SetStatus(codes.Error, err.Error())
-		}
-		span.End(trace.WithTimestamp(end))
-	}
+// NewObserver returns the observer to give to vgpu.Config. The span of an operation
+// is a child of the one in its caller's context, or begins a trace; what a step
+// waits for is an event of its span. Calls to the host and to libvirt have the
+// step's span in their context.
+func NewObserver(tracer trace.Tracer) vgpu.Observer {
 	return vgpu.Observer{
-		Ended:  func(s vgpu.Step) { span(s, s.Op+" "+s.Name, nil) },
-		Failed: func(s vgpu.Step, err error) { span(s, s.Op+" "+s.Name, err) },
-		Undone: func(s vgpu.Step, err error) { span(s, s.Op+" undo "+s.Name, err) },
+		OperationBegun: func(ctx context.Context, op vgpu.Operation) context.Context {
+			ctx, _ = tracer.Start(ctx, op.Op, attributes(op.Op, op.VM))
+			return ctx
+		},
+		OperationEnded: func(ctx context.Context, _ vgpu.Operation, err error) { end(trace.SpanFromContext(ctx), err) },
+		StepBegun: func(ctx context.Context, s vgpu.Step) context.Context {
+			ctx, _ = tracer.Start(ctx, s.Op+" "+s.Name, attributes(s.Op, s.VM), of(s))
+			return ctx
+		},
+		StepEnded: func(ctx context.Context, _ vgpu.Step, err error) { end(trace.SpanFromContext(ctx), err) },
+		StepUndone: func(ctx context.Context, s vgpu.Step, err error) {
+			now := time.Now()
+			_, span := tracer.Start(ctx, s.Op+" undo "+s.Name, attributes(s.Op, s.VM), of(s), trace.WithTimestamp(now.Add(-s.Took)))
+			end(span, err, trace.WithTimestamp(now))
+		},
+		StepWaits: func(ctx context.Context, _ vgpu.Step, what string) {
+			trace.SpanFromContext(ctx).AddEvent("waits", trace.WithAttributes(attribute.String("vgpukit.for", what)))
+		},
 	}
+}
+
+func attributes(op, vm string) trace.SpanStartEventOption {
+	return trace.WithAttributes(attribute.String("vgpukit.op", op), attribute.String("vgpukit.vm", vm))
+}
+
+func of(s vgpu.Step) trace.SpanStartEventOption {
+	return trace.WithAttributes(attribute.String("vgpukit.step", s.Name), attribute.String("vgpukit.object", s.Object))
+}
+
+func end(span trace.Span, err error, options ...trace.SpanEndOption) {
+	if err != nil {
+		span.RecordError(err)
+		span.SetStatus(codes.Error, err.Error())
+	}
+	span.End(options...)
 }

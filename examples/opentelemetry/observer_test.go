@@ -1,9 +1,8 @@
 package opentelemetry
 
 import (
-	"errors"
+	"context"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -11,22 +10,62 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 
+	"github.com/vgpukit/vgpukit/domain"
+	"github.com/vgpukit/vgpukit/mdev"
+	"github.com/vgpukit/vgpukit/mdev/mdevtest"
 	"github.com/vgpukit/vgpukit/vgpu"
 )
 
-// TestObserver: each step that ended has a span as long as it took, and a failed
-// one says why.
-func TestObserver(t *testing.T) {
+// noLibvirt is a hypervisor without domains, which defines none.
+type noLibvirt struct{ vgpu.Hypervisor }
+
+func (noLibvirt) URI() string { return "test:///none" }
+
+func (noLibvirt) Definition(context.Context, string) (domain.Definition, error) {
+	return domain.Definition{}, &domain.Error{Op: "look up", Object: "vm", Kind: domain.ErrNotFound}
+}
+
+func (noLibvirt) Define(context.Context, string) (domain.Info, error) {
+	return domain.Info{}, &domain.Error{Op: "define", Object: "vm", Kind: domain.ErrPermission}
+}
+
+const document = "<domain type='kvm'><name>vm</name><os><type arch='x86_64' machine='q35'>hvm</type></os><devices/></domain>"
+
+// TestOneTraceAnOperation: an operation is one span under the caller's, its steps
+// and what is undone are spans under that, and a failure is told where it was.
+func TestOneTraceAnOperation(t *testing.T) {
 	recorder := tracetest.NewSpanRecorder()
-	provider := trace.NewTracerProvider(trace.WithSpanProcessor(recorder))
-	o := NewObserver(t.Context(), provider.Tracer("test"))
-	o.Ended(vgpu.Step{Op: "start", VM: "vm", Name: "create", Took: time.Second})
-	o.Failed(vgpu.Step{Op: "start", VM: "vm", Name: "start"}, errors.New("no"))
-	o.Undone(vgpu.Step{Op: "start", VM: "vm", Name: "create"}, nil)
-	spans := recorder.Ended()
-	require.Len(t, spans, 3)
-	assert.Equal(t, "start create", spans[0].Name())
-	assert.Equal(t, time.Second, spans[0].EndTime().Sub(spans[0].StartTime()))
-	assert.Equal(t, codes.Error, spans[1].Status().Code)
-	assert.Equal(t, "start undo create", spans[2].Name())
+	tracer := trace.NewTracerProvider(trace.WithSpanProcessor(recorder)).Tracer("test")
+	board, err := mdevtest.NewBoard("tesla-m60")
+	require.NoError(t, err)
+	host, err := mdev.Open(mdev.Config{FS: mdevtest.New(board)})
+	require.NoError(t, err)
+	manager, err := vgpu.New(vgpu.Config{Host: host, Hypervisor: noLibvirt{}, StateDir: t.TempDir(), Observer: NewObserver(tracer)})
+	require.NoError(t, err)
+
+	ctx, caller := tracer.Start(t.Context(), "caller")
+	_, err = manager.Provision(ctx, vgpu.ProvisionRequest{Domain: []byte(document), VGPUs: []vgpu.Request{{Type: "GRID M60-8Q"}}})
+	require.ErrorIs(t, err, vgpu.ErrPermission)
+	caller.End()
+
+	byName := map[string]trace.ReadOnlySpan{}
+	for _, span := range recorder.Ended() {
+		byName[span.Name()] = span
+	}
+	require.Contains(t, byName, "provision")
+	whole := byName["provision"]
+	assert.Equal(t, caller.SpanContext().SpanID(), whole.Parent().SpanID())
+	assert.Equal(t, codes.Error, whole.Status().Code)
+	for name, status := range map[string]codes.Code{
+		"provision place": codes.Unset, "provision create": codes.Unset, "provision define": codes.Error,
+		"provision undo define": codes.Unset, "provision undo create": codes.Unset,
+	} {
+		if assert.Contains(t, byName, name) {
+			assert.Equal(t, whole.SpanContext().SpanID(), byName[name].Parent().SpanID(), name)
+			assert.Equal(t, status, byName[name].Status().Code, name)
+		}
+	}
+	for _, span := range byName {
+		assert.Equal(t, caller.SpanContext().TraceID(), span.SpanContext().TraceID(), span.Name())
+	}
 }

@@ -2,6 +2,8 @@
 package prometheus
 
 import (
+	"context"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/vgpukit/vgpukit/vgpu"
@@ -10,10 +12,20 @@ import (
 // NewObserver registers its metrics and returns the observer to give to
 // vgpu.Config:
 //
-//	vgpukit_steps_total{op,step,result}      result: ok, failed, undone, not-undone
-//	vgpukit_step_duration_seconds{op,step}   of steps that succeeded
+//	vgpukit_operations_total{op,result}        result: ok, failed
+//	vgpukit_operation_duration_seconds{op}     of operations that succeeded
+//	vgpukit_operations_in_progress{op}
+//	vgpukit_steps_total{op,step,result}        result: ok, failed, undone, not-undone
+//	vgpukit_step_duration_seconds{op,step}     of steps that succeeded
 //	vgpukit_steps_in_progress{op}
 func NewObserver(reg prometheus.Registerer) vgpu.Observer {
+	operations := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "vgpukit_operations_total", Help: "Operations of the Manager, by how they ended.",
+	}, []string{"op", "result"})
+	lasted := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "vgpukit_operation_duration_seconds", Help: "How long operations took that succeeded.",
+		Buckets: prometheus.ExponentialBuckets(0.001, 4, 10),
+	}, []string{"op"})
 	steps := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "vgpukit_steps_total", Help: "Steps of operations on VMs, by how they ended.",
 	}, []string{"op", "step", "result"})
@@ -22,27 +34,43 @@ func NewObserver(reg prometheus.Registerer) vgpu.Observer {
 		Buckets: prometheus.ExponentialBuckets(0.001, 4, 9),
 	}, []string{"op", "step"})
 	busy := prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "vgpukit_operations_in_progress", Help: "Operations that have begun and not ended.",
+	}, []string{"op"})
+	stepping := prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "vgpukit_steps_in_progress", Help: "Steps that have begun and not ended.",
 	}, []string{"op"})
-	reg.MustRegister(steps, took, busy)
-	result := func(s vgpu.Step, what string) { steps.WithLabelValues(s.Op, s.Name, what).Inc() }
+	reg.MustRegister(operations, lasted, busy, steps, took, stepping)
+	outcome := func(err error, ok, failed string) string {
+		if err != nil {
+			return failed
+		}
+		return ok
+	}
 	return vgpu.Observer{
-		Begun: func(s vgpu.Step) { busy.WithLabelValues(s.Op).Inc() },
-		Ended: func(s vgpu.Step) {
-			busy.WithLabelValues(s.Op).Dec()
-			took.WithLabelValues(s.Op, s.Name).Observe(s.Took.Seconds())
-			result(s, "ok")
+		OperationBegun: func(ctx context.Context, op vgpu.Operation) context.Context {
+			busy.WithLabelValues(op.Op).Inc()
+			return ctx
 		},
-		Failed: func(s vgpu.Step, _ error) {
-			busy.WithLabelValues(s.Op).Dec()
-			result(s, "failed")
-		},
-		Undone: func(s vgpu.Step, err error) {
-			if err != nil {
-				result(s, "not-undone")
-				return
+		OperationEnded: func(_ context.Context, op vgpu.Operation, err error) {
+			busy.WithLabelValues(op.Op).Dec()
+			operations.WithLabelValues(op.Op, outcome(err, "ok", "failed")).Inc()
+			if err == nil {
+				lasted.WithLabelValues(op.Op).Observe(op.Took.Seconds())
 			}
-			result(s, "undone")
+		},
+		StepBegun: func(ctx context.Context, s vgpu.Step) context.Context {
+			stepping.WithLabelValues(s.Op).Inc()
+			return ctx
+		},
+		StepEnded: func(_ context.Context, s vgpu.Step, err error) {
+			stepping.WithLabelValues(s.Op).Dec()
+			steps.WithLabelValues(s.Op, s.Name, outcome(err, "ok", "failed")).Inc()
+			if err == nil {
+				took.WithLabelValues(s.Op, s.Name).Observe(s.Took.Seconds())
+			}
+		},
+		StepUndone: func(_ context.Context, s vgpu.Step, err error) {
+			steps.WithLabelValues(s.Op, s.Name, outcome(err, "undone", "not-undone")).Inc()
 		},
 	}
 }

@@ -48,12 +48,6 @@ func (c *createCmd) Run(g *globals) error {
 	}
 	signal.Ignore(syscall.SIGPIPE) // else a reader that has gone ends us before the vGPU is taken back
 	made, err := host.Create(g.ctx, mdev.CreateRequest{Type: c.Type, Parent: c.Parent, UUID: uuid.UUID(c.UUID), Params: params(c.Param)})
-	if errors.Is(err, mdev.ErrExists) {
-		// A ghost keeps its UUID only until its VM lets go.
-		if there, found := host.Find(g.ctx, uuid.UUID(c.UUID).String()); found == nil && there.State == mdev.StateGhost {
-			return alsoIs{err, mdev.ErrInUse}
-		}
-	}
 	if err != nil {
 		return err
 	}
@@ -94,7 +88,7 @@ func (c *removeCmd) Run(g *globals) error {
 	defer cancel()
 	err = host.Remove(ctx, c.ID)
 	if errors.Is(err, context.DeadlineExceeded) {
-		return alsoIs{err, mdev.ErrInUse} // by a VM, or by a driver that still cleans up
+		return &mdev.Error{Kind: mdev.ErrInUse, Err: err} // by a VM, or by a driver that still cleans up
 	}
 	if err != nil {
 		return err

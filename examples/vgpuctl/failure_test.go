@@ -27,16 +27,17 @@ func TestKinds(t *testing.T) {
 		{usageError("no", "yes"), "invalid", exitUsage},
 		{&vgpu.Error{Kind: vgpu.ErrBusy, Err: context.DeadlineExceeded}, "busy", exitRefused},
 		{&vgpu.Error{Kind: vgpu.ErrState, Err: errors.Join(mdev.ErrInUse, mdev.ErrNotFound)}, "state", exitFailed},
-		{&vgpu.Error{Kind: vgpu.ErrUnavailable, Err: &mdev.Error{Err: mdev.ErrPermission, Errno: syscall.EACCES}}, "permission", exitFailed},
+		{&vgpu.Error{Kind: vgpu.ErrUnavailable, Err: &mdev.Error{Kind: mdev.ErrPermission, Errno: syscall.EACCES}}, "unavailable", exitFailed},
+		{&vgpu.Error{Err: &mdev.Error{Kind: mdev.ErrPermission, Errno: syscall.EACCES}}, "permission", exitFailed},
 		{errors.Join(&vgpu.Error{Kind: vgpu.ErrNoCapacity}, &vgpu.Error{Kind: vgpu.ErrInvalid}), "no_capacity", exitRefused},
 		{&vgpu.Error{Err: errors.Join(mdev.ErrInUse, context.DeadlineExceeded)}, "in_use", exitRefused},
 		{&vgpu.Error{Err: context.DeadlineExceeded}, "timeout", exitFailed},
 		{&vgpu.Error{Kind: vgpu.ErrBusy, Err: context.Canceled}, "interrupted", exitFailed},
 		{fmt.Errorf("x: %w", mdev.ErrExists), "exists", exitFailed},
 	} {
-		got := kindOf(c.err)
-		assert.Equal(t, c.kind, got.name, "%v", c.err)
-		assert.Equal(t, c.status, got.status, "%v", c.err)
+		got := newFailure(c.err)
+		assert.Equal(t, c.kind, got.Kind, "%v", c.err)
+		assert.Equal(t, c.status, meanings[got.Kind].status, "%v", c.err)
 	}
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"time"
@@ -21,13 +22,15 @@ func (g *globals) progress() vgpu.Observer {
 		return vgpu.Observer{}
 	}
 	return vgpu.Observer{
-		Ended: func(s vgpu.Step) {
-			if s.Took >= slow {
+		StepEnded: func(_ context.Context, s vgpu.Step, err error) {
+			if err == nil && s.Took >= slow {
 				fmt.Fprintf(f, "%s %s: %s %s: %s\n", s.Op, s.VM, s.Name, s.Object, s.Took.Round(time.Millisecond))
 			}
 		},
-		Waits: func(s vgpu.Step, what string) { fmt.Fprintf(f, "%s %s: waiting for %s\n", s.Op, s.VM, what) },
-		Undone: func(s vgpu.Step, err error) {
+		StepWaits: func(_ context.Context, s vgpu.Step, what string) {
+			fmt.Fprintf(f, "%s %s: waiting for %s\n", s.Op, s.VM, what)
+		},
+		StepUndone: func(_ context.Context, s vgpu.Step, err error) {
 			if err == nil {
 				fmt.Fprintf(f, "%s %s: undone: %s %s\n", s.Op, s.VM, s.Name, s.Object)
 			}

@@ -37,8 +37,8 @@ func reconcileRows(rep vgpu.Report) [][]string {
 		if a.Done {
 			done = "yes"
 		}
-		if a.Error != "" {
-			why += ": " + a.Error
+		if a.Error != nil {
+			why += ": " + a.Error.Error()
 		}
 		rows = append(rows, []string{string(a.Kind), a.VM, a.Object, done, why, a.Next})
 	}

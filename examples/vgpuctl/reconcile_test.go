@@ -15,7 +15,7 @@ func TestReconcileRows(t *testing.T) {
 	rows := reconcileRows(vgpu.Report{
 		Actions: []vgpu.Action{
 			{Kind: vgpu.ReportGhost, Object: id, Reason: "a removal is blocked", Next: "it goes when that VM ends"},
-			{Kind: vgpu.ActionOrphan, VM: "vm", Object: "0000:41:00.4", Reason: "no domain has it", Error: "in use", Next: "stop the VM"},
+			{Kind: vgpu.ActionOrphan, VM: "vm", Object: "0000:41:00.4", Reason: "no domain has it", Error: &vgpu.Error{Kind: vgpu.ErrInUse}, Next: "stop the VM"},
 			{Kind: vgpu.ActionForget, VM: "old", Reason: "no domain of that name", Done: true},
 		},
 		Strangers: []mdev.Device{{ID: id, State: mdev.StateGhost}, {ID: "other", Type: "mtty-1", Parent: "mtty", State: mdev.StateReady}},

@@ -28,8 +28,8 @@ type deed struct {
 }
 
 func (*watchCmd) Run(g *globals) error {
-	told := vgpu.Observer{Ended: func(s vgpu.Step) {
-		if s.Name == "lock" || s.Name == "look" {
+	told := vgpu.Observer{StepEnded: func(_ context.Context, s vgpu.Step, err error) {
+		if err != nil || s.Name == "lock" || s.Name == "look" {
 			return
 		}
 		d := deed{time.Now().UTC().Truncate(time.Second), s.Op, s.VM, s.Name, s.Object}

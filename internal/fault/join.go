@@ -33,9 +33,19 @@ func Join(errs ...error) error {
 type Several struct{ Errs []error }
 
 // Error is one line, each place and each reason once.
-func (s *Several) Error() string {
+func (s *Several) Error() string { return s.text(nil) }
+
+func severalOf(err error) (*Several, bool) {
+	if k, hidden := err.(kindless); hidden {
+		err = k.err
+	}
+	s, ok := err.(*Several)
+	return s, ok
+}
+
+// text is the line after what was said of the place before it.
+func (s *Several) text(place []string) string {
 	var parts []string
-	var place []string
 	for _, g := range s.groups() {
 		parts = append(parts, strings.Join(beyond(place, g.place(), g.reason), ": "))
 		place = g.place()
@@ -50,7 +60,11 @@ func beyond(before, place []string, reason string) []string {
 	for same < len(place) && same < len(before) && place[same] == before[same] {
 		same++
 	}
-	return append(place[same:len(place):len(place)], reason)
+	rest := append(slices.Clone(place[same:]), reason)
+	if same < len(place) && same < len(before) { // "reconcile web1" under "reconcile"
+		rest[0] = strings.TrimPrefix(rest[0], before[same]+" ")
+	}
+	return rest
 }
 
 // Unwrap gives the first error whole, and of the others all but their kinds.

@@ -37,14 +37,29 @@ var ends = map[string]error{"timeout": context.DeadlineExceeded, "canceled": con
 
 // KindOf returns an error's kind: one of the kinds above, or [context.Canceled] or
 // [context.DeadlineExceeded] where nothing but the end of a context explains it, or
-// nil.
+// nil. Of several in an error that is not the library's it is the first.
 func KindOf(err error) error {
-	for _, k := range kinds {
-		if errors.Is(err, k) {
-			return k
-		}
+	if k := find(err); k != nil {
+		return k
 	}
 	return EndOf(err)
+}
+
+// find is the first kind in an error's tree.
+func find(err error) *Kind {
+	switch err := err.(type) {
+	case *Kind:
+		return err
+	case interface{ Unwrap() error }:
+		return find(err.Unwrap())
+	case interface{ Unwrap() []error }:
+		for _, beneath := range err.Unwrap() {
+			if k := find(beneath); k != nil {
+				return k
+			}
+		}
+	}
+	return nil
 }
 
 // EndOf returns the error of a context which ended, if there is one in err.

@@ -59,24 +59,28 @@ func (l *line) add(p Parts) {
 	for _, place := range p.Places {
 		l.place(place)
 	}
-	if meaning := oneLine(p.Meaning); l.reason == "" {
-		l.reason = meaning
-	} else if meaning != "" && meaning != l.reason {
-		l.causes = appendNew(l.causes, meaning)
-	}
+	l.say(oneLine(p.Meaning))
 	if beneath, ok := partsOf(p.Err); ok {
 		l.add(beneath)
+	} else if several, ok := severalOf(p.Err); ok {
+		l.say(several.text(l.places()))
 	} else if p.Err != nil {
 		l.beneath(p.Err)
 	}
-	if p.Code != "" {
-		l.codes = appendNew(l.codes, oneLine(p.Code))
-	}
-	if p.Cause != "" {
-		l.causes = appendNew(l.causes, oneLine(p.Cause))
-	}
+	l.codes = appendNew(l.codes, oneLine(p.Code))
+	l.causes = appendNew(l.causes, oneLine(p.Cause))
 	if l.reason == "" {
 		l.reason = "failed"
+	}
+}
+
+// say takes in what happened; what is said beneath that is a detail.
+func (l *line) say(meaning string) {
+	switch {
+	case l.reason == "":
+		l.reason = meaning
+	case meaning != "" && meaning != l.reason:
+		l.causes = appendNew(l.causes, meaning)
 	}
 }
 
@@ -103,7 +107,7 @@ func (l *line) place(p Place) {
 			l.at[i].Object = p.Object // the same, told better
 			p.Object = ""
 		}
-		if p.Op == q.Op {
+		if p.Op == q.Op || p.Op == q.Object {
 			p.Op = ""
 		}
 	}
@@ -156,6 +160,9 @@ func Hint(own string, beneath error) string {
 }
 
 func appendNew(list []string, s string) []string {
+	if s == "" {
+		return list
+	}
 	for _, t := range list {
 		if t == s {
 			return list

@@ -117,8 +117,12 @@ func (d *Dir) lockPath(kind, name string) string {
 
 // busy says who has the lock.
 func busy(path, kind, name string, why error) error {
+	object := name
+	if kind != "vm" {
+		object = strings.ToUpper(kind) + " " + name
+	}
 	e := &fault.Error{
-		Op: "lock", Object: strings.ToUpper(kind) + " " + name, Kind: fault.Busy, Err: why, Meaning: "another process has the lock " + path,
+		Op: "lock", Object: object, Kind: fault.Busy, Err: why, Meaning: "another process has the lock " + path,
 		Next: "wait until it is done, or ask it to stop; the lock is freed when its process ends",
 	}
 	var h holder

@@ -2,7 +2,6 @@ package vgpu
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -75,8 +74,8 @@ func reconcile(ctx context.Context, m *Manager, _ string) error {
 // reconciled is nil if all is well.
 func reconciled(report Report, err error) error {
 	for _, a := range report.Actions {
-		if err == nil && a.Error != "" {
-			err = errors.New(a.Error)
+		if err == nil && a.Error != nil {
+			err = a.Error
 		}
 	}
 	return err
@@ -135,7 +134,7 @@ var journeys = []journey{
 	}, reconcile},
 	{"reconcile a lost claim", func(r *rig, typ string) {
 		provisioned(2, Reserved)(r, typ)
-		require.NoError(r.t, os.Remove(r.m.store.path(claimsDir, "vm")))
+		require.NoError(r.t, os.Remove(r.m.store.claims.Path("vm")))
 	}, reconcile},
 	{"reconcile a renamed VM", func(r *rig, typ string) { provisioned(2, Reserved)(r, typ); r.hyper.rename("vm", "renamed") }, reconcile},
 	{"restore", func(r *rig, typ string) { provisioned(2, Reserved)(r, typ); r.reboot(typ) }, func(ctx context.Context, m *Manager, _ string) error {

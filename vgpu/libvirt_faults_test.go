@@ -64,7 +64,7 @@ func TestLibvirtHangs(t *testing.T) {
 				assert.ErrorIs(t, err, context.DeadlineExceeded)
 			})
 			if c.open {
-				_, unfinished, err := r.m.store.read(journalDir, map[bool]string{true: "other", false: "vm"}[c.name == "define"])
+				_, unfinished, err := r.m.store.intents.Read(map[bool]string{true: "other", false: "vm"}[c.name == "define"])
 				require.NoError(t, err)
 				assert.True(t, unfinished, "the intent stays, since libvirt may still do it")
 			}

@@ -20,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/vgpukit/vgpukit/domain"
+	"github.com/vgpukit/vgpukit/internal/statedir"
 	"github.com/vgpukit/vgpukit/mdev"
 )
 
@@ -81,7 +82,7 @@ func (r *rig) launch(decide func(access) fate) *process {
 	})
 	require.NoError(r.t, err)
 	p.m.boot = r.boot()
-	p.m.store.effect = p.store
+	p.m.store.dir.Files = processFiles{p, p.m.store.dir.Files}
 	return p
 }
 
@@ -166,20 +167,38 @@ func effect(p *process, what string, answers bool, do func() error) error {
 	return err
 }
 
-// store is how the process writes to the state directory. A writer that dies
-// before its effect leaves its temporary file behind.
-func (p *process) store(what, path string, do func() error) error {
-	p.mu.Lock()
-	p.half = func() {
-		if what == "write" {
-			_ = os.WriteFile(filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".tmp1"), []byte("{"), 0o600)
-		}
+// processFiles are the state directory's files, as the process changes them. A writer
+// that dies before its effect leaves its temporary file behind.
+type processFiles struct {
+	p *process
+	statedir.Files
+}
+
+func (f processFiles) Write(path string, data []byte) error {
+	half := func() {
+		_ = os.WriteFile(filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".tmp1"), []byte("{"), 0o600)
 	}
-	p.mu.Unlock()
-	err := effect(p, what+" "+filepath.Base(filepath.Dir(path)), true, do)
-	p.mu.Lock()
-	p.half = nil
-	p.mu.Unlock()
+	return f.change("write", path, half, func() error { return f.Files.Write(path, data) })
+}
+
+func (f processFiles) Rename(from, to string) error {
+	return f.change("rename", from, func() {}, func() error { return f.Files.Rename(from, to) })
+}
+
+func (f processFiles) Remove(path string) error {
+	return f.change("remove", path, func() {}, func() error { return f.Files.Remove(path) })
+}
+
+// change lets a change through, or not; half is what it leaves if the process dies in
+// it.
+func (f processFiles) change(what, path string, half func(), do func() error) error {
+	f.p.mu.Lock()
+	f.p.half = half
+	f.p.mu.Unlock()
+	err := effect(f.p, what+" "+filepath.Base(filepath.Dir(path)), true, do)
+	f.p.mu.Lock()
+	f.p.half = nil
+	f.p.mu.Unlock()
 	return err
 }
 
@@ -303,7 +322,7 @@ var pciAddress = regexp.MustCompile(`\b0000:[1-9a-f][0-9a-f]:[0-9a-f]{2}\.[0-7]\
 func (r *rig) picture() string {
 	r.t.Helper()
 	out := r.world()
-	claims, damaged, err := r.m.store.all(claimsDir)
+	claims, damaged, err := r.m.store.claims.All()
 	require.NoError(r.t, err)
 	require.Empty(r.t, damaged)
 	for _, name := range slices.Sorted(maps.Keys(claims)) {

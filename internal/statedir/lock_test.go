@@ -1,4 +1,4 @@
-package vgpu
+package statedir
 
 import (
 	"bufio"
@@ -14,15 +14,17 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/vgpukit/vgpukit/internal/fault"
 )
 
 // TestMain lets the test program play a second process, which takes a lock, says
 // so, and then waits to be killed.
 func TestMain(m *testing.M) {
-	if dir := os.Getenv("VGPU_TEST_HOLD_LOCK"); dir != "" {
-		s, err := openStore(dir)
+	if dir := os.Getenv("STATEDIR_TEST_HOLD_LOCK"); dir != "" {
+		s, err := Open(dir)
 		if err == nil {
-			_, err = s.lock(context.Background(), "vm", "vm", "start vm")
+			_, err = s.Lock(context.Background(), "vm", "vm", "start vm")
 		}
 		if err != nil {
 			panic(err)
@@ -37,10 +39,10 @@ func TestMain(m *testing.M) {
 // deadline, and free as soon as its owner was killed.
 func TestDeadOwnerBlocksNobody(t *testing.T) {
 	dir := t.TempDir()
-	s, err := openStore(dir)
+	s, err := Open(dir)
 	require.NoError(t, err)
 	other := exec.Command(os.Args[0])
-	other.Env = append(os.Environ(), "VGPU_TEST_HOLD_LOCK="+dir)
+	other.Env = append(os.Environ(), "STATEDIR_TEST_HOLD_LOCK="+dir)
 	out, err := other.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, other.Start())
@@ -49,28 +51,28 @@ func TestDeadOwnerBlocksNobody(t *testing.T) {
 
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	_, err = s.lock(ctx, "vm", "vm", "stop vm")
-	require.ErrorIs(t, err, ErrBusy)
+	_, err = s.Lock(ctx, "vm", "vm", "stop vm")
+	require.ErrorIs(t, err, fault.Busy)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	assert.ErrorContains(t, err, "process "+strconv.Itoa(other.Process.Pid)+" has been at \"start vm\"")
 
 	require.NoError(t, other.Process.Kill())
 	_ = other.Wait() // it was killed
-	unlock, err := s.lock(t.Context(), "vm", "vm", "stop vm")
+	unlock, err := s.Lock(t.Context(), "vm", "vm", "stop vm")
 	require.NoError(t, err)
 	unlock()
 }
 
 // TestLockExcludes: one at a time has a lock, also while others remove its file.
 func TestLockExcludes(t *testing.T) {
-	s, err := openStore(t.TempDir())
+	s, err := Open(t.TempDir())
 	require.NoError(t, err)
 	var inside, most atomic.Int32
 	var group sync.WaitGroup
 	for range 8 {
 		group.Go(func() {
 			for i := range 50 {
-				unlock, err := s.lock(t.Context(), "vm", "vm", "test")
+				unlock, err := s.Lock(t.Context(), "vm", "vm", "test")
 				if !assert.NoError(t, err) {
 					return
 				}
@@ -79,7 +81,7 @@ func TestLockExcludes(t *testing.T) {
 				}
 				inside.Add(-1)
 				if i%5 == 0 {
-					s.dropLock("vm") // the next one may have the lock from here on
+					s.DropLock("vm", "vm") // the next one may have the lock from here on
 				}
 				unlock()
 			}
@@ -87,7 +89,7 @@ func TestLockExcludes(t *testing.T) {
 	}
 	group.Wait()
 	assert.Equal(t, int32(1), most.Load())
-	left, err := filepath.Glob(filepath.Join(s.dir, locksDir, "*"))
+	left, err := filepath.Glob(filepath.Join(s.Path(), locksDir, "*"))
 	require.NoError(t, err)
 	assert.LessOrEqual(t, len(left), 1)
 }

@@ -2,7 +2,6 @@ package vgpu
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"strings"
 	"syscall"
@@ -14,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/vgpukit/vgpukit/domain"
+	"github.com/vgpukit/vgpukit/internal/statedir"
 	"github.com/vgpukit/vgpukit/mdev"
 	"github.com/vgpukit/vgpukit/mdev/mdevtest"
 )
@@ -187,13 +187,16 @@ func TestAskedAgain(t *testing.T) {
 
 // TestNewerEntry: what a newer program wrote is neither moved nor acted upon.
 func TestNewerEntry(t *testing.T) {
-	for _, sub := range []string{journalDir, claimsDir} {
+	for _, place := range []func(*rig) statedir.Entries[record]{
+		func(r *rig) statedir.Entries[record] { return r.m.store.intents },
+		func(r *rig) statedir.Entries[record] { return r.m.store.claims },
+	} {
 		r := newRig(t, "mtty")
 		r.provisionVM("mtty-1", Reserved)
-		path := r.m.store.path(sub, "vm")
-		data, err := os.ReadFile(r.m.store.path(claimsDir, "vm"))
+		path := place(r).Path("vm")
+		data, err := os.ReadFile(r.m.store.claims.Path("vm"))
 		require.NoError(t, err)
-		newer := strings.Replace(string(data), `"vgpukit": 1`, fmt.Sprintf(`"vgpukit": %d`, storeVersion+1), 1)
+		newer := strings.Replace(string(data), `"vgpukit": 1`, `"vgpukit": 2`, 1)
 		require.NoError(t, os.WriteFile(path, []byte(newer), 0o600))
 		before := r.world()
 		_, err = r.m.Start(t.Context(), "vm", StartOptions{})
@@ -244,8 +247,8 @@ func TestNoLockIsLeft(t *testing.T) {
 	require.ErrorIs(t, err, ErrNotFound)
 	_, err = r.hyper.Define(t.Context(), string(document("theirs")))
 	require.NoError(t, err)
-	r.m.stopped(t.Context(), "theirs")
-	locks, err := os.ReadDir(r.dir + "/" + locksDir)
+	r.m.giveBack(t.Context(), "theirs")
+	locks, err := os.ReadDir(r.dir + "/" + "locks")
 	require.NoError(t, err)
 	assert.Empty(t, locks)
 }

@@ -1,0 +1,91 @@
+package vgpu
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/vgpukit/vgpukit/internal/fault"
+	"github.com/vgpukit/vgpukit/mdev"
+)
+
+// refusals are the parents that did not take a vGPU, with what each said.
+type refusals []refusal
+
+type refusal struct {
+	by  candidate
+	err error
+}
+
+// error sums them up: those of one reason are told together.
+func (r refusals) error() error {
+	var (
+		reasons []string
+		groups  = map[string]refusals{}
+		causes  []string
+	)
+	for _, one := range r {
+		reason := one.reason()
+		if groups[reason] == nil {
+			reasons = append(reasons, reason)
+		}
+		groups[reason] = append(groups[reason], one)
+		var host *mdev.Error
+		if errors.As(one.err, &host) && host.Cause != "" && !slices.Contains(causes, host.Cause) {
+			causes = append(causes, host.Cause)
+		}
+	}
+	if len(causes) > 2 {
+		causes = []string{"none has room beside what it runs, or its driver is not ready"}
+	}
+	var told []string
+	for _, reason := range reasons {
+		told = append(told, groups[reason].text(reason))
+	}
+	return &fault.Error{
+		Kind: ErrNoCapacity, Meaning: strings.Join(told, "; "), Cause: strings.Join(causes, "; "),
+		Next: Hint(r[0].err), Err: silent{r[0].err},
+	}
+}
+
+// text is refusals of one reason: "2 GPUs refused (EIO): 0000:05:00.0, 0000:06:00.0".
+func (r refusals) text(reason string) string {
+	noun, s := "GPU", "s"
+	var parents []string
+	for _, one := range r {
+		if one.by.Parent != one.by.GPU {
+			noun = "virtual function"
+		}
+		parents = append(parents, one.by.Parent)
+	}
+	if len(r) == 1 {
+		s = ""
+	}
+	return fmt.Sprintf("%d %s%s %s: %s", len(r), noun, s, reason, fault.List(parents))
+}
+
+// reason is what one parent said, in a word or two.
+func (r refusal) reason() string {
+	var errno syscall.Errno
+	switch {
+	case errors.As(r.err, &errno):
+		return "refused (" + unix.ErrnoName(errno) + ")"
+	case errors.Is(r.err, ErrExists), errors.Is(r.err, ErrInUse):
+		return "got another vGPU meanwhile"
+	case errors.Is(r.err, ErrNoCapacity):
+		return "had no room left"
+	case errors.Is(r.err, ErrNotFound):
+		return "went away meanwhile"
+	}
+	return "refused"
+}
+
+// silent is an error whose words have been said, and whose errno counts.
+type silent struct{ err error }
+
+func (s silent) Error() string { return "" }
+func (s silent) Unwrap() error { return s.err }
