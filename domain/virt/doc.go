@@ -1,6 +1,6 @@
 // Package virt is the connection to libvirt: it defines, starts, stops and
 // watches the virtual machines (libvirt's domains) that hold vGPUs. It is the
-// only package here that needs cgo.
+// only package here that needs cgo, beside package vgpukit, which opens it.
 //
 //	conn, err := virt.Open(ctx, virt.Config{})   // qemu:///system
 //	…
@@ -49,6 +49,7 @@
 //
 // With the build tag libvirt_dlopen no libvirt headers are needed, and
 // libvirt.so.0 is loaded when the program runs; where it is missing, [Open]
-// says which package brings it. Without the tag the headers are (Debian:
-// libvirt-dev, Fedora: libvirt-devel).
+// says which package brings it. Without the tag the headers and pkg-config are
+// (Debian: libvirt-dev pkgconf, Fedora: libvirt-devel pkgconf). A C compiler is
+// needed in any case, and CGO_ENABLED=1 where Go does not set it by itself.
 package virt

@@ -1,4 +1,4 @@
-//go:build libvirt_dlopen
+//go:build cgo && libvirt_dlopen
 
 package virt
 
