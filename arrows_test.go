@@ -11,27 +11,35 @@ import (
 
 const module = "github.com/vgpukit/vgpukit/"
 
-// TestArrows keeps the house's promise: arrows point down only, and nothing but
-// domain/virt needs cgo.
+// TestArrows keeps the house's promise: arrows point down only, internal packages are
+// leaves that any may use, and nothing but domain/virt and the front door needs cgo.
 func TestArrows(t *testing.T) {
 	for pkg, allowed := range map[string][]string{
-		"mdev":          {"internal/atomicfile", "internal/pci"},
-		"mdev/mdevtest": {"mdev", "internal/atomicfile", "internal/pci"},
-		"domain":        {"internal/pci"},
-		"domain/virt":   {"domain", "internal/pci"},
-		"vgpu":          {"mdev", "domain", "internal/atomicfile", "internal/pci"},
-		"internal/pci":  {},
+		".":                   {"mdev", "domain", "domain/virt", "vgpu"},
+		"mdev":                {},
+		"mdev/mdevtest":       {"mdev"},
+		"domain":              {},
+		"domain/virt":         {"domain"},
+		"vgpu":                {"mdev", "domain"},
+		"internal/atomicfile": {},
+		"internal/fault":      {},
+		"internal/pci":        {},
+		"internal/statedir":   {},
 	} {
 		t.Run(pkg, func(t *testing.T) {
 			out, err := exec.Command("go", "list", "-tags", "libvirt_dlopen", "-deps", "./"+pkg).CombinedOutput()
 			require.NoError(t, err, string(out))
-			for _, dep := range strings.Fields(string(out)) {
-				if own, ok := strings.CutPrefix(dep, module); ok && own != pkg {
+			deps := strings.Fields(string(out))
+			for _, dep := range deps {
+				own, ok := strings.CutPrefix(dep, module)
+				if leaf := strings.HasPrefix(own, "internal/"); ok && own != pkg && !leaf {
 					require.Contains(t, allowed, own, "%s must not import %s", pkg, own)
 				}
 			}
-			binding := slices.Contains(strings.Fields(string(out)), "libvirt.org/go/libvirt")
-			require.Equal(t, pkg == "domain/virt", binding, "only domain/virt may need the libvirt binding")
+			door := pkg == "."
+			require.Equal(t, door, slices.Contains(deps, strings.TrimSuffix(module, "/")), "the front door is above all others")
+			require.Equal(t, door || pkg == "domain/virt", slices.Contains(deps, "libvirt.org/go/libvirt"),
+				"only domain/virt and the front door may need the libvirt binding")
 		})
 	}
 }

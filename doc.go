@@ -1,14 +1,22 @@
-// Package vgpukit gives KVM virtual machines their vGPUs.
+// Package vgpukit gives KVM virtual machines their vGPUs. [Open] is the front door:
 //
-// The work is done by three packages; this one holds no code:
+//	kit, err := vgpukit.Open(ctx, vgpukit.Config{}) // this host and its libvirt
+//	…
+//	defer kit.Close()
+//	vm, err := kit.Provision(ctx, vgpu.ProvisionRequest{…})
+//	vm, err = kit.Start(ctx, vm.Name, vgpu.StartOptions{})
+//
+// The work is done by four packages, which can be used without this one:
 //
 //		            your program
+//		                 |
+//		              vgpukit            opens what is below
 //		                 |
 //		               vgpu              the Manager: VM and vGPU as one unit
 //		              /    \
 //		          mdev      domain       the host's vGPUs; libvirt domain documents
 //		           |           |
-//		           |      domain/virt    the connection to libvirt (the only cgo)
+//		           |      domain/virt    the connection to libvirt (calls C: needs cgo)
 //		           |           |
 //		    sysfs, VFIO     libvirtd, QEMU
 //

@@ -18,8 +18,7 @@ import (
 	"os/signal"
 	"syscall"
 
-	"github.com/vgpukit/vgpukit/domain/virt"
-	"github.com/vgpukit/vgpukit/mdev"
+	"github.com/vgpukit/vgpukit"
 	"github.com/vgpukit/vgpukit/vgpu"
 )
 
@@ -36,28 +35,20 @@ func main() {
 }
 
 func run(ctx context.Context, listen, connect string) error {
-	host, err := mdev.Open(mdev.Config{})
+	kit, err := vgpukit.Open(ctx, vgpukit.Config{URI: connect})
 	if err != nil {
 		return err
 	}
-	conn, err := virt.Open(ctx, virt.Config{URI: connect})
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	manager, err := vgpu.New(vgpu.Config{Host: host, Hypervisor: conn})
-	if err != nil {
-		return err
-	}
+	defer kit.Close()
 	// What an earlier process did not finish, and what the host forgot at a reboot.
-	if _, err := manager.Reconcile(ctx, vgpu.ReconcileOptions{Restore: true}); err != nil {
+	if _, err := kit.Reconcile(ctx, vgpu.ReconcileOptions{Restore: true}); err != nil {
 		fmt.Fprintln(os.Stderr, "left to do:", err)
 	}
 	listener, err := net.Listen("tcp", listen)
 	if err != nil {
 		return err
 	}
-	return serve(ctx, manager, listener)
+	return serve(ctx, kit.Manager, listener)
 }
 
 // serve answers requests and watches the VMs until ctx ends, or until it can no

@@ -20,6 +20,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/vgpukit/vgpukit"
 	"github.com/vgpukit/vgpukit/domain"
 	"github.com/vgpukit/vgpukit/domain/virt"
 	"github.com/vgpukit/vgpukit/mdev"
@@ -78,16 +79,12 @@ func (d *demo) say(format string, args ...any) {
 }
 
 func (d *demo) run(ctx context.Context, picture string) (err error) {
-	if d.host, err = mdev.Open(mdev.Config{}); err != nil {
+	kit, err := vgpukit.Open(ctx, vgpukit.Config{})
+	if err != nil {
 		return err
 	}
-	if d.conn, err = virt.Open(ctx, virt.Config{}); err != nil {
-		return err
-	}
-	defer d.conn.Close()
-	if d.manager, err = vgpu.New(vgpu.Config{Host: d.host, Hypervisor: d.conn}); err != nil {
-		return err
-	}
+	defer kit.Close()
+	d.host, d.conn, d.manager = kit.Host, kit.Conn, kit.Manager
 	before, err := d.inventory(ctx)
 	if err != nil {
 		return err

@@ -11,8 +11,7 @@ import (
 	"io"
 	"os"
 
-	"github.com/vgpukit/vgpukit/domain/virt"
-	"github.com/vgpukit/vgpukit/mdev"
+	"github.com/vgpukit/vgpukit"
 	"github.com/vgpukit/vgpukit/vgpu"
 )
 
@@ -34,20 +33,12 @@ func open(ctx context.Context, connect, file string, want vgpu.Request) error {
 	if err != nil {
 		return err
 	}
-	host, err := mdev.Open(mdev.Config{})
+	kit, err := vgpukit.Open(ctx, vgpukit.Config{URI: connect})
 	if err != nil {
 		return err
 	}
-	conn, err := virt.Open(ctx, virt.Config{URI: connect})
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	manager, err := vgpu.New(vgpu.Config{Host: host, Hypervisor: conn})
-	if err != nil {
-		return err
-	}
-	return provision(ctx, manager, document, want, os.Stdout)
+	defer kit.Close()
+	return provision(ctx, kit.Manager, document, want, os.Stdout)
 }
 
 func provision(ctx context.Context, manager *vgpu.Manager, document []byte, want vgpu.Request, out io.Writer) error {

@@ -13,8 +13,8 @@ import (
 	"os"
 	"os/signal"
 
+	"github.com/vgpukit/vgpukit"
 	"github.com/vgpukit/vgpukit/domain/virt"
-	"github.com/vgpukit/vgpukit/mdev"
 	"github.com/vgpukit/vgpukit/vgpu"
 )
 
@@ -43,24 +43,16 @@ func main() {
 }
 
 func run(ctx context.Context, connect, typ string) error {
-	host, err := mdev.Open(mdev.Config{})
+	kit, err := vgpukit.Open(ctx, vgpukit.Config{URI: connect})
 	if err != nil {
 		return err
 	}
-	conn, err := virt.Open(ctx, virt.Config{URI: connect})
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	manager, err := vgpu.New(vgpu.Config{Host: host, Hypervisor: conn})
-	if err != nil {
-		return err
-	}
+	defer kit.Close()
 	virtualization := "kvm"
 	if _, err := os.Stat("/dev/kvm"); err != nil {
 		virtualization = "qemu" // its own emulation
 	}
-	return show(ctx, conn, manager, virtualization, typ)
+	return show(ctx, kit.Conn, kit.Manager, virtualization, typ)
 }
 
 func show(ctx context.Context, conn *virt.Conn, manager *vgpu.Manager, virtualization, typ string) (err error) {

@@ -13,8 +13,7 @@ import (
 	"os"
 	"os/signal"
 
-	"github.com/vgpukit/vgpukit/domain/virt"
-	"github.com/vgpukit/vgpukit/mdev"
+	"github.com/vgpukit/vgpukit"
 	"github.com/vgpukit/vgpukit/vgpu"
 )
 
@@ -30,25 +29,15 @@ func main() {
 }
 
 func serve(ctx context.Context, connect string) error {
-	host, err := mdev.Open(mdev.Config{})
+	kit, err := vgpukit.Open(ctx, vgpukit.Config{URI: connect, Logger: slog.New(slog.NewTextHandler(os.Stderr, nil))})
 	if err != nil {
 		return err
 	}
-	conn, err := virt.Open(ctx, virt.Config{URI: connect})
-	if err != nil {
+	defer kit.Close()
+	if err := settle(ctx, kit.Manager, os.Stdout); err != nil {
 		return err
 	}
-	defer conn.Close()
-	manager, err := vgpu.New(vgpu.Config{
-		Host: host, Hypervisor: conn, Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
-	})
-	if err != nil {
-		return err
-	}
-	if err := settle(ctx, manager, os.Stdout); err != nil {
-		return err
-	}
-	return manager.Watch(ctx)
+	return kit.Watch(ctx)
 }
 
 // settle reconciles and says what was found. What could not be done is no reason

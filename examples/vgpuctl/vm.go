@@ -8,32 +8,24 @@ import (
 	"strings"
 	"time"
 
+	"github.com/vgpukit/vgpukit"
 	"github.com/vgpukit/vgpukit/domain"
-	"github.com/vgpukit/vgpukit/domain/virt"
 	"github.com/vgpukit/vgpukit/vgpu"
 )
 
 // manage opens host, libvirt and state directory, and hands over a Manager.
 func (g *globals) manage(do func(*vgpu.Manager) error) error {
-	return g.manageWith(vgpu.Config{Observer: g.progress()}, do)
+	return g.manageWith(vgpukit.Config{Observer: g.progress()}, do)
 }
 
-func (g *globals) manageWith(cfg vgpu.Config, do func(*vgpu.Manager) error) error {
-	host, err := g.host()
+func (g *globals) manageWith(cfg vgpukit.Config, do func(*vgpu.Manager) error) error {
+	cfg.Root, cfg.URI, cfg.StateDir = g.Root, g.Connect, g.State
+	kit, err := vgpukit.Open(g.ctx, cfg)
 	if err != nil {
 		return err
 	}
-	conn, err := virt.Open(g.ctx, virt.Config{URI: g.Connect})
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	cfg.Host, cfg.Hypervisor, cfg.StateDir = host, conn, g.State
-	m, err := vgpu.New(cfg)
-	if err != nil {
-		return err
-	}
-	return do(m)
+	defer kit.Close()
+	return do(kit.Manager)
 }
 
 type planCmd struct{ machine }

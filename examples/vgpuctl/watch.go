@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/vgpukit/vgpukit"
 	"github.com/vgpukit/vgpukit/vgpu"
 )
 
@@ -35,7 +36,7 @@ func (*watchCmd) Run(g *globals) error {
 		d := deed{time.Now().UTC().Truncate(time.Second), s.Op, s.VM, s.Name, s.Object}
 		_ = g.line(d, "%s %s: %s %s", d.Time.Format(time.RFC3339), d.VM, d.Step, d.Object) // its readers may go
 	}}
-	return g.manageWith(vgpu.Config{Observer: told, Logger: slog.New(failures{g})}, func(m *vgpu.Manager) error {
+	return g.manageWith(vgpukit.Config{Observer: told, Logger: slog.New(failures{g})}, func(m *vgpu.Manager) error {
 		err := m.Watch(g.ctx)
 		if g.ctx.Err() != nil {
 			return nil

@@ -1,0 +1,68 @@
+//go:build cgo
+
+package vgpukit_test
+
+import (
+	"os"
+	"path/filepath"
+	"runtime"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/vgpukit/vgpukit"
+	"github.com/vgpukit/vgpukit/domain"
+	"github.com/vgpukit/vgpukit/mdev"
+	"github.com/vgpukit/vgpukit/mdev/mdevtest"
+	"github.com/vgpukit/vgpukit/vgpu"
+)
+
+// TestOpenFails: Open says what could not be opened in the words of the package
+// that could not, and leaves no connection behind.
+func TestOpenFails(t *testing.T) {
+	t.Setenv("LIBVIRT_DEFAULT_URI", "test:///default")
+	file := filepath.Join(t.TempDir(), "file")
+	require.NoError(t, os.WriteFile(file, nil, 0o600))
+	for _, c := range []struct {
+		what string
+		cfg  vgpukit.Config
+		kind error
+	}{
+		{"the host", vgpukit.Config{Root: filepath.Join(file, "none")}, mdev.ErrInvalid},
+		{"libvirt", vgpukit.Config{FS: mdevtest.New(), URI: "xen:///"}, domain.ErrInvalid},
+		{"the state directory", vgpukit.Config{FS: mdevtest.New(), StateDir: file}, syscall.ENOTDIR},
+	} {
+		kit, err := vgpukit.Open(t.Context(), c.cfg)
+		assert.ErrorIs(t, err, c.kind, c.what)
+		assert.Nil(t, kit, c.what)
+		stacks := make([]byte, 1<<20)
+		assert.NotContains(t, string(stacks[:runtime.Stack(stacks, true)]), "virt.(*Conn)", c.what)
+	}
+}
+
+// TestOpenDefaults: what is left out is as in the packages, and all that is given
+// gets to where it belongs.
+func TestOpenDefaults(t *testing.T) {
+	t.Setenv("LIBVIRT_DEFAULT_URI", "test:///default")
+	board, err := mdevtest.NewBoard("mtty")
+	require.NoError(t, err)
+	steps := 0
+	kit, err := vgpukit.Open(t.Context(), vgpukit.Config{
+		FS: mdevtest.New(board), StateDir: t.TempDir(),
+		Observer: vgpu.Observer{Begun: func(vgpu.Step) { steps++ }},
+	})
+	require.NoError(t, err)
+	assert.Equal(t, "test:///default", kit.Conn.URI())
+	inventory, err := kit.Host.Inventory(t.Context())
+	require.NoError(t, err)
+	assert.Len(t, inventory.GPUs, 1)
+	_, err = kit.Start(t.Context(), "nobody", vgpu.StartOptions{})
+	require.ErrorIs(t, err, vgpu.ErrNotFound)
+	assert.Positive(t, steps)
+	require.NoError(t, kit.Close())
+	require.NoError(t, kit.Close())
+	_, err = kit.Conn.Domains(t.Context())
+	require.ErrorIs(t, err, domain.ErrUnavailable)
+}
