@@ -1,7 +1,7 @@
 # Two targets are for everybody: `make demo` shows the main job, `make test` runs
 # all tests. Both install what a Debian or Ubuntu machine lacks.
 
-.PHONY: demo test quick lint unit arrows integration lab-shell bench clean
+.PHONY: demo test install quick lint unit arrows integration lab-shell bench tidy clean
 
 export GO := $(shell ./integration/setup.sh)
 ifeq ($(GO),)
@@ -10,7 +10,8 @@ endif
 
 # The libvirt binding loads libvirt at run time: no headers are needed.
 TAGS    := libvirt_dlopen
-MODULES := . integration $(patsubst %/go.mod,%,$(wildcard examples/*/go.mod))
+NESTED  := integration integration/compare $(patsubst %/go.mod,%,$(wildcard examples/*/go.mod))
+MODULES := . $(filter-out integration/compare,$(NESTED))
 LAB     := $(GO) -C integration run ./cmd/lab
 
 GOFUMPT     := $(GO) run mvdan.cc/gofumpt@v0.12.0
@@ -79,9 +80,22 @@ bin/mdevctl:
 	rm -rf $@.deb
 
 bin/%: FORCE
-	$(GO) build -tags '$(TAGS)' -o $@ ./examples/$*
+	$(GO) -C examples/$* build -tags '$(TAGS)' -o $(CURDIR)/$@ .
 
 FORCE:
+
+# In each module by itself, as whoever installs it has it: with the release that it
+# asks for put in place of what lies here.
+tidy: export GOWORK := off
+tidy: ROOT := github.com/vgpukit/vgpukit
+tidy:
+	$(GO) mod tidy
+	@mkdir -p bin
+	@for m in $(NESTED); do echo "tidy $$m"; (cp $$m/go.mod bin/tidy.mod && cp $$m/go.sum bin/tidy.sum && \
+		$(GO) mod edit -replace $(ROOT)=$(CURDIR) -replace $(ROOT)/examples/vgpuctl=$(CURDIR)/examples/vgpuctl bin/tidy.mod && \
+		$(GO) -C $$m mod tidy -modfile=$(CURDIR)/bin/tidy.mod && \
+		$(GO) mod edit -dropreplace $(ROOT) -dropreplace $(ROOT)/examples/vgpuctl bin/tidy.mod && \
+		mv bin/tidy.mod $$m/go.mod && mv bin/tidy.sum $$m/go.sum) || exit 1; done
 
 clean:
 	rm -rf bin demo*.png

@@ -17,7 +17,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/vgpukit/vgpukit/domain/virt"
-	"github.com/vgpukit/vgpukit/internal/exampletest"
 	"github.com/vgpukit/vgpukit/mdev"
 	"github.com/vgpukit/vgpukit/vgpu"
 )
@@ -25,10 +24,10 @@ import (
 // TestControlPlane: a VM lives and dies by HTTP, and what is wrong has the status
 // of its kind and says what to do.
 func TestControlPlane(t *testing.T) {
-	server := httptest.NewServer(handler(exampletest.Manager(t, exampletest.Host(t, "tesla-m60"))))
+	server := httptest.NewServer(handler(manage(t, "tesla-m60")))
 	t.Cleanup(server.Close)
 	body, err := json.Marshal(map[string]any{
-		"domain": string(exampletest.Document("vm")), "vgpus": []map[string]string{{"type": "GRID M60-2Q"}},
+		"domain": document("vm"), "vgpus": []map[string]string{{"type": "GRID M60-2Q"}},
 	})
 	require.NoError(t, err)
 	for _, step := range []struct {
@@ -76,8 +75,7 @@ func TestServeWatches(t *testing.T) {
 	conn, err := virt.Open(t.Context(), virt.Config{URI: "test:///default"})
 	require.NoError(t, err)
 	defer conn.Close()
-	host := exampletest.Host(t, "mtty")
-	manager := exampletest.Manager(t, host)
+	manager := manage(t, "mtty")
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	ctx, stop := context.WithCancel(t.Context())
@@ -96,7 +94,7 @@ func TestServeWatches(t *testing.T) {
 		return string(answer)
 	}
 	body, err := json.Marshal(map[string]any{
-		"domain": string(exampletest.Document("watched")), "vgpus": []map[string]string{{"type": "mtty-1"}}, "lifetime": "while-running",
+		"domain": document("watched"), "vgpus": []map[string]string{{"type": "mtty-1"}}, "lifetime": "while-running",
 	})
 	require.NoError(t, err)
 	call("PUT", "/vms/watched", string(body))

@@ -2,11 +2,9 @@ module github.com/vgpukit/vgpukit/examples/opentelemetry
 
 go 1.26.0
 
-replace github.com/vgpukit/vgpukit => ../..
-
 require (
 	github.com/stretchr/testify v1.12.1
-	github.com/vgpukit/vgpukit v0.0.0
+	github.com/vgpukit/vgpukit v0.1.0
 	go.opentelemetry.io/otel v1.47.0
 	go.opentelemetry.io/otel/sdk v1.47.0
 	go.opentelemetry.io/otel/trace v1.47.0

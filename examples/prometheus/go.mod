@@ -2,12 +2,10 @@ module github.com/vgpukit/vgpukit/examples/prometheus
 
 go 1.26.0
 
-replace github.com/vgpukit/vgpukit => ../..
-
 require (
 	github.com/prometheus/client_golang v1.25.0
 	github.com/stretchr/testify v1.12.1
-	github.com/vgpukit/vgpukit v0.0.0
+	github.com/vgpukit/vgpukit v0.1.0
 )
 
 require (

@@ -2,14 +2,12 @@ module github.com/vgpukit/vgpukit/examples/vgpuctl
 
 go 1.26.0
 
-replace github.com/vgpukit/vgpukit => ../..
-
 require (
 	github.com/alecthomas/kong v1.17.0
 	github.com/google/uuid v1.6.0
 	github.com/hanwen/go-fuse/v2 v2.12.1
 	github.com/stretchr/testify v1.12.1
-	github.com/vgpukit/vgpukit v0.0.0
+	github.com/vgpukit/vgpukit v0.1.0
 	golang.org/x/sys v0.49.0
 	golang.org/x/term v0.47.0
 )

@@ -2,16 +2,11 @@ module github.com/vgpukit/vgpukit/integration/compare
 
 go 1.26.0
 
-replace (
-	github.com/vgpukit/vgpukit => ../..
-	github.com/vgpukit/vgpukit/examples/vgpuctl => ../../examples/vgpuctl
-)
-
 require (
 	github.com/NVIDIA/go-nvlib v0.13.0
 	github.com/stretchr/testify v1.12.1
-	github.com/vgpukit/vgpukit v0.0.0
-	github.com/vgpukit/vgpukit/examples/vgpuctl v0.0.0
+	github.com/vgpukit/vgpukit v0.1.0
+	github.com/vgpukit/vgpukit/examples/vgpuctl v0.1.0
 	golang.org/x/sys v0.49.0
 )
 

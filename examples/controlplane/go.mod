@@ -1,0 +1,16 @@
+module github.com/vgpukit/vgpukit/examples/controlplane
+
+go 1.26.0
+
+require (
+	github.com/stretchr/testify v1.12.1
+	github.com/vgpukit/vgpukit v0.1.0
+)
+
+require (
+	github.com/google/uuid v1.6.0 // indirect
+	go.yaml.in/yaml/v3 v3.0.5 // indirect
+	golang.org/x/sys v0.49.0 // indirect
+	libvirt.org/go/libvirt v1.12001.0 // indirect
+	libvirt.org/go/libvirtxml v1.12001.0 // indirect
+)
