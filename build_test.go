@@ -45,7 +45,7 @@ func TestWithoutCgo(t *testing.T) {
 // TestWithoutHeaders: where pkg-config does not find libvirt's headers, what go
 // says names the package that has them, and the tag that makes do without.
 func TestWithoutHeaders(t *testing.T) {
-	out, err := build(t, []string{"CGO_ENABLED=1", "PKG_CONFIG_PATH=", "PKG_CONFIG_LIBDIR=" + t.TempDir()},
+	out, err := build(t, []string{"GOFLAGS=", "CGO_ENABLED=1", "PKG_CONFIG_PATH=", "PKG_CONFIG_LIBDIR=" + t.TempDir()},
 		// Headers are here perhaps: -D changes nothing, but what was built with them.
 		"build", "-gcflags="+module+"internal/libvirtheaders=-D=none", "./domain/virt")
 	require.Error(t, err)
