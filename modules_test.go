@@ -83,7 +83,8 @@ func TestModulesByThemselves(t *testing.T) {
 					assert.Equal(t, release, m.Version, m.Path)
 					ours++
 				} else if m.Path != "scratch" {
-					assert.Contains(t, string(sums), m.Path+" "+m.Version+" "+m.Sum+"\n")
+					sum := m.Path + " " + m.Version + " " + m.Sum
+					assert.True(t, strings.Contains(string(sums), sum+"\n"), "%s/go.sum lacks %s: make tidy", c.dir, sum)
 				}
 			}
 			assert.Positive(t, ours)
