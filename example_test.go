@@ -36,7 +36,7 @@ func ExampleOpen() {
   <devices/>
 </domain>`
 	vm, err := kit.Provision(ctx, vgpu.ProvisionRequest{
-		Domain: []byte(document),
+		Domain: document,
 		VGPUs:  []vgpu.Request{{Type: "GRID M60-8Q", Address: "0000:00:08.0"}},
 	})
 	check(err)

@@ -3,6 +3,7 @@
 package vgpukit_test
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -51,7 +52,7 @@ func TestOpenDefaults(t *testing.T) {
 	steps := 0
 	kit, err := vgpukit.Open(t.Context(), vgpukit.Config{
 		FS: mdevtest.New(board), StateDir: t.TempDir(),
-		Observer: vgpu.Observer{Begun: func(vgpu.Step) { steps++ }},
+		Observer: vgpu.Observer{StepEnded: func(context.Context, vgpu.Step, error) { steps++ }},
 	})
 	require.NoError(t, err)
 	assert.Equal(t, "test:///default", kit.Conn.URI())

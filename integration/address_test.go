@@ -105,7 +105,7 @@ func TestHotplugAddresses(t *testing.T) {
 			for i, text := range c.addresses {
 				address, err := domain.ParseAddress(text)
 				require.NoError(t, err)
-				err = l.conn.Attach(within(t, time.Minute), addressGuestName, hostdevElement(l.ids[i], text), virt.ScopeLive)
+				err = l.conn.Attach(within(t, time.Minute), addressGuestName, hostdevElement(l.ids[i], text), domain.ScopeLive)
 				assert.Equal(t, slices.Contains(free, address), err == nil, "%s: %v", text, err)
 				t.Logf("%s: %v", text, err)
 			}
@@ -164,7 +164,7 @@ func (l *addressLab) kill(t *testing.T) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	assert.NoError(t, l.conn.Kill(ctx, addressGuestName))
+	assert.NoError(t, l.conn.Destroy(ctx, addressGuestName))
 }
 
 // checkStarted adds a vGPU at each address, defines and starts the guest, and

@@ -108,7 +108,7 @@ func BenchmarkCycle(b *testing.B) {
 	defer bare.Close()
 	const name = "vgpukit-bench"
 	withVGPU := func(id string) string {
-		doc, err := domain.Parse(document(name))
+		doc, err := domain.Parse([]byte(document(name)))
 		require.NoError(b, err)
 		address, err := domain.ParseAddress("0000:00:08.0")
 		require.NoError(b, err)

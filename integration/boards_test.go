@@ -45,8 +45,8 @@ var boards = []board{
 const victim = "vgpukit-test-victim"
 
 // plain is a VM that starts fast: no display, nothing to boot.
-func plain(name string) []byte {
-	return fmt.Appendf(nil, `<domain type='qemu'>
+func plain(name string) string {
+	return fmt.Sprintf(`<domain type='qemu'>
   <name>%s</name>
   <uuid>%s</uuid>
   <memory unit='MiB'>64</memory>

@@ -131,7 +131,7 @@ func argsOfLibvirt(t *testing.T, doc *domain.Document) []string {
 	require.NoError(t, err)
 	defer func() { require.NoError(t, conn.Undefine(ctx, argsGuestName, domain.UndefineOptions{})) }()
 	require.NoError(t, conn.Start(ctx, argsGuestName))
-	defer func() { require.NoError(t, conn.Kill(ctx, argsGuestName)) }()
+	defer func() { require.NoError(t, conn.Destroy(ctx, argsGuestName)) }()
 	pid, err := os.ReadFile("/run/libvirt/qemu/" + argsGuestName + ".pid")
 	require.NoError(t, err)
 	line, err := os.ReadFile(filepath.Join("/proc", strings.TrimSpace(string(pid)), "cmdline"))

@@ -266,7 +266,7 @@ func newWard(t *testing.T, b board) *ward {
 	t.Cleanup(func() { require.NoError(t, log.Close()) })
 	w.log = log
 	hostCreate(t, w.host, b.types[0])
-	virtDefine(t, w.conn, string(plain("vgpukit-test-theirs")))
+	virtDefine(t, w.conn, plain("vgpukit-test-theirs"))
 	empty := w.state(t)
 	t.Cleanup(func() {
 		if t.Failed() {

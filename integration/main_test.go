@@ -123,8 +123,8 @@ func (r *rig) manager(t testing.TB, host vgpu.Host, hyper vgpu.Hypervisor) *vgpu
 }
 
 // document is a small q35 VM with a display and nothing to boot.
-func document(name string) []byte {
-	return fmt.Appendf(nil, `<domain type='qemu'>
+func document(name string) string {
+	return fmt.Sprintf(`<domain type='qemu'>
   <name>%s</name>
   <memory unit='MiB'>64</memory>
   <os><type arch='x86_64' machine='q35'>hvm</type></os>
@@ -137,7 +137,7 @@ func document(name string) []byte {
 }
 
 // powerOff ends VMs that have nothing to shut down.
-var powerOff = vgpu.StopOptions{Guest: -1}
+var powerOff = vgpu.StopOptions{SkipGuest: true}
 
 // state is all that our operations may change, for comparison: room, devices and
 // domains.

@@ -199,8 +199,8 @@ func TestBadInput(t *testing.T) {
 	one := func(q vgpu.Request) vgpu.ProvisionRequest {
 		return vgpu.ProvisionRequest{Domain: document("vgpukit-test-bad"), VGPUs: []vgpu.Request{q}}
 	}
-	taken := []byte(strings.Replace(string(document("vgpukit-test-bad")), "</devices>",
-		"<memballoon model='virtio'><address type='pci' domain='0' bus='0' slot='8' function='0'/></memballoon></devices>", 1))
+	taken := strings.Replace(document("vgpukit-test-bad"), "</devices>",
+		"<memballoon model='virtio'><address type='pci' domain='0' bus='0' slot='8' function='0'/></memballoon></devices>", 1)
 	for name, c := range map[string]struct {
 		req  vgpu.ProvisionRequest
 		kind error
@@ -210,8 +210,8 @@ func TestBadInput(t *testing.T) {
 		"unknown parent":          {one(vgpu.Request{Type: "mtty-1", Parent: "0000:99:00.0"}), vgpu.ErrNotFound},
 		"malformed address":       {one(vgpu.Request{Type: "mtty-1", Address: "8"}), vgpu.ErrInvalid},
 		"address in use":          {vgpu.ProvisionRequest{Domain: taken, VGPUs: []vgpu.Request{{Type: "mtty-1", Address: "0000:00:08.0"}}}, vgpu.ErrInvalid},
-		"not a domain":            {vgpu.ProvisionRequest{Domain: []byte("<pool/>"), VGPUs: []vgpu.Request{{Type: "mtty-1"}}}, vgpu.ErrInvalid},
-		"a domain without a name": {vgpu.ProvisionRequest{Domain: []byte("<domain type='qemu'/>"), VGPUs: []vgpu.Request{{Type: "mtty-1"}}}, vgpu.ErrInvalid},
+		"not a domain":            {vgpu.ProvisionRequest{Domain: "<pool/>", VGPUs: []vgpu.Request{{Type: "mtty-1"}}}, vgpu.ErrInvalid},
+		"a domain without a name": {vgpu.ProvisionRequest{Domain: "<domain type='qemu'/>", VGPUs: []vgpu.Request{{Type: "mtty-1"}}}, vgpu.ErrInvalid},
 		"no vGPUs":                {vgpu.ProvisionRequest{Domain: document("vgpukit-test-bad")}, vgpu.ErrInvalid},
 		"more than there is":      {vgpu.ProvisionRequest{Domain: document("vgpukit-test-bad"), VGPUs: make13()}, vgpu.ErrNoCapacity},
 	} {

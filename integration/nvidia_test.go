@@ -69,11 +69,11 @@ func enableVFs(t *testing.T, host *mdev.Host, gpus ...string) (undo func()) {
 
 // overridden is a VM whose vGPU of the alias ua-vgpu is displayed, be it an mdev or
 // a virtual function.
-func overridden(name string) []byte {
-	return []byte(strings.NewReplacer(
+func overridden(name string) string {
+	return strings.NewReplacer(
 		"<domain type='qemu'>", "<domain type='qemu' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>",
 		"</domain>", "  <qemu:override><qemu:device alias='ua-vgpu'><qemu:frontend><qemu:property name='display' type='string' value='on'/></qemu:frontend></qemu:device></qemu:override>\n</domain>",
-	).Replace(string(document(name))))
+	).Replace(document(name))
 }
 
 // caption is the text that the simulated GPU writes into the first row of its
@@ -189,9 +189,9 @@ func TestNvidiaDensity(t *testing.T) {
 func TestNvidiaManagedIsRefused(t *testing.T) {
 	r := nvidia(t, gpuL40S)
 	before := r.state(t)
-	managed := strings.Replace(string(document("vgpukit-test-nvidia")), "</devices>",
+	managed := strings.Replace(document("vgpukit-test-nvidia"), "</devices>",
 		"<hostdev mode='subsystem' type='pci' managed='yes'><source><address domain='0' bus='0x61' slot='0' function='4'/></source></hostdev></devices>", 1)
-	_, err := r.m.Provision(t.Context(), vgpu.ProvisionRequest{Domain: []byte(managed), VGPUs: []vgpu.Request{{Type: "NVIDIA L40S-4Q"}}})
+	_, err := r.m.Provision(t.Context(), vgpu.ProvisionRequest{Domain: managed, VGPUs: []vgpu.Request{{Type: "NVIDIA L40S-4Q"}}})
 	require.ErrorIs(t, err, vgpu.ErrInvalid)
 	assert.ErrorContains(t, err, "managed")
 	assert.Equal(t, before, r.state(t))
@@ -243,7 +243,7 @@ func TestNvidiaTalk(t *testing.T) {
 	device, err := r.host.Device(ctx, talkUUID)
 	require.NoError(t, err)
 	assert.Equal(t, "nvidia-22", device.Type)
-	doc, err := domain.Parse(document("vgpukit-test-talk"))
+	doc, err := domain.Parse([]byte(document("vgpukit-test-talk")))
 	require.NoError(t, err)
 	address, err := domain.ParseAddress("0000:00:08.0")
 	require.NoError(t, err)
@@ -267,9 +267,9 @@ func TestNvidiaMoved(t *testing.T) {
 	ctx := within(t, 2*time.Minute)
 	before := r.state(t)
 	const name = "vgpukit-test-nvidia"
-	text := strings.Replace(string(document(name)), "<graphics type='vnc' ", "<graphics type='vnc' passwd='secret' ", 1)
+	text := strings.Replace(document(name), "<graphics type='vnc' ", "<graphics type='vnc' passwd='secret' ", 1)
 	vm, err := r.m.Provision(ctx, vgpu.ProvisionRequest{
-		Domain: []byte(text), Lifetime: vgpu.WhileRunning, VGPUs: []vgpu.Request{{Type: "NVIDIA L40S-4Q"}, {Type: "NVIDIA L40S-4Q"}},
+		Domain: text, Lifetime: vgpu.WhileRunning, VGPUs: []vgpu.Request{{Type: "NVIDIA L40S-4Q"}, {Type: "NVIDIA L40S-4Q"}},
 	})
 	require.NoError(t, err)
 	theirs, err := r.host.Create(ctx, mdev.CreateRequest{Type: "NVIDIA L40S-4Q", Parent: vm.VGPUs[0].ID})

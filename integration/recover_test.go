@@ -32,10 +32,11 @@ func restartLibvirt(t testing.TB) {
 func (r *rig) at(t testing.TB, step string, do func()) *vgpu.Manager {
 	t.Helper()
 	var once sync.Once
-	m, err := vgpu.New(vgpu.Config{Host: r.host, Hypervisor: r.conn, StateDir: r.dir, Observer: vgpu.Observer{Begun: func(s vgpu.Step) {
+	m, err := vgpu.New(vgpu.Config{Host: r.host, Hypervisor: r.conn, StateDir: r.dir, Observer: vgpu.Observer{StepBegun: func(ctx context.Context, s vgpu.Step) context.Context {
 		if s.Name == step {
 			once.Do(do)
 		}
+		return ctx
 	}}})
 	require.NoError(t, err)
 	return m
@@ -124,7 +125,7 @@ func TestDestroyedByHand(t *testing.T) {
 				require.NoError(t, err)
 				require.Len(t, report.Actions, len(b.types))
 				for _, a := range report.Actions {
-					assert.Equal(t, vgpu.ActionGiveBack, a.Kind)
+					assert.Equal(t, vgpu.ActionRelease, a.Kind)
 				}
 				require.Equal(t, off, w.state(t))
 			}
@@ -224,7 +225,7 @@ func TestDeafGuest(t *testing.T) {
 	off := w.state(t)
 	w.running()
 	begin := time.Now()
-	_, err := w.m.Stop(within(t, time.Minute), victim, vgpu.StopOptions{Guest: 2 * time.Second})
+	_, err := w.m.Stop(within(t, time.Minute), victim, vgpu.StopOptions{GuestTimeout: 2 * time.Second})
 	require.NoError(t, err)
 	assert.Greater(t, time.Since(begin), 2*time.Second, "nothing runs in the guest that could shut it down")
 	assert.Less(t, time.Since(begin), 20*time.Second)
@@ -237,7 +238,7 @@ func TestDeafGuest(t *testing.T) {
 	require.NoError(t, err)
 	require.NotNil(t, device.Holder)
 	require.NoError(t, syscall.Kill(device.Holder.PID, syscall.SIGSTOP))
-	stuck := vgpu.StopOptions{Guest: 2 * time.Second, Terminate: 2 * time.Second}
+	stuck := vgpu.StopOptions{GuestTimeout: 2 * time.Second, TerminateTimeout: 2 * time.Second}
 	begin = time.Now()
 	_, err = w.m.Stop(within(t, time.Minute), victim, stuck)
 	took := time.Since(begin)

@@ -63,7 +63,7 @@ func virtDefine(t *testing.T, c *virt.Conn, xml string) domain.Info {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		if now, err := c.Info(ctx, info.Name); err == nil && now.State.Active() {
-			if err := c.Kill(ctx, info.Name); !errors.Is(err, domain.ErrState) { // it may stop by itself
+			if err := c.Destroy(ctx, info.Name); !errors.Is(err, domain.ErrState) { // it may stop by itself
 				assert.NoError(t, err)
 			}
 		}
@@ -154,7 +154,7 @@ func TestVirtLifecycle(t *testing.T) {
 	is(domain.StateShutOff)
 	assert.Equal(t, "destroyed", virtWait(t, events, info.Name, domain.EventStopped).Detail)
 	require.ErrorIs(t, c.Terminate(ctx, info.Name), domain.ErrState)
-	require.ErrorIs(t, c.Kill(ctx, info.Name), domain.ErrState)
+	require.ErrorIs(t, c.Destroy(ctx, info.Name), domain.ErrState)
 }
 
 // TestVirtSave: memory goes to disk and comes back, by file and as managed save;
@@ -223,7 +223,7 @@ func TestVirtAttachDetach(t *testing.T) {
 		return err == nil && strings.Contains(pci, "BAR0: 32 bit prefetchable memory at")
 	}, time.Minute, 100*time.Millisecond)
 
-	const both = virt.ScopeLive | virt.ScopeSaved
+	const both = domain.ScopeLive | domain.ScopeSaved
 	require.NoError(t, c.Attach(ctx, info.Name, device, both))
 	alias := virtWait(t, events, info.Name, domain.EventDeviceAdded).Detail
 	assert.NotEmpty(t, alias)
@@ -267,7 +267,7 @@ func TestVirtAttachDetach(t *testing.T) {
 	live, saved = has()
 	assert.False(t, live || saved)
 	require.ErrorIs(t, c.Detach(ctx, info.Name, device, both), domain.ErrNotFound)
-	require.ErrorIs(t, c.Detach(ctx, info.Name, alias, virt.ScopeLive), domain.ErrNotFound)
+	require.ErrorIs(t, c.Detach(ctx, info.Name, alias, domain.ScopeLive), domain.ErrNotFound)
 }
 
 // TestVirtDaemonRestarts: killed or restarted, libvirtd takes no VM with it, and
@@ -347,10 +347,10 @@ func TestVirtErrors(t *testing.T) {
 		{"address twice", define(virtDocument("vgpukit-test-x", virtMdev(missing, "", at)+virtMdev(uuid.New(), "", at))), domain.ErrInUse, libvirt.ERR_XML_ERROR, "0000:00:08.0"},
 		{"ramfb twice", define(virtDocument("vgpukit-test-x", virtMdev(missing, "display='on' ramfb='on'", "")+virtMdev(uuid.New(), "display='on' ramfb='on'", ""))), domain.ErrInvalid, libvirt.ERR_CONFIG_UNSUPPORTED, "ramfb"},
 		{"unknown machine", define(strings.Replace(virtDocument("vgpukit-test-x", ""), "q35", "q36", 1)), domain.ErrUnsupported, libvirt.ERR_CONFIG_UNSUPPORTED, "q36"},
-		{"attach to bus 0", c.Attach(ctx, holder.Name, virtMdev(missing, "", "<address type='pci' domain='0' bus='0' slot='9' function='0'/>"), virt.ScopeLive), domain.ErrUnsupported, 0, "spare"},
-		{"attach missing", c.Attach(ctx, holder.Name, virtMdev(missing, "", ""), virt.ScopeLive), domain.ErrNotFound, libvirt.ERR_DEVICE_MISSING, missing.String()},
-		{"detach missing", c.Detach(ctx, holder.Name, "hostdev9", virt.ScopeSaved), domain.ErrNotFound, 0, "no such device"},
-		{"detach of stopped", c.Detach(ctx, rival.Name, "hostdev0", virt.ScopeLive), domain.ErrState, 0, "does not run"},
+		{"attach to bus 0", c.Attach(ctx, holder.Name, virtMdev(missing, "", "<address type='pci' domain='0' bus='0' slot='9' function='0'/>"), domain.ScopeLive), domain.ErrUnsupported, 0, "spare"},
+		{"attach missing", c.Attach(ctx, holder.Name, virtMdev(missing, "", ""), domain.ScopeLive), domain.ErrNotFound, libvirt.ERR_DEVICE_MISSING, missing.String()},
+		{"detach missing", c.Detach(ctx, holder.Name, "hostdev9", domain.ScopeSaved), domain.ErrNotFound, 0, "no such device"},
+		{"detach of stopped", c.Detach(ctx, rival.Name, "hostdev0", domain.ScopeLive), domain.ErrState, 0, "does not run"},
 		{"shutdown by agent", c.Shutdown(ctx, holder.Name, domain.ShutdownAgent), domain.ErrUnsupported, libvirt.ERR_ARGUMENT_UNSUPPORTED, "agent"},
 		{"save with a vGPU without dirty log", c.ManagedSave(ctx, holder.Name), domain.ErrUnsupported, 0, ""},
 	} {

@@ -149,11 +149,11 @@ func (h *Host) Undefine(ctx context.Context, parent string, id uuid.UUID) error 
 	return nil
 }
 
-func (h *Host) storer(op, object string) (Storer, error) {
-	if store, ok := h.fs.(Storer); ok {
+func (h *Host) storer(op, object string) (StoreFS, error) {
+	if store, ok := h.fs.(StoreFS); ok {
 		return store, nil
 	}
-	return nil, &Error{Op: op, Object: object, Meaning: "this host's files cannot hold definitions", Next: "implement mdev.Storer on its FS", Kind: ErrUnsupported}
+	return nil, &Error{Op: op, Object: object, Meaning: "this host's files cannot hold definitions", Next: "implement mdev.StoreFS on its FS", Kind: ErrUnsupported}
 }
 
 func (h *Host) definitionsOf(parent string) ([]Definition, error) {

@@ -14,7 +14,7 @@ import (
 // would follow them. Errors are *fs.PathError around a syscall.Errno. All
 // methods are safe for concurrent use.
 //
-// An FS may also implement [Watcher], [Storer], [Runner] and [Prober].
+// An FS may also implement [WatchFS], [StoreFS], [RunFS] and [ProbeFS].
 type FS interface {
 	// ReadFile returns the whole content of an attribute.
 	ReadFile(name string) ([]byte, error)
@@ -34,10 +34,10 @@ type FS interface {
 	OpenNode(name string) (io.Closer, error)
 }
 
-// Watcher is implemented by an FS that has a source of kernel events. That of
+// WatchFS is implemented by an FS that has a source of kernel events. That of
 // the operating system's files is the kernel's netlink socket. [Host.Watch] is
 // refused on an FS without one.
-type Watcher interface {
+type WatchFS interface {
 	// Uevents returns events from now on until ctx ends, and then closes the
 	// channel. A receiver that is too slow loses events; the next one that
 	// it gets then has Lost set. A source that fails before ctx ends sends a
@@ -45,9 +45,9 @@ type Watcher interface {
 	Uevents(ctx context.Context) (<-chan Uevent, error)
 }
 
-// Storer is implemented by an FS that can hold definitions: files in
+// StoreFS is implemented by an FS that can hold definitions: files in
 // "etc/mdevctl.d".
-type Storer interface {
+type StoreFS interface {
 	// WriteFile puts data into place at once and durably, and makes the
 	// directories that are missing.
 	WriteFile(name string, data []byte, perm fs.FileMode) error
@@ -55,17 +55,17 @@ type Storer interface {
 	RemoveFile(name string) error
 }
 
-// Runner is implemented by an FS that can run one of the host's own
+// RunFS is implemented by an FS that can run one of the host's own
 // programs, such as "usr/lib/nvidia/sriov-manage".
-type Runner interface {
+type RunFS interface {
 	// Run returns what the program printed, on both outputs. An error is an
 	// *fs.PathError when it could not be started, an *exec.ExitError or
 	// other when it failed.
 	Run(ctx context.Context, name string, args ...string) ([]byte, error)
 }
 
-// Prober is implemented by an FS whose devices can be opened through VFIO.
-type Prober interface {
+// ProbeFS is implemented by an FS whose devices can be opened through VFIO.
+type ProbeFS interface {
 	// Probe opens the device with this id, through its VFIO group, asks what it
 	// can do, and closes it. Errors are *fs.PathError around a syscall.Errno.
 	Probe(group, id string) (Probe, error)

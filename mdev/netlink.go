@@ -17,7 +17,7 @@ const ueventBuffer = 1 << 20
 // include/linux/proc_ns.h.
 const initialUserNS = 0xEFFFFFFD
 
-// Uevents makes osFS a [Watcher]: the kernel's messages over netlink.
+// Uevents makes osFS a [WatchFS]: the kernel's messages over netlink.
 func (f *osFS) Uevents(ctx context.Context) (<-chan Uevent, error) {
 	if f.prefix != "/" {
 		return nil, &Error{Op: "watch", Object: strings.TrimSuffix(f.prefix, "/"), Meaning: "the kernel sends events about its own /sys only", Next: "watch the root, or read the inventory again from time to time", Kind: ErrUnsupported}

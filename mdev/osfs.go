@@ -113,7 +113,7 @@ func (f *osFS) OpenNode(name string) (io.Closer, error) {
 	return &node{fd: fd}, nil
 }
 
-// WriteFile makes osFS a [Storer].
+// WriteFile makes osFS a [StoreFS].
 func (f *osFS) WriteFile(name string, data []byte, perm fs.FileMode) error {
 	full, err := f.full("open", name)
 	if err != nil {
@@ -125,7 +125,7 @@ func (f *osFS) WriteFile(name string, data []byte, perm fs.FileMode) error {
 	return atomicfile.Write(full, data, perm)
 }
 
-// RemoveFile makes osFS a [Storer].
+// RemoveFile makes osFS a [StoreFS].
 func (f *osFS) RemoveFile(name string) error {
 	full, err := f.full("remove", name)
 	if err != nil {
@@ -134,7 +134,7 @@ func (f *osFS) RemoveFile(name string) error {
 	return relative(os.Remove(full), name)
 }
 
-// Run makes osFS a [Runner]. A program of another root is run in that root, with
+// Run makes osFS a [RunFS]. A program of another root is run in that root, with
 // its files and its /sys: outside, it would change the machine that we run on.
 func (f *osFS) Run(ctx context.Context, name string, args ...string) ([]byte, error) {
 	full, err := f.full("exec", name)

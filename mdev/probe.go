@@ -72,7 +72,7 @@ func (m Migration) Supported() bool { return m.StopCopy }
 // do. Nobody else can open the device meanwhile, which is some milliseconds.
 //
 // A device in use is refused with [ErrInUse]. The other errors are
-// [ErrNotFound], [ErrPermission], [ErrUnsupported] (an FS that is no [Prober]; a
+// [ErrNotFound], [ErrPermission], [ErrUnsupported] (an FS that is no [ProbeFS]; a
 // device without a VFIO group, or in one that is not viable) and [ErrRefused], as
 // when NVIDIA's vGPU manager demands a VM.
 func (h *Host) Probe(ctx context.Context, id string) (Probe, error) {
@@ -82,9 +82,9 @@ func (h *Host) Probe(ctx context.Context, id string) (Probe, error) {
 	if err != nil {
 		return Probe{}, err
 	}
-	prober, ok := h.fs.(Prober)
+	prober, ok := h.fs.(ProbeFS)
 	if !ok {
-		return Probe{}, &Error{Op: "probe", Object: dev.ID, Meaning: "this host's files cannot open devices", Next: "implement mdev.Prober on its FS", Kind: ErrUnsupported}
+		return Probe{}, &Error{Op: "probe", Object: dev.ID, Meaning: "this host's files cannot open devices", Next: "implement mdev.ProbeFS on its FS", Kind: ErrUnsupported}
 	}
 	if dev.State == StateGhost {
 		who, known := h.holdingOf(ctx, &dev)

@@ -49,7 +49,7 @@ func TestProbe(t *testing.T) {
 			require.NoError(t, err)
 			_, err = plain.Probe(t.Context(), created.ID)
 			require.ErrorIs(t, err, mdev.ErrUnsupported)
-			assert.Contains(t, err.(*mdev.Error).Hint(), "mdev.Prober")
+			assert.Contains(t, err.(*mdev.Error).Hint(), "mdev.ProbeFS")
 			require.NoError(t, host.Remove(t.Context(), created.ID))
 			assert.Equal(t, before, inventory(t, host))
 		})

@@ -210,9 +210,9 @@ func (h *Host) vfsOf(where string) SRIOV {
 // runSRIOVManage returns what the program said, whatever its exit status: the
 // virtual functions that are there afterwards tell whether it worked.
 func (h *Host) runSRIOVManage(ctx context.Context, op string, plan *VFPlan) (string, error) {
-	runner, ok := h.fs.(Runner)
+	runner, ok := h.fs.(RunFS)
 	if !ok {
-		return "", &Error{Op: op, Object: plan.GPU, Meaning: "this host's files cannot run programs", Next: "implement mdev.Runner on its FS", Kind: ErrUnsupported}
+		return "", &Error{Op: op, Object: plan.GPU, Meaning: "this host's files cannot run programs", Next: "implement mdev.RunFS on its FS", Kind: ErrUnsupported}
 	}
 	flag := "-e"
 	if plan.To == 0 {

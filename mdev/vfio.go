@@ -50,7 +50,7 @@ const (
 // errNotViable: the group has a device that another driver than VFIO's has.
 var errNotViable = errors.New("the VFIO group is not viable")
 
-// Probe makes osFS a [Prober]: it opens a device through its group and the type 1
+// Probe makes osFS a [ProbeFS]: it opens a device through its group and the type 1
 // IOMMU, and asks it.
 func (f *osFS) Probe(group, id string) (Probe, error) {
 	groupFD, err := f.open("dev/vfio/"+group, unix.O_RDWR)

@@ -61,9 +61,9 @@ type Change struct {
 // namespace than the host's, as in a rootless container, unless that cannot be
 // known. Other network namespaces get the events.
 func (h *Host) Watch(ctx context.Context) (<-chan Change, error) {
-	source, ok := h.fs.(Watcher)
+	source, ok := h.fs.(WatchFS)
 	if !ok {
-		return nil, &Error{Op: "watch", Meaning: "this host's files have no events", Next: "implement mdev.Watcher on its FS, or read the inventory again from time to time", Kind: ErrUnsupported}
+		return nil, &Error{Op: "watch", Meaning: "this host's files have no events", Next: "implement mdev.WatchFS on its FS, or read the inventory again from time to time", Kind: ErrUnsupported}
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	events, err := source.Uevents(ctx)

@@ -307,8 +307,8 @@ func (h processHypervisor) Terminate(ctx context.Context, vm string) error {
 	return effect(h.p, "terminate "+vm, true, func() error { return h.f.Terminate(ctx, vm) })
 }
 
-func (h processHypervisor) Kill(ctx context.Context, vm string) error {
-	return effect(h.p, "kill "+vm, true, func() error { return h.f.Kill(ctx, vm) })
+func (h processHypervisor) Destroy(ctx context.Context, vm string) error {
+	return effect(h.p, "destroy "+vm, true, func() error { return h.f.Destroy(ctx, vm) })
 }
 
 func (h processHypervisor) Events(ctx context.Context) (<-chan domain.Event, error) {

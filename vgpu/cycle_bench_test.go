@@ -74,13 +74,13 @@ func BenchmarkCycle(b *testing.B) {
 			defer conn.Close()
 			m, err := vgpu.New(vgpu.Config{Host: host, Hypervisor: conn, StateDir: dir})
 			require.NoError(b, err)
-			down := vgpu.StopOptions{Guest: -1}
+			down := vgpu.StopOptions{SkipGuest: true}
 			n := 0
 			for b.Loop() {
 				n++
 				vm := fmt.Sprintf("%s-%d", strings.ReplaceAll(name, ", ", "-"), n)
 				_, err := m.Provision(b.Context(), vgpu.ProvisionRequest{
-					Domain: fmt.Appendf(nil, cycleDomain, vm, ""),
+					Domain: fmt.Sprintf(cycleDomain, vm, ""),
 					VGPUs:  []vgpu.Request{{Type: "mtty-1", Parent: "mtty", Address: "0000:00:08.0"}},
 				})
 				must(b, err)

@@ -43,7 +43,7 @@ func check(err error) {
 	}
 }
 
-func machine(name string) []byte { return fmt.Appendf(nil, cycleDomain, name, "") }
+func machine(name string) string { return fmt.Sprintf(cycleDomain, name, "") }
 
 func ExampleManager() {
 	m, _, _, done := example()
@@ -58,7 +58,7 @@ func ExampleManager() {
 	vm, err = m.Start(ctx, "desktop", vgpu.StartOptions{})
 	check(err)
 	fmt.Println(vm.State)
-	vm, err = m.Stop(ctx, "desktop", vgpu.StopOptions{Guest: time.Minute})
+	vm, err = m.Stop(ctx, "desktop", vgpu.StopOptions{GuestTimeout: time.Minute})
 	check(err)
 	fmt.Println(vm.State)
 	check(m.Teardown(ctx, "desktop", vgpu.TeardownOptions{}))
@@ -146,7 +146,7 @@ func ExampleManager_Teardown() {
 	_, err := m.Provision(ctx, vgpu.ProvisionRequest{Domain: machine("desktop"), VGPUs: []vgpu.Request{{Type: "GRID M60-8Q"}}})
 	check(err)
 	check(m.Teardown(ctx, "desktop", vgpu.TeardownOptions{
-		Stop:     vgpu.StopOptions{Guest: -1, Force: true},               // do not ask, and let nothing stop it
+		Stop:     vgpu.StopOptions{SkipGuest: true, Force: true},         // do not ask, and let nothing stop it
 		Undefine: domain.UndefineOptions{ManagedSave: true, NVRAM: true}, // and keep nothing
 	}))
 	vms, err := m.List(ctx)
@@ -168,7 +168,7 @@ func ExampleManager_Watch() {
 	check(err)
 	_, err = m.Start(ctx, "desktop", vgpu.StartOptions{})
 	check(err)
-	check(conn.Kill(ctx, "desktop")) // somebody destroys it
+	check(conn.Destroy(ctx, "desktop")) // somebody destroys it
 	for present := true; present; {
 		vm, err := m.Status(ctx, "desktop")
 		check(err)
@@ -245,9 +245,9 @@ func ExampleManager_Stop() {
 	_, err = m.Start(ctx, "desktop", vgpu.StartOptions{})
 	check(err)
 	vm, err := m.Stop(ctx, "desktop", vgpu.StopOptions{
-		Guest:     2 * time.Minute,  // to shut down by itself
-		Terminate: 30 * time.Second, // then QEMU, on SIGTERM
-		Force:     false,            // SIGKILL can wedge a vGPU: rather an error
+		GuestTimeout:     2 * time.Minute,  // to shut down by itself
+		TerminateTimeout: 30 * time.Second, // then QEMU, on SIGTERM
+		Force:            false,            // SIGKILL can wedge a vGPU: rather an error
 	})
 	check(err)
 	fmt.Println(vm.State, vm.VGPUs[0].Present)
@@ -313,7 +313,7 @@ func ExampleObserver() {
 	ctx := context.Background()
 	_, err = m.Provision(ctx, vgpu.ProvisionRequest{Domain: machine("desktop"), VGPUs: []vgpu.Request{{Type: "GRID M60-8Q"}}})
 	check(err)
-	check(m.Teardown(ctx, "desktop", vgpu.TeardownOptions{Stop: vgpu.StopOptions{Guest: -1}}))
+	check(m.Teardown(ctx, "desktop", vgpu.TeardownOptions{Stop: vgpu.StopOptions{SkipGuest: true}}))
 	// Output:
 	// provision lock
 	// provision look

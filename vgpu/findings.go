@@ -14,7 +14,7 @@ type ActionKind string
 
 const (
 	ActionFinish   ActionKind = "finish"    // an operation was interrupted: finish or undo it
-	ActionGiveBack ActionKind = "give-back" // the VM is off and its vGPU lives only while it runs: remove the vGPU
+	ActionRelease  ActionKind = "release"   // the VM is off and its vGPU lives only while it runs: remove the vGPU
 	ActionOrphan   ActionKind = "orphan"    // the VM was undefined, its vGPU is left: remove it
 	ActionAdopt    ActionKind = "adopt"     // the document names vGPUs of ours and the claim is lost or old: write it
 	ActionForget   ActionKind = "forget"    // the VM is gone and so are its vGPUs: drop the claim
@@ -22,11 +22,11 @@ const (
 	ActionSetAside ActionKind = "set-aside" // an entry of the state directory is damaged: move it away
 	ActionSweep    ActionKind = "sweep"     // a temporary file of a writer that died: remove it
 
-	ReportForeign ActionKind = "foreign" // a device has our id and another type: left alone
-	ReportGhost   ActionKind = "ghost"   // a blocked removal of somebody holds an instance: gone when its VM ends
-	ReportBusy    ActionKind = "busy"    // another operation is at work on the VM: left alone
-	ReportOther   ActionKind = "other"   // the VM was provisioned through another libvirt and is not known here: left alone
-	ReportUnread  ActionKind = "unread"  // a domain's document, an entry or a part of the host could not be read: left alone
+	ReportForeign   ActionKind = "foreign"   // a device has our id and another type: left alone
+	ReportGhost     ActionKind = "ghost"     // a blocked removal of somebody holds an instance: gone when its VM ends
+	ReportBusy      ActionKind = "busy"      // another operation is at work on the VM: left alone
+	ReportElsewhere ActionKind = "elsewhere" // the VM was provisioned through another libvirt and is not known here: left alone
+	ReportUnread    ActionKind = "unread"    // a domain's document, an entry or a part of the host could not be read: left alone
 )
 
 // Action is one finding and what was done about it.
@@ -59,7 +59,7 @@ func (v *view) findings(s *survey, opts ReconcileOptions) []Action {
 	name := v.name
 	if v.elsewhere != "" {
 		return []Action{{
-			Kind: ReportOther, VM: name, Object: v.elsewhere, Reason: "the VM was provisioned through that libvirt and is not known to this one",
+			Kind: ReportElsewhere, VM: name, Object: v.elsewhere, Reason: "the VM was provisioned through that libvirt and is not known to this one",
 			Next: "reconcile with a connection to that libvirt",
 		}}
 	}
@@ -74,7 +74,7 @@ func (v *view) findings(s *survey, opts ReconcileOptions) []Action {
 		found = append(found, Action{Kind: ReportForeign, VM: name, Object: id, Reason: v.foreign[id], Next: "remove it if you know whose it is, then start the VM"})
 	}
 	for _, d := range v.surplus() {
-		found = append(found, Action{Kind: ActionGiveBack, VM: name, Object: d.ID, Reason: "the VM is off and its vGPU lives only while it runs"})
+		found = append(found, Action{Kind: ActionRelease, VM: name, Object: d.ID, Reason: "the VM is off and its vGPU lives only while it runs"})
 	}
 	if v.state() == StateIncomplete {
 		for _, d := range v.missing() {
@@ -119,7 +119,7 @@ func needsWork(found []Action) bool { return slices.ContainsFunc(found, Action.t
 
 // toDo tells whether there is something to do, and not only to report.
 func (a Action) toDo() bool {
-	return a.Kind != ReportForeign && a.Kind != ReportOther && !(a.Kind == ActionRestore && a.Next != "")
+	return a.Kind != ReportForeign && a.Kind != ReportElsewhere && !(a.Kind == ActionRestore && a.Next != "")
 }
 
 // strangers lists the devices that no domain's metadata, claim or intent names.

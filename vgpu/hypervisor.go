@@ -52,7 +52,7 @@ type Hypervisor interface {
 	// Terminate ends QEMU by SIGTERM only.
 	Terminate(ctx context.Context, vm string) error
 	// Kill ends QEMU by SIGKILL if need be.
-	Kill(ctx context.Context, vm string) error
+	Destroy(ctx context.Context, vm string) error
 	// Events delivers what happens to domains until ctx ends.
 	Events(ctx context.Context) (<-chan domain.Event, error)
 }
@@ -93,9 +93,9 @@ func (h patientHypervisor) Terminate(ctx context.Context, vm string) error {
 	return done(ctx, h.patience, func(ctx context.Context) error { return h.Hypervisor.Terminate(ctx, vm) })
 }
 
-func (h patientHypervisor) Kill(ctx context.Context, vm string) error {
+func (h patientHypervisor) Destroy(ctx context.Context, vm string) error {
 	// It comes after what libvirt was asked before, and still waits for.
-	return done(ctx, 2*h.patience, func(ctx context.Context) error { return h.Hypervisor.Kill(ctx, vm) })
+	return done(ctx, 2*h.patience, func(ctx context.Context) error { return h.Hypervisor.Destroy(ctx, vm) })
 }
 
 // Events bounds the wait for the stream, which itself lasts as long as ctx.

@@ -223,8 +223,8 @@ func (f *fakeHypervisor) Terminate(ctx context.Context, vm string) error {
 	return f.ending(ctx, "terminate", vm, f.stuckQEMU)
 }
 
-func (f *fakeHypervisor) Kill(ctx context.Context, vm string) error {
-	return f.ending(ctx, "kill", vm, false)
+func (f *fakeHypervisor) Destroy(ctx context.Context, vm string) error {
+	return f.ending(ctx, "destroy", vm, false)
 }
 
 // crash lets a VM die by itself, as when somebody kills its QEMU.

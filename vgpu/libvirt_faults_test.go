@@ -117,7 +117,7 @@ func TestDeniedStop(t *testing.T) {
 	a := altered{fakeHypervisor: r.hyper, terminate: func(context.Context, string) error {
 		return &domain.Error{Op: "terminate", Meaning: "access denied by polkit", Err: domain.ErrPermission}
 	}}
-	_, err = r.through(a).Stop(t.Context(), "vm", StopOptions{Guest: -1, Terminate: time.Hour})
+	_, err = r.through(a).Stop(t.Context(), "vm", StopOptions{SkipGuest: true, TerminateTimeout: time.Hour})
 	require.ErrorIs(t, err, domain.ErrPermission)
 	assert.Equal(t, before, r.world())
 }

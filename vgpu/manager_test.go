@@ -66,7 +66,7 @@ const bareDomain = `<domain type='kvm'>
 </domain>
 `
 
-func document(name string) []byte { return fmt.Appendf(nil, bareDomain, name) }
+func document(name string) string { return fmt.Sprintf(bareDomain, name) }
 
 func request(name, typ string, n int) ProvisionRequest {
 	req := ProvisionRequest{Domain: document(name)}
@@ -77,7 +77,7 @@ func request(name, typ string, n int) ProvisionRequest {
 }
 
 // quickStop does not wait for anybody.
-var quickStop = StopOptions{Guest: 50 * time.Millisecond, Terminate: 50 * time.Millisecond}
+var quickStop = StopOptions{GuestTimeout: 50 * time.Millisecond, TerminateTimeout: 50 * time.Millisecond}
 
 // world is all that an operation may change, for comparison.
 func (r *rig) world() string {
@@ -300,7 +300,7 @@ func TestWatchGivesBack(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	gave := make(chan struct{})
 	watcher := r.manager(Observer{StepEnded: func(_ context.Context, s Step, _ error) {
-		if s.Name == string(ActionGiveBack) {
+		if s.Name == string(ActionRelease) {
 			close(gave)
 		}
 	}})
@@ -375,8 +375,8 @@ func TestManagedVFIsRefused(t *testing.T) {
 	r := newRig(t, "l40s@0000:61:00.0,vfs=4")
 	before := r.world()
 	req := request("vm", "NVIDIA L40S-4Q", 1)
-	req.Domain = []byte(strings.Replace(string(req.Domain), "</devices>",
-		"<hostdev mode='subsystem' type='pci' managed='yes'><source><address domain='0' bus='0x61' slot='0' function='4'/></source></hostdev></devices>", 1))
+	req.Domain = strings.Replace(req.Domain, "</devices>",
+		"<hostdev mode='subsystem' type='pci' managed='yes'><source><address domain='0' bus='0x61' slot='0' function='4'/></source></hostdev></devices>", 1)
 	_, err := r.m.Provision(t.Context(), req)
 	require.ErrorIs(t, err, ErrInvalid)
 	assert.ErrorContains(t, err, "managed='yes'")

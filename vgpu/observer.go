@@ -9,18 +9,18 @@ import (
 // work on each VM, and the finishing of an interrupted operation, as operations
 // within its own.
 type Operation struct {
-	Op   string        // provision, start, stop, teardown, reconcile, plan, watch
-	VM   string        // the VM's name; empty: of the whole host
-	Took time.Duration // zero when it begins
+	Op   string        `json:"op"`            // provision, start, stop, teardown, reconcile, plan, status, list, watch
+	VM   string        `json:"vm,omitempty"`  // the VM's name; empty: of the whole host
+	Took time.Duration `json:"took,omitzero"` // zero when it begins
 }
 
 // Step is one step of an operation, as an [Observer] sees it.
 type Step struct {
-	Op     string        // the operation
-	VM     string        // the VM's name
-	Name   string        // the step: lock, place, document, journal, create, define, …
-	Object string        // what it works on: a vGPU's id, a parent; may be empty
-	Took   time.Duration // zero when it begins
+	Op     string        `json:"op"`               // the operation
+	VM     string        `json:"vm,omitempty"`     // the VM's name
+	Name   string        `json:"step"`             // lock, place, document, journal, create, define, …
+	Object string        `json:"object,omitempty"` // what it works on: a vGPU's id, a parent; may be empty
+	Took   time.Duration `json:"took,omitzero"`    // zero when it begins
 }
 
 // Observer is told of operations and of their steps, in the goroutine that does them

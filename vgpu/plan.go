@@ -21,7 +21,7 @@ type Plan struct {
 	// Existed: the VM is there as asked, and Provision would do nothing.
 	Existed bool `json:"existed,omitempty"`
 	// Document is what libvirt would be given.
-	Document []byte `json:"-"`
+	Document string `json:"document"`
 }
 
 // PlannedVGPU is one vGPU of a plan.
@@ -67,7 +67,7 @@ func (o *operation) plan(ctx context.Context, s spec) (Plan, error) {
 		return Plan{}, o.wrap("look", "", err)
 	}
 	if plan.Existed {
-		plan.UUID, plan.Document = v.info.UUID, v.doc.Bytes()
+		plan.UUID, plan.Document = v.info.UUID, v.doc.String()
 		plan.vgpus(v.vm().VGPUs, nil)
 		return plan, nil
 	}
@@ -79,7 +79,7 @@ func (o *operation) plan(ctx context.Context, s spec) (Plan, error) {
 	if err != nil {
 		return Plan{}, o.wrap("document", "", err)
 	}
-	plan.Document = doc.Bytes()
+	plan.Document = doc.String()
 	planned := view{doc: doc, devices: devices, life: s.lifetime}
 	plan.vgpus(planned.vm().VGPUs, candidates)
 	return plan, nil

@@ -172,9 +172,9 @@ func (m *hostModel) fault() func(access) fate {
 
 // operation makes up an operation, and what is true when it says that it is done.
 func (m *hostModel) operation(name string) (what string, do func(context.Context, *Manager) error, reached func(VM, error) bool) {
-	opts := StopOptions{Guest: -1, Terminate: time.Millisecond, Force: m.chance(0.5)}
+	opts := StopOptions{SkipGuest: true, TerminateTimeout: time.Millisecond, Force: m.chance(0.5)}
 	if m.chance(0.3) {
-		opts.Guest = time.Millisecond
+		opts.SkipGuest, opts.GuestTimeout = false, time.Millisecond
 	}
 	is := func(states ...State) func(VM, error) bool {
 		return func(v VM, err error) bool { return err == nil && slices.Contains(states, v.State) }
@@ -234,7 +234,7 @@ func (m *hostModel) byHand(name string) {
 		}
 		said("virsh start "+name, m.hyper.Start(ctx, name))
 	case 2:
-		said("virsh destroy "+name, m.hyper.Kill(ctx, name))
+		said("virsh destroy "+name, m.hyper.Destroy(ctx, name))
 	case 3:
 		if name != "theirs" {
 			said("virsh undefine "+name, m.hyper.Undefine(ctx, name, domain.UndefineOptions{}))

@@ -11,10 +11,10 @@ import (
 // ReconcileOptions says how far Reconcile may go.
 type ReconcileOptions struct {
 	// DryRun tells what would be done and does nothing.
-	DryRun bool
+	DryRun bool `json:"dry_run,omitempty"`
 	// Restore makes Reserved vGPUs again that vanished, as after a reboot of the
 	// host. Without it their VMs are named, and Start restores them.
-	Restore bool
+	Restore bool `json:"restore,omitempty"`
 }
 
 // Report is what Reconcile found and did.
@@ -128,7 +128,7 @@ func (o *operation) act(ctx context.Context, v *view, a Action) Action {
 		switch a.Kind {
 		case ActionFinish:
 			return m.recover(ctx, v)
-		case ActionGiveBack, ActionOrphan:
+		case ActionRelease, ActionOrphan:
 			for _, d := range v.everyDevice() {
 				if d.ID == a.Object {
 					return m.removeDevice(ctx, o.vm, d)

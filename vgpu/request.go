@@ -55,13 +55,13 @@ type Request struct {
 // ProvisionRequest is a VM with its vGPUs.
 type ProvisionRequest struct {
 	// Domain is the libvirt domain document, without the vGPUs.
-	Domain []byte
+	Domain string `json:"domain"`
 	// VGPUs has 1 to 16 entries.
-	VGPUs []Request
+	VGPUs []Request `json:"vgpus"`
 	// Lifetime is Reserved unless said otherwise.
-	Lifetime Lifetime
+	Lifetime Lifetime `json:"lifetime,omitempty"`
 	// Placement chooses among the parents; the zero value packs.
-	Placement PlacementOptions
+	Placement PlacementOptions `json:"placement,omitzero"`
 }
 
 // spec is a request that was found to be sound.
@@ -85,7 +85,7 @@ func deviceUUID(vm uuid.UUID, index int) uuid.UUID {
 
 // check refuses what can be seen to be wrong without looking at the host.
 func (r ProvisionRequest) check() (spec, error) {
-	doc, err := domain.Parse(r.Domain)
+	doc, err := domain.Parse([]byte(r.Domain))
 	if err != nil {
 		return spec{}, err
 	}
@@ -127,7 +127,7 @@ func (r ProvisionRequest) check() (spec, error) {
 		}
 		for _, p := range q.Params {
 			if err := p.Check(); err != nil {
-				return spec{}, fmt.Errorf("vGPU %d: %w", i, err)
+				return spec{}, &Error{Object: fmt.Sprintf("vGPU %d", i), Kind: kindOf(err), Err: err}
 			}
 		}
 		if q.UUID == uuid.Nil {

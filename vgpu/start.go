@@ -16,7 +16,7 @@ type StartOptions struct {
 	// Timeout is how long libvirt may take to start the VM, until it is seen
 	// running. Zero: the Manager's Timeouts.Start. A VM with much memory takes
 	// its time, as all of it is pinned for the vGPU.
-	Timeout time.Duration
+	Timeout time.Duration `json:"timeout,omitzero"`
 }
 
 // Start makes sure that each of the VM's vGPUs exists, starts the VM and waits

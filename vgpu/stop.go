@@ -24,14 +24,16 @@ const callPatience = 5 * time.Second
 
 // StopOptions says how a VM is brought to stop.
 type StopOptions struct {
-	// Guest is how long the guest may take to shut down once asked. Zero:
-	// DefaultGuestTimeout; negative: it is not asked.
-	Guest time.Duration `json:"guest,omitempty"`
+	// SkipGuest ends QEMU without asking the guest.
+	SkipGuest bool `json:"skip_guest,omitempty"`
+	// GuestTimeout is how long the guest may take to shut down once asked. Zero:
+	// DefaultGuestTimeout.
+	GuestTimeout time.Duration `json:"guest_timeout,omitzero"`
 	// Ask is the way in which the guest is asked. Empty: as libvirt prefers.
 	Ask domain.ShutdownMode `json:"ask,omitempty"`
-	// Terminate is how long QEMU may take to end on SIGTERM. Zero:
+	// TerminateTimeout is how long QEMU may take to end on SIGTERM. Zero:
 	// DefaultTerminateTimeout.
-	Terminate time.Duration `json:"terminate,omitempty"`
+	TerminateTimeout time.Duration `json:"terminate_timeout,omitzero"`
 	// Force allows SIGKILL after that. While a guest's driver starts it can wedge
 	// an NVIDIA virtual function.
 	Force bool `json:"force,omitempty"`
@@ -116,7 +118,8 @@ func (o *operation) halt(ctx context.Context, v *view, opts StopOptions) error {
 
 // powerOff goes from asking to forcing, as far as allowed.
 func (o *operation) powerOff(ctx context.Context, opts StopOptions) error {
-	if guest := cmp.Or(opts.Guest, DefaultGuestTimeout); guest > 0 {
+	if !opts.SkipGuest {
+		guest := cmp.Or(opts.GuestTimeout, DefaultGuestTimeout)
 		listen, cancel := context.WithCancel(ctx)
 		defer cancel()
 		events, err := o.m.hyper.Events(listen)
@@ -141,7 +144,7 @@ func (o *operation) powerOff(ctx context.Context, opts StopOptions) error {
 			return err
 		}
 	}
-	patience := cmp.Or(opts.Terminate, DefaultTerminateTimeout)
+	patience := cmp.Or(opts.TerminateTimeout, DefaultTerminateTimeout)
 	off := false
 	err := o.step(ctx, "terminate", o.vm, func(ctx context.Context) error {
 		o.asked = true
@@ -164,8 +167,8 @@ func (o *operation) powerOff(ctx context.Context, opts StopOptions) error {
 			Next: "give it more time, or allow force; a SIGKILL while a guest's driver starts can wedge an NVIDIA virtual function",
 		})
 	}
-	return o.step(ctx, "kill", o.vm, func(ctx context.Context) error {
-		if err := o.m.hyper.Kill(ctx, o.vm); err != nil && !errors.Is(err, domain.ErrState) && !errors.Is(err, domain.ErrNotFound) {
+	return o.step(ctx, "destroy", o.vm, func(ctx context.Context) error {
+		if err := o.m.hyper.Destroy(ctx, o.vm); err != nil && !errors.Is(err, domain.ErrState) && !errors.Is(err, domain.ErrNotFound) {
 			return err
 		}
 		ctx, cancel := context.WithTimeout(ctx, patience)

@@ -79,7 +79,7 @@ func (m *Manager) giveBack(ctx context.Context, name string) {
 		}
 		var failures []error
 		for _, d := range v.surplus() {
-			failures = append(failures, o.step(ctx, string(ActionGiveBack), d.ID, func(ctx context.Context) error {
+			failures = append(failures, o.step(ctx, string(ActionRelease), d.ID, func(ctx context.Context) error {
 				ctx, cancel := context.WithTimeout(ctx, m.timeouts.Release)
 				defer cancel()
 				if err := m.waitFree(ctx, d); err != nil {

@@ -30,7 +30,7 @@ func BenchmarkLife(b *testing.B) {
 			_, err := c.Define(ctx, document)
 			check(err)
 			check(c.Start(ctx, "web1"))
-			check(c.Kill(ctx, "web1"))
+			check(c.Destroy(ctx, "web1"))
 			check(c.Undefine(ctx, "web1", domain.UndefineOptions{}))
 		}
 	})

@@ -17,16 +17,6 @@ import (
 	"github.com/vgpukit/vgpukit/domain"
 )
 
-// Scope is [domain.Scope], with its constants, for those who import only this
-// package.
-type Scope = domain.Scope
-
-// Where a device is attached or detached; both can be combined.
-const (
-	ScopeLive  = domain.ScopeLive
-	ScopeSaved = domain.ScopeSaved
-)
-
 const (
 	// detachLimit bounds Detach's wait for the guest when ctx has no deadline.
 	detachLimit = 30 * time.Second
@@ -37,7 +27,7 @@ const (
 // Attach adds a device to the running VM, to its saved definition, or to both,
 // which then succeeds or fails as one. deviceXML is one device element, such as
 // a <hostdev>; for a running q35 VM it needs a free pcie-root-port.
-func (c *Conn) Attach(ctx context.Context, vm, deviceXML string, scope Scope) error {
+func (c *Conn) Attach(ctx context.Context, vm, deviceXML string, scope domain.Scope) error {
 	const op = "attach a device to"
 	if err := checkDevice(op, vm, deviceXML, scope); err != nil {
 		return err
@@ -80,10 +70,10 @@ func (c *Conn) Detach(ctx context.Context, vm, device string, scope domain.Scope
 		want = found[0]
 	}
 	var absent error // from the running VM: perhaps an earlier call got that far
-	if scope&ScopeLive != 0 {
+	if scope&domain.ScopeLive != 0 {
 		live, err := c.detachLive(ctx, op, vm, want)
 		switch {
-		case scope&ScopeSaved != 0 && isDeviceMissing(err):
+		case scope&domain.ScopeSaved != 0 && isDeviceMissing(err):
 			absent = err
 		case err != nil:
 			return err
@@ -91,7 +81,7 @@ func (c *Conn) Detach(ctx context.Context, vm, device string, scope domain.Scope
 			want = live // the saved definition has no alias of libvirt's making
 		}
 	}
-	if scope&ScopeSaved == 0 {
+	if scope&domain.ScopeSaved == 0 {
 		return nil
 	}
 	err := doDomain(ctx, c, op, vm, writes, func(_ *link, d *libvirt.Domain) error {
@@ -100,7 +90,7 @@ func (c *Conn) Detach(ctx context.Context, vm, device string, scope domain.Scope
 		}
 		return d.DetachDeviceFlags(want.element, libvirt.DOMAIN_DEVICE_MODIFY_CONFIG)
 	})
-	if isDeviceMissing(err) && scope&ScopeLive != 0 && absent == nil {
+	if isDeviceMissing(err) && scope&domain.ScopeLive != 0 && absent == nil {
 		return nil
 	}
 	return err
@@ -259,22 +249,22 @@ func isDeviceMissing(err error) bool {
 	return errors.As(err, &e) && errors.Is(err, domain.ErrNotFound) && e.Code != int(libvirt.ERR_NO_DOMAIN)
 }
 
-func modifyFlags(scope Scope) libvirt.DomainDeviceModifyFlags {
+func modifyFlags(scope domain.Scope) libvirt.DomainDeviceModifyFlags {
 	var flags libvirt.DomainDeviceModifyFlags
-	if scope&ScopeLive != 0 {
+	if scope&domain.ScopeLive != 0 {
 		flags |= libvirt.DOMAIN_DEVICE_MODIFY_LIVE
 	}
-	if scope&ScopeSaved != 0 {
+	if scope&domain.ScopeSaved != 0 {
 		flags |= libvirt.DOMAIN_DEVICE_MODIFY_CONFIG
 	}
 	return flags
 }
 
-func checkDevice(op, vm, device string, scope Scope) error {
+func checkDevice(op, vm, device string, scope domain.Scope) error {
 	if err := checkVM(op, vm); err != nil {
 		return err
 	}
-	if scope == 0 || scope&^(ScopeLive|ScopeSaved) != 0 {
+	if scope == 0 || scope&^(domain.ScopeLive|domain.ScopeSaved) != 0 {
 		return invalid(op, vm, "no or unknown scope "+strconv.Itoa(int(scope)), "use ScopeLive, ScopeSaved or both")
 	}
 	return checkText(op, vm, "the device", device)

@@ -55,7 +55,7 @@ func TestDetachWaitsForTheGuest(t *testing.T) {
 			c := openURI(t, Config{URI: d.uri()})
 			calls := d.watch()
 			result := make(chan error, 1)
-			go func() { result <- c.Detach(ctx, "one", device, ScopeLive) }()
+			go func() { result <- c.Detach(ctx, "one", device, domain.ScopeLive) }()
 			asked := false
 			for !asked || <-calls != procXML { // it looks after it has asked
 				if !asked {
@@ -84,7 +84,7 @@ func TestDetachWithoutEvent(t *testing.T) {
 		time.AfterFunc(20*time.Millisecond, func() { gone.Store(true) })
 		return nil, nil
 	})
-	require.NoError(t, c.Detach(within(t), "one", "hostdev0", ScopeLive))
+	require.NoError(t, c.Detach(within(t), "one", "hostdev0", domain.ScopeLive))
 }
 
 // A guest that does not let go, or says no, leaves the device in the saved
@@ -101,7 +101,7 @@ func TestDetachRefused(t *testing.T) {
 		})
 		return nil, nil
 	})
-	err := c.Detach(ctx, "one", mdevElement, ScopeLive|ScopeSaved)
+	err := c.Detach(ctx, "one", mdevElement, domain.ScopeLive|domain.ScopeSaved)
 	require.ErrorIs(t, err, domain.ErrInUse)
 	require.ErrorIs(t, err, context.Canceled)
 	assert.Contains(t, err.Error(), "did not let go of \"hostdev0\"")
@@ -111,7 +111,7 @@ func TestDetachRefused(t *testing.T) {
 		go d.removalFailed("hostdev0")
 		return nil, nil
 	})
-	err = c.Detach(within(t), "one", mdevElement, ScopeLive|ScopeSaved)
+	err = c.Detach(within(t), "one", mdevElement, domain.ScopeLive|domain.ScopeSaved)
 	require.ErrorIs(t, err, domain.ErrInUse)
 	assert.Contains(t, err.Error(), "refused")
 	assert.Zero(t, d.count(procDetachFlags))
@@ -125,20 +125,20 @@ func TestDetachAskedBefore(t *testing.T) {
 		gone.Store(true)
 		return nil, libvirt.Error{Code: 1, Domain: 10, Message: "internal error: unable to execute QEMU command 'device_del': Device hostdev0 is already in the process of unplug"}
 	})
-	require.NoError(t, c.Detach(within(t), "one", "hostdev0", ScopeLive))
+	require.NoError(t, c.Detach(within(t), "one", "hostdev0", domain.ScopeLive))
 }
 
 // What is gone from one place is still taken out of the other; what is in
 // neither is reported. An alias of libvirt's making, which the saved definition
 // does not have, is enough while the VM runs.
 func TestDetachOfBoth(t *testing.T) {
-	const both = ScopeLive | ScopeSaved
+	const both = domain.ScopeLive | domain.ScopeSaved
 	missing := libvirt.Error{Code: 99, Domain: 10, Message: "device not found: no such device in config"}
 	for _, tt := range []struct {
 		name        string
 		device      string
 		live, saved bool
-		scope       Scope
+		scope       domain.Scope
 		is          error
 	}{
 		{"both", mdevElement, true, true, both, nil},
@@ -148,9 +148,9 @@ func TestDetachOfBoth(t *testing.T) {
 		{"saved only", mdevElement, false, true, both, nil},
 		{"saved only, by alias", "hostdev0", false, true, both, domain.ErrNotFound},
 		{"neither", mdevElement, false, false, both, domain.ErrNotFound},
-		{"not live", mdevElement, false, true, ScopeLive, domain.ErrNotFound},
-		{"not saved", mdevElement, true, false, ScopeSaved, domain.ErrNotFound},
-		{"saved", mdevElement, true, true, ScopeSaved, nil},
+		{"not live", mdevElement, false, true, domain.ScopeLive, domain.ErrNotFound},
+		{"not saved", mdevElement, true, false, domain.ScopeSaved, domain.ErrNotFound},
+		{"saved", mdevElement, true, true, domain.ScopeSaved, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			d, gone := guest(t)
@@ -189,7 +189,7 @@ func TestDetachOfBoth(t *testing.T) {
 			}
 			require.NoError(t, err)
 			assert.False(t, saved.Load(), "still in the saved definition")
-			assert.True(t, gone.Load() || tt.scope == ScopeSaved)
+			assert.True(t, gone.Load() || tt.scope == domain.ScopeSaved)
 		})
 	}
 }
@@ -204,16 +204,16 @@ func TestDetachStopped(t *testing.T) {
 		go d.lifecycle(libvirt.DOMAIN_EVENT_STOPPED, 1)
 		return nil, nil
 	})
-	require.NoError(t, c.Detach(within(t), "one", "hostdev0", ScopeLive))
-	require.ErrorIs(t, c.Detach(within(t), "one", "hostdev0", ScopeLive), domain.ErrState)
+	require.NoError(t, c.Detach(within(t), "one", "hostdev0", domain.ScopeLive))
+	require.ErrorIs(t, c.Detach(within(t), "one", "hostdev0", domain.ScopeLive), domain.ErrState)
 }
 
 // The test driver cannot attach devices: the error says so.
 func TestAttachUnsupported(t *testing.T) {
 	c := openTest(t)
-	err := c.Attach(within(t), "one", mdevElement, ScopeLive)
+	err := c.Attach(within(t), "one", mdevElement, domain.ScopeLive)
 	require.ErrorIs(t, err, domain.ErrUnsupported)
-	require.ErrorIs(t, c.Attach(within(t), "none", mdevElement, ScopeLive), domain.ErrNotFound)
+	require.ErrorIs(t, c.Attach(within(t), "none", mdevElement, domain.ScopeLive), domain.ErrNotFound)
 }
 
 func TestIdentities(t *testing.T) {

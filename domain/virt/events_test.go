@@ -31,7 +31,7 @@ func TestEventsTellALife(t *testing.T) {
 	require.NoError(t, c.Resume(ctx, "web1"))
 	require.NoError(t, c.Shutdown(ctx, "web1", domain.ShutdownAny))
 	require.NoError(t, c.Start(ctx, "web1"))
-	require.NoError(t, c.Kill(ctx, "web1"))
+	require.NoError(t, c.Destroy(ctx, "web1"))
 	require.NoError(t, c.Undefine(ctx, "web1", domain.UndefineOptions{}))
 	for _, events := range []<-chan domain.Event{first, other} {
 		var got []string
@@ -151,7 +151,7 @@ func TestConcurrentUse(t *testing.T) {
 				assert.NoError(t, c.Start(ctx, info.UUID.String()))
 				_, err = c.Domains(ctx)
 				assert.NoError(t, err)
-				assert.NoError(t, c.Kill(ctx, name))
+				assert.NoError(t, c.Destroy(ctx, name))
 				assert.NoError(t, c.Undefine(ctx, name, domain.UndefineOptions{}))
 			}
 		})

@@ -46,7 +46,7 @@ func with(f func(ctx context.Context, conn *virt.Conn)) {
 		return
 	}
 	f(ctx, conn)
-	_ = conn.Kill(ctx, "web1")
+	_ = conn.Destroy(ctx, "web1")
 	_ = conn.Undefine(ctx, "web1", domain.UndefineOptions{ManagedSave: true})
 }
 
@@ -70,7 +70,7 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	defer conn.Kill(ctx, vm.Name)
+	defer conn.Destroy(ctx, vm.Name)
 	vm, err = conn.Info(ctx, vm.UUID.String())
 	fmt.Println(vm.Name, vm.State, err)
 	// Output: web1 running <nil>
@@ -248,17 +248,17 @@ func ExampleConn_Terminate() {
 		_ = conn.Start(ctx, "web1")
 		err := conn.Terminate(ctx, "web1") // SIGTERM only
 		if err != nil {
-			err = conn.Kill(ctx, "web1") // SIGKILL if need be
+			err = conn.Destroy(ctx, "web1") // SIGKILL if need be
 		}
 		fmt.Println(err)
 	})
 	// Output: <nil>
 }
 
-func ExampleConn_Kill() {
+func ExampleConn_Destroy() {
 	with(func(ctx context.Context, conn *virt.Conn) {
 		_ = conn.Start(ctx, "web1")
-		fmt.Println(conn.Kill(ctx, "web1"))
+		fmt.Println(conn.Destroy(ctx, "web1"))
 	})
 	// Output: <nil>
 }
@@ -303,7 +303,7 @@ func ExampleConn_Events() {
 			return
 		}
 		_ = conn.Start(ctx, "web1")
-		_ = conn.Kill(ctx, "web1")
+		_ = conn.Destroy(ctx, "web1")
 		for e := range events {
 			fmt.Println(e.VM, e.Kind, e.Detail)
 			if e.Kind == domain.EventStopped {
@@ -399,7 +399,7 @@ func ExampleConn_Attach() {
 	with(func(ctx context.Context, conn *virt.Conn) {
 		err := conn.Attach(ctx, "test", `<hostdev mode='subsystem' type='mdev' model='vfio-pci'>
   <source><address uuid='c0ffee00-0000-4000-8000-000000000002'/></source>
-</hostdev>`, virt.ScopeLive|virt.ScopeSaved)
+</hostdev>`, domain.ScopeLive|domain.ScopeSaved)
 		fmt.Println(errors.Is(err, domain.ErrUnsupported))
 	})
 	// Output: true
@@ -409,7 +409,7 @@ func ExampleConn_Detach() {
 	with(func(ctx context.Context, conn *virt.Conn) {
 		ctx, cancel := context.WithTimeout(ctx, 10*time.Second) // for the guest to let go
 		defer cancel()
-		err := conn.Detach(ctx, "test", "hostdev0", virt.ScopeLive|virt.ScopeSaved)
+		err := conn.Detach(ctx, "test", "hostdev0", domain.ScopeLive|domain.ScopeSaved)
 		switch {
 		case errors.Is(err, domain.ErrInUse):
 			fmt.Println("the guest uses it")

@@ -100,9 +100,9 @@ func (c *Conn) Terminate(ctx context.Context, vm string) error {
 	})
 }
 
-// Kill ends QEMU, with SIGKILL where SIGTERM does not help.
-func (c *Conn) Kill(ctx context.Context, vm string) error {
-	return doDomain(ctx, c, "kill", vm, writes, func(_ *link, d *libvirt.Domain) error {
+// Destroy ends QEMU, with SIGKILL where SIGTERM does not help.
+func (c *Conn) Destroy(ctx context.Context, vm string) error {
+	return doDomain(ctx, c, "destroy", vm, writes, func(_ *link, d *libvirt.Domain) error {
 		return d.DestroyFlags(0)
 	})
 }

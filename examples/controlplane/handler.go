@@ -52,7 +52,7 @@ func provision(m *vgpu.Manager, r *http.Request, name string) (any, error) {
 	if err != nil || doc.Name() != name {
 		return nil, errors.Join(errBody, err)
 	}
-	return m.Provision(r.Context(), vgpu.ProvisionRequest{Domain: doc.Bytes(), VGPUs: body.VGPUs, Lifetime: body.Lifetime})
+	return m.Provision(r.Context(), vgpu.ProvisionRequest{Domain: doc.String(), VGPUs: body.VGPUs, Lifetime: body.Lifetime})
 }
 
 // statusOf goes by the outermost error's kind, which says what the whole came to:

@@ -99,7 +99,7 @@ func TestServeWatches(t *testing.T) {
 	require.NoError(t, err)
 	call("PUT", "/vms/watched", string(body))
 	require.Contains(t, call("POST", "/vms/watched/start", ""), `"present":true`)
-	require.NoError(t, conn.Kill(t.Context(), "watched"))
+	require.NoError(t, conn.Destroy(t.Context(), "watched"))
 	require.Eventually(t, func() bool { return strings.Contains(call("GET", "/vms/watched", ""), `"present":false`) }, time.Minute, 10*time.Millisecond)
 	call("DELETE", "/vms/watched", "")
 	stop()

@@ -123,7 +123,7 @@ func (d *demo) machines(ctx context.Context, framework mdev.Framework, picture s
 		{"demo-two", []vgpu.Request{display, {Type: d.typ, Address: "0000:00:09.0"}}},
 	}[:d.count]
 	for _, vm := range vms {
-		made, err := d.manager.Provision(ctx, vgpu.ProvisionRequest{Domain: fmt.Appendf(nil, machine, vm.name), VGPUs: vm.vgpus})
+		made, err := d.manager.Provision(ctx, vgpu.ProvisionRequest{Domain: fmt.Sprintf(machine, vm.name), VGPUs: vm.vgpus})
 		if err != nil {
 			return err
 		}
@@ -131,7 +131,7 @@ func (d *demo) machines(ctx context.Context, framework mdev.Framework, picture s
 			return fmt.Errorf("the VM %s is there already; it is left alone", made.Name)
 		}
 		defer func() {
-			down := vgpu.TeardownOptions{Stop: vgpu.StopOptions{Guest: -1}}
+			down := vgpu.TeardownOptions{Stop: vgpu.StopOptions{SkipGuest: true}}
 			err = errors.Join(err, d.manager.Teardown(context.WithoutCancel(ctx), vm.name, down))
 		}()
 		if made, err = d.manager.Start(ctx, vm.name, vgpu.StartOptions{}); err != nil {
@@ -165,7 +165,7 @@ func (d *demo) machines(ctx context.Context, framework mdev.Framework, picture s
 	}
 	d.say("The display of demo-one is saved as %s (%s, %d bytes).", picture, mime, len(image))
 	for _, vm := range vms {
-		stopped, err := d.manager.Stop(ctx, vm.name, vgpu.StopOptions{Guest: -1})
+		stopped, err := d.manager.Stop(ctx, vm.name, vgpu.StopOptions{SkipGuest: true})
 		if err != nil {
 			return err
 		}

@@ -44,7 +44,7 @@ func TestOneTraceAnOperation(t *testing.T) {
 	require.NoError(t, err)
 
 	ctx, caller := tracer.Start(t.Context(), "caller")
-	_, err = manager.Provision(ctx, vgpu.ProvisionRequest{Domain: []byte(document), VGPUs: []vgpu.Request{{Type: "GRID M60-8Q"}}})
+	_, err = manager.Provision(ctx, vgpu.ProvisionRequest{Domain: document, VGPUs: []vgpu.Request{{Type: "GRID M60-8Q"}}})
 	require.ErrorIs(t, err, vgpu.ErrPermission)
 	caller.End()
 

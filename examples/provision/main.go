@@ -38,10 +38,10 @@ func open(ctx context.Context, connect, file string, want vgpu.Request) error {
 		return err
 	}
 	defer kit.Close()
-	return provision(ctx, kit.Manager, document, want, os.Stdout)
+	return provision(ctx, kit.Manager, string(document), want, os.Stdout)
 }
 
-func provision(ctx context.Context, manager *vgpu.Manager, document []byte, want vgpu.Request, out io.Writer) error {
+func provision(ctx context.Context, manager *vgpu.Manager, document string, want vgpu.Request, out io.Writer) error {
 	vm, err := manager.Provision(ctx, vgpu.ProvisionRequest{Domain: document, VGPUs: []vgpu.Request{want}})
 	if err != nil {
 		return err

@@ -57,7 +57,7 @@ func run(ctx context.Context, connect, typ string) error {
 
 func show(ctx context.Context, conn *virt.Conn, manager *vgpu.Manager, virtualization, typ string) (err error) {
 	vm, err := manager.Provision(ctx, vgpu.ProvisionRequest{
-		Domain: fmt.Appendf(nil, machine, virtualization),
+		Domain: fmt.Sprintf(machine, virtualization),
 		VGPUs:  []vgpu.Request{{Type: typ, Address: "0000:00:08.0", Display: "on", RAMFB: "on"}},
 	})
 	if err != nil {
@@ -68,7 +68,7 @@ func show(ctx context.Context, conn *virt.Conn, manager *vgpu.Manager, virtualiz
 	}
 	fmt.Printf("%s has the %s vGPU %s of %s\n", vm.Name, typ, vm.VGPUs[0].ID, vm.VGPUs[0].Parent)
 	defer func() { // whatever happens, nothing is left
-		down := vgpu.TeardownOptions{Stop: vgpu.StopOptions{Guest: -1}}
+		down := vgpu.TeardownOptions{Stop: vgpu.StopOptions{SkipGuest: true}}
 		err = errors.Join(err, manager.Teardown(context.WithoutCancel(ctx), vm.Name, down))
 	}()
 

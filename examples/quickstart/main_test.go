@@ -30,7 +30,7 @@ func TestOnlyWhatItMade(t *testing.T) {
 	assert.Empty(t, vms())
 
 	_, err = manager.Provision(t.Context(), vgpu.ProvisionRequest{
-		Domain: fmt.Appendf(nil, machine, "test"),
+		Domain: fmt.Sprintf(machine, "test"),
 		VGPUs:  []vgpu.Request{{Type: "mtty-1", Address: "0000:00:08.0", Display: "on", RAMFB: "on"}},
 	})
 	require.NoError(t, err)

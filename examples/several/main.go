@@ -38,10 +38,10 @@ func open(ctx context.Context, connect, file, typ string, count int) error {
 		return err
 	}
 	defer kit.Close()
-	return several(ctx, kit.Manager, document, typ, count, os.Stdout)
+	return several(ctx, kit.Manager, string(document), typ, count, os.Stdout)
 }
 
-func several(ctx context.Context, manager *vgpu.Manager, document []byte, typ string, count int, out io.Writer) error {
+func several(ctx context.Context, manager *vgpu.Manager, document string, typ string, count int, out io.Writer) error {
 	req := vgpu.ProvisionRequest{Domain: document, Placement: vgpu.PlacementOptions{Apart: true}}
 	for range count {
 		req.VGPUs = append(req.VGPUs, vgpu.Request{Type: typ})

@@ -111,13 +111,13 @@ func (c *machine) request(g *globals, m *vgpu.Manager) (vgpu.ProvisionRequest, e
 		if err != nil {
 			return req, err
 		}
-		req.Domain = doc.Bytes()
+		req.Domain = doc.String()
 		return req, nil
 	}
 	text, err := os.ReadFile(c.Domain)
 	if err != nil {
 		return req, usageError(err.Error(), "name a file with a libvirt domain document in --domain")
 	}
-	req.Domain = text
+	req.Domain = string(text)
 	return req, nil
 }

@@ -88,7 +88,7 @@ func (c *provisionCmd) Run(g *globals) error {
 			made := vm
 			if vm, err = m.Start(g.ctx, made.Name, vgpu.StartOptions{}); err != nil {
 				if !made.Existed {
-					err = errors.Join(err, m.Teardown(context.WithoutCancel(g.ctx), made.Name, vgpu.TeardownOptions{Stop: vgpu.StopOptions{Guest: -1}}))
+					err = errors.Join(err, m.Teardown(context.WithoutCancel(g.ctx), made.Name, vgpu.TeardownOptions{Stop: vgpu.StopOptions{SkipGuest: true}}))
 				}
 				return err
 			}
@@ -152,11 +152,7 @@ type halt struct {
 }
 
 func (h halt) options() vgpu.StopOptions {
-	opts := vgpu.StopOptions{Guest: h.Timeout, Force: h.Force}
-	if h.Timeout == 0 {
-		opts.Guest = -1
-	}
-	return opts
+	return vgpu.StopOptions{SkipGuest: h.Timeout == 0, GuestTimeout: h.Timeout, Force: h.Force}
 }
 
 type stopCmd struct {

@@ -45,7 +45,7 @@ func TestWatch(t *testing.T) {
 	for range 2 { // what ended before it listens, and what ends while it does
 		do("start", "vm")
 		require.Equal(t, []string{id}, host.devices())
-		require.NoError(t, conn.Kill(t.Context(), "vm"))
+		require.NoError(t, conn.Destroy(t.Context(), "vm"))
 		line, err := lines.ReadBytes('\n')
 		require.NoError(t, err)
 		var done deed

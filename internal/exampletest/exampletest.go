@@ -40,8 +40,8 @@ func Manager(t *testing.T, host *mdev.Host) *vgpu.Manager {
 }
 
 // Document is a domain document that libvirt's test driver takes.
-func Document(name string) []byte {
-	return fmt.Appendf(nil, `<domain type='test'>
+func Document(name string) string {
+	return fmt.Sprintf(`<domain type='test'>
   <name>%s</name>
   <memory unit='MiB'>64</memory>
   <os><type arch='x86_64' machine='q35'>hvm</type></os>

@@ -17,10 +17,10 @@ const pageSize = 4096
 
 var (
 	_ mdev.FS      = (*Host)(nil)
-	_ mdev.Storer  = (*Host)(nil)
-	_ mdev.Runner  = (*Host)(nil)
-	_ mdev.Watcher = (*Host)(nil)
-	_ mdev.Prober  = (*Host)(nil)
+	_ mdev.StoreFS = (*Host)(nil)
+	_ mdev.RunFS   = (*Host)(nil)
+	_ mdev.WatchFS = (*Host)(nil)
+	_ mdev.ProbeFS = (*Host)(nil)
 )
 
 // ReadFile implements [mdev.FS].
@@ -165,7 +165,7 @@ func (o *openNode) Close() error {
 	return err
 }
 
-// WriteFile implements [mdev.Storer]: plain files, everywhere but in sys/,
+// WriteFile implements [mdev.StoreFS]: plain files, everywhere but in sys/,
 // dev/ and proc/.
 func (h *Host) WriteFile(name string, data []byte, perm fs.FileMode) error {
 	return h.access(OpStore, name, string(data), func() effect {
@@ -187,7 +187,7 @@ func (h *Host) WriteFile(name string, data []byte, perm fs.FileMode) error {
 	})
 }
 
-// RemoveFile implements [mdev.Storer].
+// RemoveFile implements [mdev.StoreFS].
 func (h *Host) RemoveFile(name string) error {
 	return h.access(OpStore, name, "", func() effect {
 		dir, base, err := h.storeDir(name, false)
@@ -230,7 +230,7 @@ func (h *Host) storeDir(name string, create bool) (dir *node, base string, err e
 	return dir, parts[len(parts)-1], nil
 }
 
-// Run implements [mdev.Runner] for NVIDIA's usr/lib/nvidia/sriov-manage, which
+// Run implements [mdev.RunFS] for NVIDIA's usr/lib/nvidia/sriov-manage, which
 // is there when a board has virtual functions: -e or -d, and a PCI address or
 // ALL. As the real one does, it exits with success although VFs could not be
 // enabled when something still uses the GPU, and says so only in its output.

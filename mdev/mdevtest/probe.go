@@ -6,7 +6,7 @@ import (
 	"github.com/vgpukit/vgpukit/mdev"
 )
 
-// Probe implements [mdev.Prober] as Linux 6.12 answers: the sample drivers say
+// Probe implements [mdev.ProbeFS] as Linux 6.12 answers: the sample drivers say
 // what their sources say. NVIDIA's vGPU manager refuses to open a device without
 // a VM (EIO). The other drivers' devices are not simulated so far (ENOTTY).
 func (h *Host) Probe(group, id string) (mdev.Probe, error) {

@@ -16,7 +16,7 @@ type watcher struct {
 	lost   bool
 }
 
-// Uevents implements [mdev.Watcher].
+// Uevents implements [mdev.WatchFS].
 func (h *Host) Uevents(ctx context.Context) (<-chan mdev.Uevent, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
