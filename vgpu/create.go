@@ -49,7 +49,7 @@ func (o *operation) createOne(ctx context.Context, rec *record, i int, candidate
 		}
 		refused = append(refused, refusal{c, err})
 	}
-	return o.wrap("create", rec.Devices[i].Type, refused.error())
+	return o.wrap("create", candidates[0].TypeName, refused.error())
 }
 
 // moveIntent says in the journal that device i will be made on another parent,
