@@ -205,10 +205,10 @@ func (h *Host) existing(ctx context.Context, req *CreateRequest, dev Device) (Cr
 	return Created{Device: settled, Existed: true}, nil
 }
 
-// existsAsAsked answers a request for a device that nobody else made.
+// existsAsAsked answers a request for a device that is there already.
 func existsAsAsked(dev *Device) *Error {
 	return &Error{
-		Op: "create", Object: dev.ID, Meaning: fmt.Sprintf("somebody has already made it, of type %s under parent %s", dev.Type, dev.Parent),
+		Op: "create", Object: dev.ID, Meaning: fmt.Sprintf("another program has already made it, of type %s under parent %s", dev.Type, dev.Parent),
 		Next: "choose another, or remove it if you know whose it is", Kind: ErrExists,
 	}
 }

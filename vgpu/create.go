@@ -122,7 +122,7 @@ func pending(err error) bool {
 	if errors.As(err, &e) {
 		return e.Pending
 	}
-	return unanswered(err) // a host of somebody else
+	return unanswered(err) // a caller's own Host
 }
 
 // tryNext tells whether another parent may take what this one refused.

@@ -155,7 +155,7 @@ func (m *Manager) place(ctx context.Context, s spec, left *view) ([]device, [][]
 func taken(there mdev.Device) error {
 	if there.State == mdev.StateGhost {
 		return &Error{
-			Object: there.ID, Kind: ErrInUse, Err: fmt.Errorf("somebody's removal of a vGPU of this UUID on %s waits until a VM lets go of it", there.Parent),
+			Object: there.ID, Kind: ErrInUse, Err: fmt.Errorf("a vGPU of this UUID on %s is being removed, and waits until a VM lets go of it", there.Parent),
 			Next: "stop the VM that has it, or choose another UUID",
 		}
 	}

@@ -16,7 +16,7 @@ type TeardownOptions struct {
 // Teardown stops the VM, undefines it, removes its vGPUs, sees that they are
 // gone and forgets the VM. libvirt refuses to undefine a VM that has a managed
 // save, NVRAM or snapshots unless opts.Undefine says what to do with them; the
-// VM is then off and otherwise as it was. A VM that somebody undefined by hand
+// VM is then off and otherwise as it was. A VM that was undefined by hand
 // has its vGPUs removed.
 //
 // If ctx ends, Reconcile or the next operation on the VM finishes the teardown.
@@ -72,8 +72,8 @@ func (o *operation) teardown(ctx context.Context, v *view, opts TeardownOptions)
 	return o.step(ctx, "forget", "", func(context.Context) error { return o.m.store.forget(o.vm) })
 }
 
-// unnamed leaves out the devices that another domain has: whoever renames a VM
-// takes its vGPUs along.
+// unnamed leaves out the devices that another domain has: a VM that was renamed
+// took its vGPUs along.
 func (m *Manager) unnamed(ctx context.Context, name string, devices []device) ([]device, error) {
 	s, err := m.survey(ctx)
 	if err != nil {

@@ -44,7 +44,7 @@ func (m *Manager) load(ctx context.Context, name string) (*view, error) {
 }
 
 // peek is load without the VM's lock. Damaged entries count as not there and are left
-// to whoever has it.
+// to the process that has it.
 func (m *Manager) peek(ctx context.Context, name string) (v *view, damaged []*statedir.Damaged, err error) {
 	v = &view{name: name}
 	for _, place := range []struct {
