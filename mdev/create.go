@@ -35,18 +35,18 @@ var errVanished = errors.New("it is gone since")
 // CreateRequest says what to create.
 type CreateRequest struct {
 	// Type is the type's id ("nvidia-22") or name ("GRID M60-8Q"). Required.
-	Type string
+	Type string `json:"type"`
 	// Parent is the parent's name. Empty: any parent that has room.
-	Parent string
+	Parent string `json:"parent,omitempty"`
 	// UUID is that of the new mdev. Zero: a new one is made. A virtual
 	// function of the vendor-specific VFIO framework has none: a request that
 	// has a UUID never uses one.
-	UUID uuid.UUID
+	UUID uuid.UUID `json:"uuid,omitzero"`
 	// Params are written to the device after its creation, in order.
-	Params []Param
+	Params []Param `json:"params,omitempty"`
 	// Exclusive refuses with ErrExists a device that is already there, even if
 	// it is as asked, and does not touch it.
-	Exclusive bool
+	Exclusive bool `json:"exclusive,omitempty"`
 }
 
 // Created is a device as it was read back.
