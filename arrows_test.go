@@ -15,11 +15,12 @@ const module = "github.com/vgpukit/vgpukit/"
 // domain/virt needs cgo.
 func TestArrows(t *testing.T) {
 	for pkg, allowed := range map[string][]string{
-		"mdev":          {"internal/atomicfile"},
-		"mdev/mdevtest": {"mdev", "internal/atomicfile"},
-		"domain":        {},
-		"domain/virt":   {"domain"},
-		"vgpu":          {"mdev", "domain", "internal/atomicfile"},
+		"mdev":           {"internal/atomicfile", "internal/fault"},
+		"mdev/mdevtest":  {"mdev", "internal/atomicfile", "internal/fault"},
+		"domain":         {"internal/fault"},
+		"domain/virt":    {"domain", "internal/fault"},
+		"vgpu/placement": {"mdev", "internal/atomicfile", "internal/fault"},
+		"vgpu":           {"mdev", "domain", "vgpu/placement", "internal/atomicfile", "internal/fault"},
 	} {
 		t.Run(pkg, func(t *testing.T) {
 			out, err := exec.Command("go", "list", "-tags", "libvirt_dlopen", "-deps", "./"+pkg).CombinedOutput()
