@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/vgpukit/vgpukit/domain"
+	"github.com/vgpukit/vgpukit/vgpu/placement"
 )
 
 // StartOptions says how long Start is patient.
@@ -65,10 +66,10 @@ func (o *operation) admit(v *view) error {
 }
 
 // record is what is stored of the operation.
-func (o *operation) record(id uuid.UUID, life Lifetime, placement PlacementOptions) record {
+func (o *operation) record(id uuid.UUID, life Lifetime, where placement.Options) record {
 	return record{
 		VM: o.vm, UUID: id, Operation: o.op, Since: time.Now().UTC().Truncate(time.Second), PID: os.Getpid(),
-		Lifetime: life, Hypervisor: o.m.hyper.URI(), Placement: placement,
+		Lifetime: life, Hypervisor: o.m.hyper.URI(), Placement: where,
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/vgpukit/vgpukit/domain"
 	"github.com/vgpukit/vgpukit/mdev"
+	"github.com/vgpukit/vgpukit/vgpu/placement"
 )
 
 // State is what a VM together with its vGPUs is at.
@@ -99,13 +100,13 @@ type view struct {
 }
 
 // placement is where the caller wants the VM's vGPUs.
-func (v *view) placement() PlacementOptions {
+func (v *view) placement() placement.Options {
 	for _, r := range []*record{v.claim, v.intent} {
 		if r != nil {
 			return r.Placement
 		}
 	}
-	return PlacementOptions{}
+	return placement.Options{}
 }
 
 // state derives the VM's state from what was observed.

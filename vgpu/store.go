@@ -19,6 +19,7 @@ import (
 
 	"github.com/vgpukit/vgpukit/internal/atomicfile"
 	"github.com/vgpukit/vgpukit/mdev"
+	"github.com/vgpukit/vgpukit/vgpu/placement"
 )
 
 // The state directory, 0700 and its files 0600:
@@ -52,7 +53,7 @@ type record struct {
 	Hypervisor string `json:"hypervisor"`
 	// Placement is where the caller wants the VM's vGPUs, also when they are made
 	// again.
-	Placement PlacementOptions `json:"placement,omitzero"`
+	Placement placement.Options `json:"placement,omitzero"`
 	// Makes has the ids of the devices that the operation makes, and so may
 	// remove when it is undone.
 	Makes []string `json:"makes,omitempty"`
