@@ -15,6 +15,7 @@ import (
 	"github.com/vgpukit/vgpukit/domain/virt"
 	"github.com/vgpukit/vgpukit/mdev"
 	"github.com/vgpukit/vgpukit/vgpu"
+	"github.com/vgpukit/vgpukit/vgpu/placement"
 )
 
 func main() {
@@ -51,14 +52,14 @@ func open(ctx context.Context, connect, file, typ string, count int) error {
 }
 
 func several(ctx context.Context, manager *vgpu.Manager, document []byte, typ string, count int, out io.Writer) error {
-	req := vgpu.ProvisionRequest{Domain: document, Placement: vgpu.PlacementOptions{Apart: true}}
+	req := vgpu.ProvisionRequest{Domain: document, Placement: placement.Options{AntiAffinity: true}}
 	for range count {
 		req.VGPUs = append(req.VGPUs, vgpu.Request{Type: typ})
 	}
 	vm, err := manager.Provision(ctx, req)
 	if errors.Is(err, vgpu.ErrNoCapacity) {
 		fmt.Fprintln(out, "too few GPUs to keep them apart; sharing:", err)
-		req.Placement.Apart = false
+		req.Placement.AntiAffinity = false
 		vm, err = manager.Provision(ctx, req)
 	}
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/vgpukit/vgpukit/domain/virt"
 	"github.com/vgpukit/vgpukit/mdev"
 	"github.com/vgpukit/vgpukit/vgpu"
+	"github.com/vgpukit/vgpukit/vgpu/placement"
 )
 
 // Exit statuses.
@@ -110,17 +111,17 @@ func kindOf(err error) kind {
 
 // failure is what a script is told of an error.
 type failure struct {
-	Error       string        `json:"error"` // what, in one line
-	Kind        string        `json:"kind"`
-	Next        string        `json:"next,omitempty"` // what to do
-	VM          string        `json:"vm,omitempty"`
-	Step        string        `json:"step,omitempty"`
-	Object      string        `json:"object,omitempty"`
-	Errno       string        `json:"errno,omitempty"`        // "EIO"
-	Pending     bool          `json:"pending,omitempty"`      // the kernel has not answered: it may still be done
-	LibvirtCode int           `json:"libvirt_code,omitempty"` // virErrorNumber
-	DidYouMean  []string      `json:"did_you_mean,omitempty"`
-	Reasons     []vgpu.Reason `json:"reasons,omitempty"` // of a VM that has no place: why each parent was not taken
+	Error       string             `json:"error"` // what, in one line
+	Kind        string             `json:"kind"`
+	Next        string             `json:"next,omitempty"` // what to do
+	VM          string             `json:"vm,omitempty"`
+	Step        string             `json:"step,omitempty"`
+	Object      string             `json:"object,omitempty"`
+	Errno       string             `json:"errno,omitempty"`        // "EIO"
+	Pending     bool               `json:"pending,omitempty"`      // the kernel has not answered: it may still be done
+	LibvirtCode int                `json:"libvirt_code,omitempty"` // virErrorNumber
+	DidYouMean  []string           `json:"did_you_mean,omitempty"`
+	Reasons     []placement.Reason `json:"reasons,omitempty"` // of a VM that has no place: why each parent was not taken
 }
 
 func newFailure(err error) failure {
@@ -129,7 +130,7 @@ func newFailure(err error) failure {
 	var (
 		hint    interface{ Hint() string }
 		op      *vgpu.Error
-		refusal *vgpu.Refusal
+		refusal *placement.Refusal
 		errno   syscall.Errno
 		host    *mdev.Error
 		libvirt *virt.Error
