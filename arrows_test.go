@@ -15,12 +15,12 @@ const module = "github.com/vgpukit/vgpukit/"
 // domain/virt needs cgo.
 func TestArrows(t *testing.T) {
 	for pkg, allowed := range map[string][]string{
-		"mdev":           {"internal/atomicfile", "internal/fault"},
-		"mdev/mdevtest":  {"mdev", "internal/atomicfile", "internal/fault"},
+		"mdev":           {"internal/atomicfile", "internal/fault", "internal/closest", "internal/nvidia"},
+		"mdev/mdevtest":  {"mdev", "internal/atomicfile", "internal/fault", "internal/closest", "internal/nvidia"},
 		"domain":         {"internal/fault"},
 		"domain/virt":    {"domain", "internal/fault"},
-		"vgpu/placement": {"mdev", "internal/atomicfile", "internal/fault"},
-		"vgpu":           {"mdev", "domain", "vgpu/placement", "internal/atomicfile", "internal/fault"},
+		"vgpu/placement": {"mdev", "internal/atomicfile", "internal/fault", "internal/closest", "internal/nvidia"},
+		"vgpu":           {"mdev", "domain", "vgpu/placement", "internal/atomicfile", "internal/fault", "internal/closest", "internal/nvidia"},
 	} {
 		t.Run(pkg, func(t *testing.T) {
 			out, err := exec.Command("go", "list", "-tags", "libvirt_dlopen", "-deps", "./"+pkg).CombinedOutput()
