@@ -15,14 +15,17 @@ const module = "github.com/vgpukit/vgpukit/"
 // leaves that any may use, and nothing but domain/virt and the front door needs cgo.
 func TestArrows(t *testing.T) {
 	for pkg, allowed := range map[string][]string{
-		".":                   {"mdev", "domain", "domain/virt", "vgpu"},
+		".":                   {"mdev", "domain", "domain/virt", "vgpu", "vgpu/placement"},
 		"mdev":                {},
 		"mdev/mdevtest":       {"mdev"},
 		"domain":              {},
 		"domain/virt":         {"domain"},
-		"vgpu":                {"mdev", "domain"},
+		"vgpu/placement":      {"mdev"},
+		"vgpu":                {"mdev", "domain", "vgpu/placement"},
 		"internal/atomicfile": {},
+		"internal/closest":    {},
 		"internal/fault":      {},
+		"internal/nvidia":     {},
 		"internal/pci":        {},
 		"internal/statedir":   {},
 	} {

@@ -1,8 +1,9 @@
 package mdev
 
 import (
-	"strconv"
 	"strings"
+
+	"github.com/vgpukit/vgpukit/internal/nvidia"
 )
 
 // boardMemory is the framebuffer of the boards whose virtual functions have
@@ -20,55 +21,31 @@ var boardMemory = map[string]int{
 // maxVGPUs is the most that NVIDIA makes of one GPU of these generations.
 const maxVGPUs = 32
 
-// profile is what the name of an NVIDIA type says: "NVIDIA L40S-12Q" has
-// 12 GiB of an L40S, "GRID A100-4-20C" 20 GiB of a GPU instance with 4 slices.
-type profile struct {
-	brand, board string // "NVIDIA", "L40S"
-	slices       int    // of a MIG-backed type; else 0
-	gib          int
-}
+// profile is what the name of an NVIDIA type says.
+type profile struct{ nvidia.Type }
 
-// parseProfile reads a type's name; false when it is not NVIDIA's way of naming.
+// parseProfile reads a type's name; false when it is not NVIDIA's way of naming, which
+// has the brand before the board.
 func parseProfile(name string) (profile, bool) {
-	brand, rest, _ := strings.Cut(name, " ")
-	cut := strings.LastIndexByte(rest, '-')
-	if brand == "" || cut <= 0 {
+	t, ok := nvidia.Parse(name)
+	if brand, board, _ := strings.Cut(t.Board, " "); !ok || brand == "" || board == "" {
 		return profile{}, false
 	}
-	p := profile{brand: brand, board: rest[:cut]}
-	size := rest[cut+1:]
-	n := digits(size)
-	gib, err := strconv.ParseUint(size[:n], 10, 16)
-	if err != nil || gib == 0 || !isSeries(size[n:]) {
-		return profile{}, false
-	}
-	p.gib = int(gib)
-	if cut = strings.LastIndexByte(p.board, '-'); cut > 0 {
-		if slices, ok := parseCount(p.board[cut+1:]); ok {
-			p.board, p.slices = p.board[:cut], slices
-		}
-	}
-	return p, true
-}
-
-// isSeries tells whether text is one of NVIDIA's series of types, with what may
-// follow it: "Q", "B4", "CME".
-func isSeries(text string) bool {
-	if text == "" || !strings.Contains("ABCQ", text[:1]) {
-		return false
-	}
-	return strings.IndexFunc(text, func(r rune) bool { return (r < 'A' || r > 'Z') && (r < '0' || r > '9') }) < 0
+	return profile{t}, true
 }
 
 // memory is the board's framebuffer in GiB; 0: not known.
-func (p *profile) memory() int { return boardMemory[strings.ReplaceAll(p.board, " ", "")] }
+func (p *profile) memory() int {
+	_, board, _ := strings.Cut(p.Board, " ")
+	return boardMemory[strings.ReplaceAll(board, " ", "")]
+}
 
 // max is how many of a type a board with so much memory holds; 0: not known.
 func (p *profile) max(memory int) int {
-	if p.slices > 0 { // that depends on the GPU instances
+	if p.Slices > 0 { // that depends on the GPU instances
 		return 0
 	}
-	return min(memory/p.gib, maxVGPUs)
+	return min(int(uint64(memory)<<30/p.Framebuffer()), maxVGPUs)
 }
 
 // learnBoard fills in the maxima of a board that boardMemory does not know. Its
@@ -80,18 +57,18 @@ func (s *scan) learnBoard(g *GPU) {
 	}
 	for _, name := range g.typeNames() {
 		p, ok := parseProfile(name)
-		if !ok || p.slices > 0 || p.memory() > 0 {
+		if !ok || p.Slices > 0 || p.memory() > 0 {
 			continue
 		}
-		if known, _ := s.host.boards.Load(p.board); g.listsAll(false) && (known == nil || known.(int) < p.gib) {
-			s.host.boards.Store(p.board, p.gib)
+		if known, _ := s.host.boards.Load(p.Board); g.listsAll(false) && (known == nil || known.(int) < p.GiB) {
+			s.host.boards.Store(p.Board, p.GiB)
 		}
 	}
 	for i := range g.Parents {
 		for j := range g.Parents[i].Types {
 			t := &g.Parents[i].Types[j]
 			p, ok := parseProfile(t.Name)
-			if memory, known := s.host.boards.Load(p.board); ok && known && t.Description.MaxInstances == 0 {
+			if memory, known := s.host.boards.Load(p.Board); ok && known && t.Description.MaxInstances == 0 {
 				t.Description.MaxInstances = p.max(memory.(int))
 			}
 		}
@@ -105,5 +82,5 @@ func boardDescription(name string) Description {
 	if !ok {
 		return Description{}
 	}
-	return Description{Framebuffer: uint64(p.gib) << 30, MaxInstances: p.max(p.memory())}
+	return Description{Framebuffer: uint64(p.GiB) << 30, MaxInstances: p.max(p.memory())}
 }

@@ -91,5 +91,5 @@ func capacity(g *GPU) []Capacity {
 // its name: "GRID A100-4-20C".
 func isMIGBacked(name string) bool {
 	p, ok := parseProfile(name)
-	return ok && p.slices > 0
+	return ok && p.Slices > 0
 }

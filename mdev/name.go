@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"strings"
 
+	"github.com/vgpukit/vgpukit/internal/closest"
 	"github.com/vgpukit/vgpukit/internal/pci"
 )
 
@@ -66,18 +67,10 @@ func digits(s string) int {
 
 // nearest returns the candidate that name was probably meant to be, or "".
 func nearest(name string, candidates []string) string {
-	best, bestDistance := "", max(2, len(name)/3)+1
-	for _, candidate := range candidates {
-		a, b := strings.ToLower(name), strings.ToLower(candidate)
-		d := distance(a, b)
-		if d > 0 && len(a) > 2 && (strings.HasSuffix(b, a) || strings.HasPrefix(b, a)) {
-			d = 1 // "M60-8Q" for "GRID M60-8Q"
-		}
-		if d < bestDistance {
-			best, bestDistance = candidate, d
-		}
+	for _, meant := range closest.Names(name, candidates, 1) {
+		return meant
 	}
-	return best
+	return ""
 }
 
 // nearestParent is nearest for the names of parents. A PCI address is meant only
@@ -94,25 +87,4 @@ func nearestParent(name string, parents []string) string {
 		}
 	}
 	return nearest(name, others)
-}
-
-// distance is Levenshtein's.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, diagonal+1)
-		}
-	}
-	return row[len(b)]
 }

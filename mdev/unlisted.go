@@ -27,7 +27,7 @@ func lists(gpus []GPU, typ string) bool {
 // give it, or is given by its id.
 func unlisted(gpus []GPU, typ string) []*GPU {
 	p, named := parseProfile(typ)
-	if memory := p.memory(); named && memory > 0 && p.gib > memory {
+	if memory := p.memory(); named && memory > 0 && p.GiB > memory {
 		return nil
 	}
 	if _, isID := parseCount(vendorTypeID(typ)); !named && !isID {
@@ -35,7 +35,7 @@ func unlisted(gpus []GPU, typ string) []*GPU {
 	}
 	whole := map[string]bool{} // boards of which a GPU lists all types
 	for i := range gpus {
-		if gpus[i].listsAll(p.slices > 0) {
+		if gpus[i].listsAll(p.Slices > 0) {
 			for _, board := range gpus[i].boards() {
 				whole[board] = true
 			}
@@ -46,13 +46,13 @@ func unlisted(gpus []GPU, typ string) []*GPU {
 		g := &gpus[i]
 		boards := g.boards()
 		switch {
-		case !g.vendorVFIO() || g.listsAll(p.slices > 0):
+		case !g.vendorVFIO() || g.listsAll(p.Slices > 0):
 			// what it does not list, it does not have
 		case slices.ContainsFunc(boards, func(board string) bool { return whole[board] }):
 			// nor has one like it, which lists all
-		case named && len(boards) > 0 && !slices.Contains(boards, p.brand+" "+p.board):
+		case named && len(boards) > 0 && !slices.Contains(boards, p.Board):
 			// the name is another board's
-		case named && whole[p.brand+" "+p.board]:
+		case named && whole[p.Board]:
 			// that board lists all, on another GPU
 		default:
 			found = append(found, g)
@@ -100,8 +100,8 @@ func (g *GPU) typeNames() []string {
 func (g *GPU) boards() []string {
 	var boards []string
 	for _, name := range g.typeNames() {
-		if p, ok := parseProfile(name); ok && !slices.Contains(boards, p.brand+" "+p.board) {
-			boards = append(boards, p.brand+" "+p.board)
+		if p, ok := parseProfile(name); ok && !slices.Contains(boards, p.Board) {
+			boards = append(boards, p.Board)
 		}
 	}
 	return boards

@@ -10,6 +10,7 @@ import (
 
 	"github.com/vgpukit/vgpukit/internal/fault"
 	"github.com/vgpukit/vgpukit/mdev"
+	"github.com/vgpukit/vgpukit/vgpu/placement"
 )
 
 // Envelope is an error of this library as it travels: what a program prints for
@@ -30,9 +31,9 @@ type Envelope struct {
 	Ended string `json:"ended,omitempty"`
 	// Pending: the kernel has not answered, so that it may still be done.
 	Pending bool `json:"pending,omitempty"`
-	// DidYouMean and Reasons are those of a [Refusal].
-	DidYouMean []string `json:"did_you_mean,omitempty"`
-	Reasons    []Reason `json:"reasons,omitempty"`
+	// DidYouMean and Reasons are those of a [placement.Refusal].
+	DidYouMean []string           `json:"did_you_mean,omitempty"`
+	Reasons    []placement.Reason `json:"reasons,omitempty"`
 }
 
 // NewEnvelope puts an error of any of the library's packages into an envelope. Of
@@ -46,7 +47,7 @@ func NewEnvelope(err error) Envelope {
 		errno   syscall.Errno
 		host    *mdev.Error
 		libvirt interface{ LibvirtCode() int }
-		refusal *Refusal
+		refusal *placement.Refusal
 		told    *told
 	)
 	if errors.As(err, &told) {

@@ -16,6 +16,7 @@ import (
 	"github.com/vgpukit/vgpukit/internal/statedir"
 	"github.com/vgpukit/vgpukit/mdev"
 	"github.com/vgpukit/vgpukit/mdev/mdevtest"
+	"github.com/vgpukit/vgpukit/vgpu/placement"
 )
 
 // TestEditIsKept: what an administrator changes in the document of a VM whose Start
@@ -356,7 +357,7 @@ func TestPlacementIsRemembered(t *testing.T) {
 	r := newRig(t, "l40s@0000:41:00.0,vfs=2", "l40s@0000:61:00.0,vfs=2", "l40s@0000:81:00.0,vfs=2")
 	req := request("vm", "NVIDIA L40S-4Q", 1)
 	req.Lifetime = WhileRunning
-	req.Placement.Avoid = []Holding{{GPU: "0000:41:00.0"}, {GPU: "0000:61:00.0"}}
+	req.Placement.Avoid = []placement.Use{{GPU: "0000:41:00.0"}, {GPU: "0000:61:00.0"}}
 	vm, err := r.m.Provision(t.Context(), req)
 	require.NoError(t, err)
 	theirs, err := r.host.Create(t.Context(), mdev.CreateRequest{Type: "NVIDIA L40S-4Q", Parent: vm.VGPUs[0].ID})

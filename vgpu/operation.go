@@ -13,6 +13,7 @@ import (
 	"github.com/vgpukit/vgpukit/domain"
 	"github.com/vgpukit/vgpukit/internal/fault"
 	"github.com/vgpukit/vgpukit/mdev"
+	"github.com/vgpukit/vgpukit/vgpu/placement"
 )
 
 // operation is one call of the Manager on one VM: it does steps, remembers how
@@ -219,7 +220,7 @@ func (o *operation) wrap(step, object string, err error) error {
 }
 
 // record is what is stored of the operation.
-func (o *operation) record(id uuid.UUID, life Lifetime, placement PlacementOptions) record {
+func (o *operation) record(id uuid.UUID, life Lifetime, placement placement.Options) record {
 	return record{
 		VM: o.vm, UUID: id, Operation: o.op, Since: time.Now().UTC().Truncate(time.Second), PID: os.Getpid(),
 		Lifetime: life, Hypervisor: o.m.hyper.URI(), Placement: placement,

@@ -11,6 +11,7 @@ import (
 
 	"github.com/vgpukit/vgpukit/domain"
 	"github.com/vgpukit/vgpukit/mdev"
+	"github.com/vgpukit/vgpukit/vgpu/placement"
 )
 
 // Plan is what Provision would do at this moment.
@@ -32,8 +33,8 @@ type PlannedVGPU struct {
 	Parent  string `json:"parent"`
 	GPU     string `json:"gpu"`
 	Address string `json:"address,omitempty"` // in the guest; empty: libvirt chooses
-	// Others are the parents that come next if the first refuses.
-	Others []string `json:"others"`
+	// Alternatives are the parents that come next if the first refuses.
+	Alternatives []string `json:"alternatives"`
 }
 
 // Plan tells what Provision would do, and does nothing: which parents, which
@@ -89,11 +90,11 @@ func (o *operation) plan(ctx context.Context, s spec) (Plan, error) {
 // vgpus fills in the plan's vGPUs, with their candidates if they are to be made.
 func (p *Plan) vgpus(vgpus []VGPU, candidates [][]candidate) {
 	for i, g := range vgpus {
-		planned := PlannedVGPU{ID: g.ID, Type: g.Type, Parent: g.Parent, GPU: g.GPU, Address: g.Address, Others: []string{}}
+		planned := PlannedVGPU{ID: g.ID, Type: g.Type, Parent: g.Parent, GPU: g.GPU, Address: g.Address, Alternatives: []string{}}
 		if candidates != nil {
 			planned.GPU = candidates[i][0].GPU
 			for _, c := range candidates[i][1:] {
-				planned.Others = append(planned.Others, c.Parent)
+				planned.Alternatives = append(planned.Alternatives, c.Parent)
 			}
 		}
 		p.VGPUs = append(p.VGPUs, planned)
@@ -175,13 +176,13 @@ func (m *Manager) placeAgain(ctx context.Context, v *view, which []int, candidat
 	}
 	l := newLookup(inv)
 	s := spec{lifetime: Reserved, options: v.placement()}
-	s.options.Has = nil // as it is now
+	s.options.Existing = nil // as it is now
 	for _, i := range which {
 		s.requests = append(s.requests, Request{Type: devices[i].Type, Parent: devices[i].Pin})
 	}
 	for i, d := range devices {
 		if !slices.Contains(which, i) {
-			s.options.Has = append(s.options.Has, Holding{GPU: l.devices[d.ID].GPU, Type: d.Type})
+			s.options.Existing = append(s.options.Existing, placement.Use{GPU: l.devices[d.ID].GPU, Type: d.Type})
 		}
 	}
 	found, _, err := l.candidates(s)
@@ -302,31 +303,35 @@ func (l lookup) wanted(found [][]candidate, parent string) bool {
 // candidates asks the placement, and gives with each vGPU its type's id. A VM
 // whose vGPUs live only while it runs may be provisioned on a full host.
 func (l lookup) candidates(s spec) ([][]candidate, []string, error) {
-	snapshot, err := NewSnapshot(HostInventory{Inventory: l.inv})
+	snapshot, err := placement.NewSnapshot(placement.HostInventory{Inventory: l.inv})
 	if err != nil {
 		return nil, nil, err
 	}
-	placement, err := snapshot.Place(s.requests, s.options)
+	requests := make([]placement.Request, len(s.requests))
+	for i, q := range s.requests {
+		requests[i] = placement.Request{Type: q.Type, Parent: q.Parent}
+	}
+	where, err := snapshot.Place(requests, s.options)
 	if errors.Is(err, ErrNoCapacity) && s.lifetime == WhileRunning {
 		return l.anywhere(s)
 	}
-	var refusal *Refusal
-	if errors.As(err, &refusal) && refusal.noType && l.inv.MayOffer(s.requests[refusal.Request].Type) {
+	var refusal *placement.Refusal
+	if errors.As(err, &refusal) && refusal.UnknownType && l.inv.MayOffer(s.requests[refusal.Request].Type) {
 		err = &Error{
-			Object: fmt.Sprintf("vGPU %d", refusal.Request), Kind: ErrNoCapacity,
-			Err:  fmt.Errorf("%v; virtual functions list only types that have room now, so that it may be one without", err),
-			Next: "see whether that is the type's name or id; if so, stop a VM that has vGPUs on the same GPU",
+			Kind: ErrNoCapacity, Err: err,
+			Cause: "virtual functions list only types that have room now, so that it may be one without",
+			Next:  "see whether that is the type's name or id; if so, stop a VM that has vGPUs on the same GPU",
 		}
 	}
 	if err != nil {
 		return nil, nil, err
 	}
-	candidates := make([][]candidate, len(placement.VGPUs))
-	types := make([]string, len(placement.VGPUs))
-	for i, p := range placement.VGPUs {
+	candidates := make([][]candidate, len(where.VGPUs))
+	types := make([]string, len(where.VGPUs))
+	for i, p := range where.VGPUs {
 		types[i] = p.Type
 		candidates[i] = append(candidates[i], l.candidate(p.Parent, p.Type))
-		for _, other := range p.Others {
+		for _, other := range p.Alternatives {
 			candidates[i] = append(candidates[i], l.candidate(other.Parent, p.Type))
 		}
 	}

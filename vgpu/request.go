@@ -8,10 +8,11 @@ import (
 
 	"github.com/vgpukit/vgpukit/domain"
 	"github.com/vgpukit/vgpukit/mdev"
+	"github.com/vgpukit/vgpukit/vgpu/placement"
 )
 
 // MaxVGPUs is how many vGPUs one VM can have; NVIDIA's limit.
-const MaxVGPUs = 16
+const MaxVGPUs = placement.MaxVGPUs
 
 // AddressByLibvirt as a [Request]'s Address leaves the guest address to libvirt.
 const AddressByLibvirt = "none"
@@ -61,7 +62,7 @@ type ProvisionRequest struct {
 	// Lifetime is Reserved unless said otherwise.
 	Lifetime Lifetime `json:"lifetime,omitempty"`
 	// Placement chooses among the parents; the zero value packs.
-	Placement PlacementOptions `json:"placement,omitzero"`
+	Placement placement.Options `json:"placement,omitzero"`
 }
 
 // spec is a request that was found to be sound.
@@ -72,7 +73,7 @@ type spec struct {
 	seed     uuid.UUID // of the vGPUs' UUIDs: id, or derived from the name
 	requests []Request
 	lifetime Lifetime
-	options  PlacementOptions
+	options  placement.Options
 }
 
 // namespace makes UUIDs that no other program makes from the same names.

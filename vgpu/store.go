@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/vgpukit/vgpukit/internal/statedir"
+	"github.com/vgpukit/vgpukit/vgpu/placement"
 )
 
 // The state directory:
@@ -43,7 +44,7 @@ type record struct {
 	Hypervisor string `json:"hypervisor"`
 	// Placement is where the caller wants the VM's vGPUs, also when they are made
 	// again.
-	Placement PlacementOptions `json:"placement,omitzero"`
+	Placement placement.Options `json:"placement,omitzero"`
 	// Makes has the ids of the devices that the operation makes, and so may
 	// remove when it is undone.
 	Makes []string `json:"makes,omitempty"`

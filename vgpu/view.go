@@ -8,6 +8,7 @@ import (
 	"github.com/vgpukit/vgpukit/domain"
 	"github.com/vgpukit/vgpukit/internal/statedir"
 	"github.com/vgpukit/vgpukit/mdev"
+	"github.com/vgpukit/vgpukit/vgpu/placement"
 )
 
 // view is one VM as all places know it: what operations decide upon.
@@ -179,13 +180,13 @@ func (v *view) everyDevice() []device {
 }
 
 // placement is where the caller wants the VM's vGPUs.
-func (v *view) placement() PlacementOptions {
+func (v *view) placement() placement.Options {
 	for _, r := range []*record{v.claim, v.intent} {
 		if r != nil {
 			return r.Placement
 		}
 	}
-	return PlacementOptions{}
+	return placement.Options{}
 }
 
 // state derives the VM's state from what was observed.

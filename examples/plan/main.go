@@ -12,7 +12,7 @@ import (
 	"os"
 
 	"github.com/vgpukit/vgpukit/mdev"
-	"github.com/vgpukit/vgpukit/vgpu"
+	"github.com/vgpukit/vgpukit/vgpu/placement"
 )
 
 func main() {
@@ -33,15 +33,15 @@ func plan(ctx context.Context, host *mdev.Host, typ string, out io.Writer) error
 	if err != nil {
 		return err
 	}
-	now, err := vgpu.NewSnapshot(vgpu.HostInventory{Inventory: inventory})
+	now, err := placement.NewSnapshot(placement.HostInventory{Inventory: inventory})
 	if err != nil {
 		return err
 	}
-	for _, policy := range []vgpu.Policy{vgpu.Pack, vgpu.Spread} {
+	for _, policy := range []placement.Policy{placement.Pack, placement.Spread} {
 		fmt.Fprintf(out, "%s:\n", policy)
 		// A snapshot is a value: each policy is played through from the same one.
 		for snapshot, n := now, 1; ; n++ {
-			where, err := snapshot.Place([]vgpu.Request{{Type: typ}}, vgpu.PlacementOptions{Policy: policy})
+			where, err := snapshot.Place([]placement.Request{{Type: typ}}, placement.Options{Policy: policy})
 			if err != nil {
 				fmt.Fprintf(out, "  %d: %v\n", n, err)
 				break

@@ -14,6 +14,7 @@ import (
 
 	"github.com/vgpukit/vgpukit"
 	"github.com/vgpukit/vgpukit/vgpu"
+	"github.com/vgpukit/vgpukit/vgpu/placement"
 )
 
 func main() {
@@ -42,14 +43,14 @@ func open(ctx context.Context, connect, file, typ string, count int) error {
 }
 
 func several(ctx context.Context, manager *vgpu.Manager, document string, typ string, count int, out io.Writer) error {
-	req := vgpu.ProvisionRequest{Domain: document, Placement: vgpu.PlacementOptions{Apart: true}}
+	req := vgpu.ProvisionRequest{Domain: document, Placement: placement.Options{AntiAffinity: true}}
 	for range count {
 		req.VGPUs = append(req.VGPUs, vgpu.Request{Type: typ})
 	}
 	vm, err := manager.Provision(ctx, req)
 	if errors.Is(err, vgpu.ErrNoCapacity) {
 		fmt.Fprintln(out, "too few GPUs to keep them apart; sharing:", err)
-		req.Placement.Apart = false
+		req.Placement.AntiAffinity = false
 		vm, err = manager.Provision(ctx, req)
 	}
 	if err != nil {

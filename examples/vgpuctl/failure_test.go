@@ -74,7 +74,7 @@ func TestFailuresForScripts(t *testing.T) {
 		kind   string
 		says   string
 	}{
-		{"types that a VM can never have together", plan("type=nvidia-18", "type=nvidia-18"), exitUsage, "invalid", `"code":"not-in-company"`},
+		{"types that a VM can never have together", plan("type=nvidia-18", "type=nvidia-18"), exitUsage, "invalid", `"code":"must-be-alone"`},
 		{"a parent that has no such type", plan("type=nvidia-22,parent=mtty"), exitUsage, "invalid", "another parent"},
 		{"a GPU that has no room now", plan("type=nvidia-22,parent=0000:05:00.0"), exitRefused, "no_capacity", `"parents":["0000:05:00.0"],"code":"other-size"`},
 		{"a guest address that is taken", plan("type=mtty-1,address=0000:00:00.0"), exitUsage, "invalid", `"step":"document"`},

@@ -93,7 +93,7 @@ type machine struct {
 	Domain   string        `required:"" help:"The domain's document, without the vGPUs; - is stdin." placeholder:"FILE"`
 	VGPU     []request     `name:"vgpu" required:"" sep:"none" help:"A vGPU; repeatable." placeholder:"type=T[,parent=P][,address=A][,uuid=U][,alias=A][,display=on][,ramfb=on][,params=…]"`
 	Lifetime vgpu.Lifetime `enum:"reserved,while-running" default:"reserved" help:"reserved: the vGPUs exist as long as the VM is defined; while-running: as long as it runs (vgpuctl watch gives those back of VMs that end by themselves)."`
-	placement
+	places
 }
 
 func (c *machine) request(g *globals, m *vgpu.Manager) (vgpu.ProvisionRequest, error) {

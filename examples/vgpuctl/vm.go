@@ -11,6 +11,7 @@ import (
 	"github.com/vgpukit/vgpukit"
 	"github.com/vgpukit/vgpukit/domain"
 	"github.com/vgpukit/vgpukit/vgpu"
+	"github.com/vgpukit/vgpukit/vgpu/placement"
 )
 
 // manage opens host, libvirt and state directory, and hands over a Manager.
@@ -54,7 +55,7 @@ func (c *planCmd) Run(g *globals) error {
 // whyNot shows people for each parent why it was not taken; for scripts the
 // failure itself has it.
 func (g *globals) whyNot(err error) error {
-	var refusal *vgpu.Refusal
+	var refusal *placement.Refusal
 	if g.Output == "json" || !errors.As(err, &refusal) {
 		return nil
 	}

@@ -2,8 +2,9 @@ package mdevtest
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
+
+	"github.com/vgpukit/vgpukit/internal/nvidia"
 )
 
 // model is a kind of board: what the catalogue knows about it.
@@ -189,28 +190,20 @@ func l40s() *model {
 // nvidiaType makes the row of one type from its series, such as 8Q, 2B4,
 // 4-20C: heads, frame rate, resolution and instances follow the listings.
 func nvidiaType(id, board, series string, gigabytes int) *vgpuType {
-	size := series
-	var inst profile
-	if slices, rest, ok := strings.Cut(series, "-"); ok {
-		inst.slices, _ = strconv.Atoi(slices)
-		size = rest
+	name, ok := nvidia.Parse(board + series)
+	if !ok {
+		panic("not a type of NVIDIA's: " + board + series)
 	}
-	letter := strings.IndexAny(size, "ABCQ")
-	gb, _ := strconv.Atoi(size[:letter])
-	t := &vgpuType{id: id, name: board + series, framebuffer: gb << 10, series: size[letter]}
-	if gb == 0 {
-		t.framebuffer = 512
-	}
+	t := &vgpuType{id: id, name: name.String(), framebuffer: int(name.Framebuffer() >> 20), series: name.Series[0]}
 	t.max = min(gigabytes<<10/t.framebuffer, 32)
-	if inst.slices > 0 {
-		inst.gigabytes, inst.media = gb, strings.HasSuffix(series, "ME")
-		t.instance = inst
-		if t.max = 7 / inst.slices; inst.media {
+	if name.Slices > 0 {
+		t.instance = profile{name.Slices, name.GiB, name.Variant == "ME"}
+		if t.max = 7 / name.Slices; t.instance.media {
 			t.max = 1
 		}
 	}
 	heads, rate, resolution := 4, 60, "7680x4320"
-	switch size[letter] {
+	switch t.series {
 	case 'A':
 		heads, resolution = 1, "1280x1024"
 	case 'B':
@@ -218,11 +211,11 @@ func nvidiaType(id, board, series string, gigabytes int) *vgpuType {
 	case 'C':
 		heads, resolution = 1, "4096x2160"
 	case 'Q':
-		if gb <= 1 || gigabytes == 8 { // Maxwell stays at 5K
+		if name.GiB <= 1 || gigabytes == 8 { // Maxwell stays at 5K
 			resolution = "5120x2880"
 		}
 	}
-	if gb == 0 {
+	if name.GiB == 0 {
 		heads, resolution = 2, "2560x1600"
 	}
 	t.description = fmt.Sprintf("num_heads=%d, frl_config=%d, framebuffer=%dM, max_resolution=%s, max_instance=%d\n", heads, rate, t.framebuffer, resolution, t.max)

@@ -1,4 +1,4 @@
-package vgpu
+package placement
 
 import (
 	"fmt"
@@ -62,24 +62,24 @@ func BenchmarkPlace(b *testing.B) {
 	for i := range sixteen {
 		sixteen[i].Type = "NVIDIA A40-2Q"
 	}
-	group := make([]Holding, 64)
+	group := make([]Use, 64)
 	for i := range group {
-		group[i] = Holding{Host: fmt.Sprintf("host%05d", i%12), GPU: "0000:41:00.0"}
+		group[i] = Use{Host: fmt.Sprintf("host%05d", i%12), GPU: "0000:41:00.0"}
 	}
 	for _, c := range []struct {
 		name     string
 		requests []Request
-		options  PlacementOptions
+		options  Options
 	}{
-		{"pack", several[:1], PlacementOptions{}},
-		{"spread", several[:1], PlacementOptions{Policy: Spread}},
-		{"spread-keep", several[:1], PlacementOptions{Policy: Spread, KeepEmpty: 2}},
-		{"numa", several[:1], PlacementOptions{Policy: NUMA, NUMANode: &node}},
-		{"group", several[:1], PlacementOptions{Avoid: group}},
-		{"pinned", []Request{{Type: "NVIDIA A40-8Q", Parent: "0000:43:00.0"}}, PlacementOptions{Policy: Pinned}},
-		{"pack-4", several, PlacementOptions{}},
-		{"spread-4-apart", several, PlacementOptions{Policy: Spread, Apart: true}},
-		{"pack-16", sixteen, PlacementOptions{}},
+		{"pack", several[:1], Options{}},
+		{"spread", several[:1], Options{Policy: Spread}},
+		{"spread-keep", several[:1], Options{Policy: Spread, KeepEmpty: 2}},
+		{"numa", several[:1], Options{Policy: NUMA, NUMANode: &node}},
+		{"group", several[:1], Options{Avoid: group}},
+		{"pinned", []Request{{Type: "NVIDIA A40-8Q", Parent: "0000:43:00.0"}}, Options{Policy: Pinned}},
+		{"pack-4", several, Options{}},
+		{"spread-4-apart", several, Options{Policy: Spread, AntiAffinity: true}},
+		{"pack-16", sixteen, Options{}},
 	} {
 		for _, gpus := range benchFleetSizes {
 			s := benchSnapshot(b, gpus)
@@ -113,7 +113,7 @@ func BenchmarkRefuse(b *testing.B) {
 		b.Run(fmt.Sprintf("gpus=%d", gpus), func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := s.Place(requests, PlacementOptions{}); err == nil {
+				if _, err := s.Place(requests, Options{}); err == nil {
 					b.Fatal("placed")
 				}
 			}
@@ -125,7 +125,7 @@ func BenchmarkRefuse(b *testing.B) {
 func BenchmarkAfter(b *testing.B) {
 	for _, gpus := range benchFleetSizes {
 		s := benchSnapshot(b, gpus)
-		p, err := s.Place([]Request{{Type: "NVIDIA A40-8Q"}}, PlacementOptions{})
+		p, err := s.Place([]Request{{Type: "NVIDIA A40-8Q"}}, Options{})
 		require.NoError(b, err)
 		b.Run(fmt.Sprintf("gpus=%d", gpus), func(b *testing.B) {
 			b.ReportAllocs()

@@ -1,4 +1,4 @@
-package vgpu
+package placement
 
 import (
 	"fmt"
@@ -6,15 +6,22 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/vgpukit/vgpukit/internal/fault"
 	"github.com/vgpukit/vgpukit/mdev"
 )
 
 // Refusal is why a VM's vGPUs have no place. The reasons are worked out when
 // they are asked for. It is immutable and safe for concurrent use.
 type Refusal struct {
-	// Request is the index of the first vGPU that has no place even alone;
-	// -1: each would have one, but not all of them together.
+	// Kind is ErrNoCapacity, ErrNotFound or ErrInvalid.
+	Kind error `json:"-"`
+	// Request is the index of the first vGPU that has no place even alone.
 	Request int `json:"request"`
+	// Jointly: each vGPU would have a place alone, and Request says nothing.
+	Jointly bool `json:"jointly,omitempty"`
+	// UnknownType and UnknownParent: no GPU has a type, or parent, of that name.
+	UnknownType   bool `json:"unknown_type,omitempty"`
+	UnknownParent bool `json:"unknown_parent,omitempty"`
 	// DidYouMean are names near to a type or parent that does not exist.
 	DidYouMean []string `json:"did_you_mean,omitempty"`
 	// GaveUp says that the search became too long to be sure.
@@ -22,28 +29,42 @@ type Refusal struct {
 
 	snapshot *Snapshot
 	requests []Request
-	options  PlacementOptions
-	noType   bool // the type exists nowhere
-	noParent bool // the parent exists nowhere
+	options  Options
 }
 
 // Error is one line: what has no place, and why not, summed up over the GPUs.
-func (r *Refusal) Error() string {
+func (r *Refusal) Error() string { return fault.Line(r.parts()) }
+
+// Unwrap gives the kind to [errors.Is].
+func (r *Refusal) Unwrap() error { return r.Kind }
+
+// As lets errors around this one take its words apart.
+func (r *Refusal) As(target any) bool { return fault.As(r.parts(), target) }
+
+func (r *Refusal) parts() fault.Parts {
+	at := fault.Place{Op: opPlace}
+	if !r.Jointly {
+		at.Object = fmt.Sprintf("vGPU %d", r.Request)
+	}
+	return fault.Parts{Places: []fault.Place{at}, Meaning: r.meaning()}
+}
+
+func (r *Refusal) meaning() string {
 	var b strings.Builder
 	switch {
-	case r.noType:
+	case r.UnknownType:
 		fmt.Fprintf(&b, "no GPU has a type %q", r.requests[r.Request].Type)
 		if n := r.count()[ReasonNoParent]; n > 0 {
 			fmt.Fprintf(&b, " now, and %d GPUs have no virtual functions enabled", n)
 		}
 		r.suggest(&b)
 		return b.String()
-	case r.noParent:
+	case r.UnknownParent:
 		fmt.Fprintf(&b, "there is no parent or GPU %q", r.requests[r.Request].Parent)
 		r.suggest(&b)
 		return b.String()
-	case r.Request >= 0:
-		fmt.Fprintf(&b, "no GPU can take vGPU %d (%s)", r.Request, r.requests[r.Request].Type)
+	case !r.Jointly:
+		fmt.Fprintf(&b, "no GPU can take %s", r.requests[r.Request].Type)
 	case r.GaveUp:
 		fmt.Fprintf(&b, "found no place for all %d vGPUs on one host before the search became too long", len(r.requests))
 	default:
@@ -63,7 +84,7 @@ func (r *Refusal) because() string {
 	rest := map[ReasonCode]int{}
 	r.each(true, func(reason Reason) {
 		switch {
-		case r.Request >= 0 && reason.Request != r.Request:
+		case !r.Jointly && reason.Request != r.Request:
 		case reason.Code != ReasonPinned && reason.Code != ReasonNoSuchType && len(sentences) < said:
 			sentences = append(sentences, reason.Text)
 		default:
@@ -82,7 +103,7 @@ func (r *Refusal) because() string {
 func (r *Refusal) count() map[ReasonCode]int {
 	counts := map[ReasonCode]int{}
 	r.each(false, func(reason Reason) {
-		if r.Request < 0 || reason.Request == r.Request {
+		if r.Jointly || reason.Request == r.Request {
 			counts[reason.Code]++
 		}
 	})
@@ -98,12 +119,12 @@ func (r *Refusal) suggest(b *strings.Builder) {
 // Hint is the next step.
 func (r *Refusal) Hint() string {
 	counts := r.count()
-	if (r.noType && counts[ReasonNoParent] == 0) || r.noParent {
+	if (r.UnknownType && counts[ReasonNoParent] == 0) || r.UnknownParent {
 		return "look at the inventory for what there is; virtual functions without mediated devices list only what they can make now"
 	}
 	for _, code := range []ReasonCode{
-		ReasonTogether, ReasonPinned, ReasonNUMANode, ReasonApart, ReasonProblem, ReasonMIGOff, ReasonMIGOn,
-		ReasonNoParent, ReasonSeveral, ReasonOtherSize, ReasonOtherType, ReasonNoRoom, ReasonParentInUse,
+		ReasonNotJointly, ReasonPinned, ReasonNUMANode, ReasonAntiAffinity, ReasonProblem, ReasonMIGOff, ReasonMIGOn,
+		ReasonNoParent, ReasonMustBeAlone, ReasonOtherSize, ReasonOtherType, ReasonNoRoom, ReasonParentInUse,
 	} {
 		if counts[code] > 0 {
 			return hints[code]
@@ -113,28 +134,28 @@ func (r *Refusal) Hint() string {
 }
 
 var hints = map[ReasonCode]string{
-	ReasonTogether:    "ask for fewer or smaller vGPUs, or free a GPU",
-	ReasonPinned:      "name another parent, or none",
-	ReasonNUMANode:    "allow GPUs of other NUMA nodes, or free one that is near",
-	ReasonApart:       "free another GPU, or leave anti-affinity out",
-	ReasonProblem:     "see the problems in the inventory",
-	ReasonMIGOff:      "enable MIG mode and make GPU instances, or ask for a type that is not MIG-backed",
-	ReasonMIGOn:       "ask for a MIG-backed type, or disable MIG mode",
-	ReasonNoParent:    "enable the GPU's virtual functions: /usr/lib/nvidia/sriov-manage -e ALL",
-	ReasonSeveral:     "give the VM one vGPU, or several of the largest Q or C profile",
-	ReasonOtherSize:   "ask for the size that a GPU with room runs, or wait until one is empty",
-	ReasonOtherType:   "ask for the type that a GPU with room runs, or wait until one is empty",
-	ReasonNoRoom:      "remove a vGPU that is not needed, or ask for a smaller type",
-	ReasonParentInUse: "remove a vGPU that is not needed",
+	ReasonNotJointly:   "ask for fewer or smaller vGPUs, or free a GPU",
+	ReasonPinned:       "name another parent, or none",
+	ReasonNUMANode:     "allow GPUs of other NUMA nodes, or free one that is near",
+	ReasonAntiAffinity: "free another GPU, or leave anti-affinity out",
+	ReasonProblem:      "see the problems in the inventory",
+	ReasonMIGOff:       "enable MIG mode and make GPU instances, or ask for a type that is not MIG-backed",
+	ReasonMIGOn:        "ask for a MIG-backed type, or disable MIG mode",
+	ReasonNoParent:     "enable the GPU's virtual functions: /usr/lib/nvidia/sriov-manage -e ALL",
+	ReasonMustBeAlone:  "give the VM one vGPU, or several of the largest Q or C profile",
+	ReasonOtherSize:    "ask for the size that a GPU with room runs, or wait until one is empty",
+	ReasonOtherType:    "ask for the type that a GPU with room runs, or wait until one is empty",
+	ReasonNoRoom:       "remove a vGPU that is not needed, or ask for a smaller type",
+	ReasonParentInUse:  "remove a vGPU that is not needed",
 }
 
 // ruledOut are the reasons that lie in the request: no waiting helps against them.
-var ruledOut = []ReasonCode{ReasonPinned, ReasonSeveral, ReasonNUMANode}
+var ruledOut = []ReasonCode{ReasonPinned, ReasonMustBeAlone, ReasonNUMANode}
 
 // refuse makes the error for a VM that has no place.
-func (d *decision) refuse(requests []Request, options PlacementOptions, gaveUp bool) error {
-	r := &Refusal{Request: -1, GaveUp: gaveUp, snapshot: d.snapshot, requests: slices.Clone(requests), options: options}
-	object, kind := "", ErrNotFound
+func (d *decision) refuse(requests []Request, options Options, gaveUp bool) error {
+	r := &Refusal{Jointly: true, GaveUp: gaveUp, snapshot: d.snapshot, requests: slices.Clone(requests), options: options}
+	r.Kind = ErrNotFound
 	for i := range d.wants {
 		w := &d.wants[i]
 		possible, offered, ruled := false, false, false
@@ -147,28 +168,27 @@ func (d *decision) refuse(requests []Request, options PlacementOptions, gaveUp b
 		if possible {
 			continue
 		}
-		r.Request = i
-		object = fmt.Sprintf("vGPU %d", i)
+		r.Request, r.Jointly = i, false
 		if _, known := d.wantedKind(w.sought); !known && !offered {
-			r.noType = true
+			r.UnknownType = true
 			r.DidYouMean = nearest(requests[i].Type, d.typeNames())
 		} else if w.pinned && !slices.ContainsFunc(w.spots, func(at spot) bool { return d.gpus.has(at.gpu) }) {
-			r.noParent = true
+			r.UnknownParent = true
 			// One PCI address is as near as another.
 			if _, err := mdev.ParsePCIAddress(requests[i].Parent); err != nil {
 				r.DidYouMean = nearest(requests[i].Parent, d.parentNames())
 			}
 		} else if offered {
-			kind = ErrNoCapacity
+			r.Kind = ErrNoCapacity
 		} else if ruled {
-			kind = ErrInvalid
+			r.Kind = ErrInvalid
 		}
 		break
 	}
-	if r.Request < 0 {
-		kind = ErrNoCapacity
+	if r.Jointly {
+		r.Kind = ErrNoCapacity
 	}
-	return &Error{Op: opPlace, Object: object, Kind: kind, Err: r}
+	return r
 }
 
 func (d *decision) typeNames() []string {

@@ -1,4 +1,4 @@
-package vgpu
+package placement
 
 import (
 	"fmt"
@@ -10,7 +10,7 @@ import (
 type decision struct {
 	snapshot *Snapshot
 	fleet    *fleet
-	options  *PlacementOptions
+	options  *Options
 	policy   Policy
 	several  bool // the VM will have more than one vGPU
 	classes  []*class
@@ -84,11 +84,11 @@ func (d *decision) release() {
 // prepare resolves and checks what is asked for. An error is a request that
 // breaks a rule or names a host that is not there; a type or parent that is
 // not there is left to unknown.
-func (d *decision) prepare(s *Snapshot, requests []Request, options *PlacementOptions) error {
+func (d *decision) prepare(s *Snapshot, requests []Request, options *Options) error {
 	d.snapshot, d.fleet, d.options, d.policy = s, s.fleet, options, options.Policy
 	d.wants, d.names, d.need = d.wants[:0], d.names[:0], d.need[:0]
 	d.sizes, d.groups, d.slots = d.sizes[:0], d.groups[:0], d.slots[:0]
-	d.several = len(requests)+len(options.Has) > 1
+	d.several = len(requests)+len(options.Existing) > 1
 	if err := d.checkOptions(len(requests)); err != nil {
 		return err
 	}
@@ -117,16 +117,16 @@ func (d *decision) checkOptions(n int) error {
 	case Pack, Spread, Pinned:
 	case NUMA:
 		if d.options.NUMANode == nil {
-			return refused("set PlacementOptions.NUMANode to the node of the VM's memory", "policy %q has no NUMA node", NUMA)
+			return invalid(opPlace, "set Options.NUMANode to the node of the VM's memory", "policy %q has no NUMA node", NUMA)
 		}
 	default:
-		return refused(fmt.Sprintf("use %q, %q, %q or %q", Pack, Spread, NUMA, Pinned), "there is no policy %q", d.policy)
+		return invalid(opPlace, fmt.Sprintf("use %q, %q, %q or %q", Pack, Spread, NUMA, Pinned), "there is no policy %q", d.policy)
 	}
 	if n == 0 {
-		return refused("ask for at least one", "no vGPU requested")
+		return invalid(opPlace, "ask for at least one", "no vGPU requested")
 	}
-	if all := n + len(d.options.Has); all > MaxVGPUs {
-		return refused("give the VM fewer", "%d vGPUs in one VM; %d is the most", all, MaxVGPUs)
+	if all := n + len(d.options.Existing); all > MaxVGPUs {
+		return invalid(opPlace, "give the VM fewer", "%d vGPUs in one VM; %d is the most", all, MaxVGPUs)
 	}
 	return nil
 }
@@ -136,16 +136,16 @@ func (d *decision) narrow() error {
 	f := d.fleet
 	d.hosts = span{0, int32(len(f.hosts))}
 	name, named := d.options.Host, d.options.Host != ""
-	for _, has := range d.options.Has {
+	for _, has := range d.options.Existing {
 		if named && has.Host != name {
-			return refused("the vGPUs of one VM are on one host", "the VM has vGPUs on host %q, and shall have some on %q", has.Host, name)
+			return invalid(opPlace, "the vGPUs of one VM are on one host", "the VM has vGPUs on host %q, and shall have some on %q", has.Host, name)
 		}
 		name, named = has.Host, true
 	}
 	if named {
 		at, ok := f.hostByName(name)
 		if !ok {
-			return &Error{Op: opPlace, Object: name, Kind: ErrNotFound, Err: fmt.Errorf("the snapshot has no host %q", name), Next: "name a host of the snapshot"}
+			return &Error{Op: opPlace, Kind: ErrNotFound, Meaning: fmt.Sprintf("the snapshot has no host %q", name), Next: "name a host of the snapshot"}
 		}
 		d.hosts = span{at, at + 1}
 	}
@@ -158,7 +158,7 @@ func (d *decision) narrow() error {
 
 func (d *decision) resolve(i int, r *Request) error {
 	if r.Type == "" {
-		return refused("name a type, such as nvidia-22; the inventory lists them", "vGPU %d has no type", i)
+		return invalid(opPlace, "name a type, such as nvidia-22; the inventory lists them", "vGPU %d has no type", i)
 	}
 	w := want{sought: d.sought(r.Type), pinned: r.Parent != ""}
 	if w.sought < 0 {
@@ -169,7 +169,7 @@ func (d *decision) resolve(i int, r *Request) error {
 	if w.pinned {
 		w.spots = d.fleet.spotsNamed(r.Parent)
 	} else if d.policy == Pinned {
-		return refused("name a parent for each vGPU, or use another policy", "vGPU %d has no parent, and the policy is %q", i, Pinned)
+		return invalid(opPlace, "name a parent for each vGPU, or use another policy", "vGPU %d has no parent, and the policy is %q", i, Pinned)
 	}
 	d.wants = append(d.wants, w)
 	return nil
@@ -221,13 +221,13 @@ func (d *decision) checkSeveral() error {
 			case first == nil:
 				first = k
 			case k.board != first.board || k.series != first.series:
-				return refused("ask for types of one board and one series, such as two Q types of the same board",
+				return invalid(opPlace, "ask for types of one board and one series, such as two Q types of the same board",
 					"one VM cannot have both %s and %s", first.name, k.name)
 			}
 		}
 		return nil
 	}
-	for _, has := range d.options.Has {
+	for _, has := range d.options.Existing {
 		if err := check(has.Type); err != nil {
 			return err
 		}
@@ -243,13 +243,13 @@ func (d *decision) checkSeveral() error {
 // avoidGPUs marks the GPUs that anti-affinity forbids.
 func (d *decision) avoidGPUs() {
 	d.avoid = d.avoid[:0]
-	if len(d.options.Avoid) == 0 && (!d.options.Apart || len(d.options.Has) == 0) {
+	if len(d.options.Avoid) == 0 && (!d.options.AntiAffinity || len(d.options.Existing) == 0) {
 		return
 	}
 	d.avoid = slices.Grow(d.avoid, len(d.fleet.gpus)>>6+1)[:len(d.fleet.gpus)>>6+1]
 	clear(d.avoid)
 	mark := func(g int32) { d.avoid[g>>6] |= 1 << (g & 63) }
-	markGPU := func(h Holding) {
+	markGPU := func(h Use) {
 		if at, ok := d.fleet.hostByName(h.Host); ok {
 			if g, ok := d.fleet.gpuOf(d.fleet.hosts[at].gpus, h.GPU); ok {
 				mark(g)
@@ -265,8 +265,8 @@ func (d *decision) avoidGPUs() {
 			}
 		}
 	}
-	if d.options.Apart {
-		for _, h := range d.options.Has {
+	if d.options.AntiAffinity {
+		for _, h := range d.options.Existing {
 			markGPU(h)
 		}
 	}
@@ -310,11 +310,4 @@ func (d *decision) rankOf(id int32, sought int) uint32 {
 		return table[id].rank
 	}
 	return d.rank(d.fleet.class(id), sought)
-}
-
-// refused is an answer to a request that breaks a rule.
-func refused(next, reason string, args ...any) *Error {
-	e := invalid(next, reason, args...)
-	e.Op = opPlace
-	return e
 }

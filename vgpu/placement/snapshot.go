@@ -1,4 +1,4 @@
-package vgpu
+package placement
 
 import (
 	"fmt"
@@ -145,10 +145,10 @@ func NewSnapshot(hosts ...HostInventory) (*Snapshot, error) {
 	s := &Snapshot{fleet: b.fleet}
 	for i, h := range hosts {
 		if h.Inventory == nil {
-			return nil, invalid("read it with mdev.Host.Inventory", "host %q has no inventory", h.Host)
+			return nil, invalid(opSnapshot, "read it with mdev.Host.Inventory", "host %q has no inventory", h.Host)
 		}
 		if i > 0 && hosts[i-1].Host == h.Host {
-			return nil, invalid("give each host a name of its own", "two hosts are named %q", h.Host)
+			return nil, invalid(opSnapshot, "give each host a name of its own", "two hosts are named %q", h.Host)
 		}
 		s.used = append(s.used, b.host(h))
 	}
@@ -161,6 +161,8 @@ func NewSnapshot(hosts ...HostInventory) (*Snapshot, error) {
 	return s, nil
 }
 
+const afterNext = "decide anew, on this snapshot"
+
 // After is the snapshot in which a placement of this snapshot has come true, so
 // that further decisions can be played through. It fails with [ErrNoCapacity]
 // when the placement does not fit, and with [ErrNotFound] when it names what
@@ -169,21 +171,21 @@ func (s *Snapshot) After(p Placement) (*Snapshot, error) {
 	f := s.fleet
 	hostIndex, ok := f.hostByName(p.Host)
 	if !ok {
-		return nil, &Error{Op: opPlace, Object: p.Host, Kind: ErrNotFound, Err: fmt.Errorf("the snapshot has no host %q", p.Host)}
+		return nil, &Error{Op: opPlace, Kind: ErrNotFound, Meaning: fmt.Sprintf("the snapshot has no host %q", p.Host), Next: afterNext}
 	}
 	after := &Snapshot{fleet: f, pages: slices.Clone(s.pages), used: slices.Clone(s.used)}
 	after.used[hostIndex] += int32(len(p.VGPUs))
 	for _, v := range p.VGPUs {
 		g, ok := f.gpuByName(f.hosts[hostIndex].gpus, v.GPU)
 		if !ok {
-			return nil, &Error{Op: opPlace, Object: v.GPU, Kind: ErrNotFound, Err: fmt.Errorf("the snapshot has no GPU %q on host %q", v.GPU, p.Host)}
+			return nil, &Error{Op: opPlace, Kind: ErrNotFound, Meaning: fmt.Sprintf("the snapshot has no GPU %q on host %q", v.GPU, p.Host), Next: afterNext}
 		}
 		parent := slices.Index(f.gpus[g].free, v.Parent)
 		if parent < 0 {
-			return nil, &Error{Op: opPlace, Object: v.Parent, Kind: ErrNoCapacity, Err: fmt.Errorf("GPU %s has no free parent %q", v.GPU, v.Parent)}
+			return nil, &Error{Op: opPlace, Kind: ErrNoCapacity, Meaning: fmt.Sprintf("GPU %s has no free parent %q", v.GPU, v.Parent), Next: afterNext}
 		}
 		if !after.take(g, int32(parent), v.Type) {
-			return nil, &Error{Op: opPlace, Object: v.Parent, Kind: ErrNoCapacity, Err: fmt.Errorf("%s has no room for %s", v.Parent, v.Type)}
+			return nil, &Error{Op: opPlace, Kind: ErrNoCapacity, Meaning: fmt.Sprintf("%s has no room for %s", v.Parent, v.Type), Next: afterNext}
 		}
 	}
 	return after, nil

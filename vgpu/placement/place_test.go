@@ -1,4 +1,4 @@
-package vgpu
+package placement
 
 import (
 	"errors"
@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/vgpukit/vgpukit/internal/fault"
 	"github.com/vgpukit/vgpukit/mdev"
 )
 
@@ -25,35 +26,35 @@ func TestPlaceRefusesWithAReason(t *testing.T) {
 		rule     string
 		gpu      any
 		requests []Request
-		options  PlacementOptions
+		options  Options
 		kind     error
 		code     ReasonCode
 		text     string
 	}{
-		{"no such type", gpuWith(simM60, "05"), ask("NVIDIA A40-8Q"), PlacementOptions{}, ErrNotFound, ReasonNoSuchType, `no GPU has a type "NVIDIA A40-8Q"`},
-		{"near name", gpuWith(simM60, "05"), ask("GRID M60-9Q"), PlacementOptions{}, ErrNotFound, ReasonNoSuchType, "did you mean GRID M60-0Q or GRID M60-1Q"},
-		{"part of a name", gpuWith(simM60, "05"), ask("m60-8q"), PlacementOptions{}, ErrNotFound, ReasonNoSuchType, "did you mean GRID M60-8Q?"},
-		{"no room", gpuWith(simM60, "05", "GRID M60-8Q"), ask("GRID M60-8Q"), PlacementOptions{}, ErrNoCapacity, ReasonNoRoom, "has no room for another GRID M60-8Q"},
-		{"other size", gpuWith(simM60, "05", "GRID M60-2Q"), ask("GRID M60-4Q"), PlacementOptions{}, ErrNoCapacity, ReasonOtherSize, "0000:05:00.0 runs GRID M60-2Q, whose framebuffer is 2 GiB; GRID M60-4Q has 4 GiB"},
-		{"other size, half a GiB", gpuWith(simM60, "05", "GRID M60-0Q"), ask("GRID M60-4Q"), PlacementOptions{}, ErrNoCapacity, ReasonOtherSize, "512 MiB"},
-		{"other size on virtual functions that no longer list it", gpuWith(simL40S, "41", "1147"), ask("NVIDIA L40S-24Q"), PlacementOptions{}, ErrNoCapacity, ReasonOtherSize, "0000:41:00.0 runs NVIDIA L40S-8Q"},
-		{"older driver", gpuWith(simOld, "05", "GRID K2-1Q"), ask("GRID K2-1B"), PlacementOptions{}, ErrNoCapacity, ReasonOtherType, "one type at a time"},
-		{"virtual functions offer more than the GPU holds", gpuWith(simA40, "41"), ask("NVIDIA A40-48Q", "NVIDIA A40-48Q"), PlacementOptions{}, ErrNoCapacity, ReasonTogether, "no host can take all 2 vGPUs"},
-		{"too few virtual functions", gpuWith(simA40, "41", times(5, "NVIDIA A40-1Q")...), ask("NVIDIA A40-1Q"), PlacementOptions{}, ErrNoCapacity, ReasonNoRoom, ""},
-		{"MIG mode is off", gpuWith(simNoMIG, "41"), ask("GRID A100-1-5C"), PlacementOptions{}, ErrNoCapacity, ReasonMIGOff, "MIG mode of 0000:41:00.0 is off"},
-		{"MIG mode is on", gpuWith(simMIG, "41"), ask("GRID A100-4C"), PlacementOptions{}, ErrNoCapacity, ReasonMIGOn, "MIG mode of 0000:41:00.0 is on"},
-		{"no GPU instance", gpuWith(simMIG, "41", "GRID A100-2-10C"), ask("GRID A100-2-10C"), PlacementOptions{}, ErrNoCapacity, ReasonNoRoom, ""},
-		{"other NUMA node", onNode(0, gpuWith(simM60, "05")), ask("GRID M60-2Q"), PlacementOptions{Policy: NUMA, NUMANode: &one, Strict: true}, ErrInvalid, ReasonNUMANode, "0000:05:00.0 is on NUMA node 0; node 1 is required"},
-		{"group", gpuWith(simM60, "05"), ask("GRID M60-2Q"), PlacementOptions{Avoid: []Holding{{GPU: "0000:05:00.0"}}}, ErrNoCapacity, ReasonApart, "must be apart from"},
-		{"apart", gpuWith(simA40, "41"), ask("NVIDIA A40-8Q", "NVIDIA A40-8Q"), PlacementOptions{Apart: true}, ErrNoCapacity, ReasonTogether, ""},
-		{"pinned to what has no room", gpuWith(simM60, "05", "GRID M60-8Q"), ask("GRID M60-8Q@0000:05:00.0"), PlacementOptions{}, ErrNoCapacity, ReasonNoRoom, ""},
-		{"pinned to a parent that is not there", gpuWith(simM60, "05"), ask("GRID M60-8Q@0000:06:00.0"), PlacementOptions{}, ErrNotFound, ReasonPinned, `no parent or GPU "0000:06:00.0"`},
-		{"pinned to a virtual function in use", gpuWith(simA40, "41", "NVIDIA A40-8Q"), ask("NVIDIA A40-8Q@0000:41:00.01"), PlacementOptions{}, ErrNoCapacity, ReasonParentInUse, ""},
-		{"problem", sick, ask("NVIDIA A40-8Q"), PlacementOptions{}, ErrNoCapacity, ReasonProblem, ""},
-		{"virtual functions are not enabled", idle, ask("NVIDIA A40-8Q"), PlacementOptions{}, ErrNotFound, ReasonNoParent, "1 GPUs have no virtual functions enabled"},
-		{"before Ampere one of several must be a whole GPU", gpuWith(simM60, "05"), ask("GRID M60-2Q", "GRID M60-2Q"), PlacementOptions{}, ErrInvalid, ReasonSeveral, "cannot be one of several"},
-		{"before Ampere the B and A profiles are never one of several", gpuWith(simM60, "05"), ask("GRID M60-8A", "GRID M60-8A"), PlacementOptions{}, ErrInvalid, ReasonSeveral, ""},
-		{"pool", gpuWith(simMtty, "mtty", times(5, "mtty-1")...), ask("mtty-2"), PlacementOptions{}, ErrNoCapacity, ReasonNoRoom, ""},
+		{"no such type", gpuWith(simM60, "05"), ask("NVIDIA A40-8Q"), Options{}, ErrNotFound, ReasonNoSuchType, `no GPU has a type "NVIDIA A40-8Q"`},
+		{"near name", gpuWith(simM60, "05"), ask("GRID M60-9Q"), Options{}, ErrNotFound, ReasonNoSuchType, "did you mean GRID M60-0Q or GRID M60-1Q"},
+		{"part of a name", gpuWith(simM60, "05"), ask("m60-8q"), Options{}, ErrNotFound, ReasonNoSuchType, "did you mean GRID M60-8Q?"},
+		{"no room", gpuWith(simM60, "05", "GRID M60-8Q"), ask("GRID M60-8Q"), Options{}, ErrNoCapacity, ReasonNoRoom, "has no room for another GRID M60-8Q"},
+		{"other size", gpuWith(simM60, "05", "GRID M60-2Q"), ask("GRID M60-4Q"), Options{}, ErrNoCapacity, ReasonOtherSize, "0000:05:00.0 runs GRID M60-2Q, whose framebuffer is 2 GiB; GRID M60-4Q has 4 GiB"},
+		{"other size, half a GiB", gpuWith(simM60, "05", "GRID M60-0Q"), ask("GRID M60-4Q"), Options{}, ErrNoCapacity, ReasonOtherSize, "512 MiB"},
+		{"other size on virtual functions that no longer list it", gpuWith(simL40S, "41", "1147"), ask("NVIDIA L40S-24Q"), Options{}, ErrNoCapacity, ReasonOtherSize, "0000:41:00.0 runs NVIDIA L40S-8Q"},
+		{"older driver", gpuWith(simOld, "05", "GRID K2-1Q"), ask("GRID K2-1B"), Options{}, ErrNoCapacity, ReasonOtherType, "one type at a time"},
+		{"virtual functions offer more than the GPU holds", gpuWith(simA40, "41"), ask("NVIDIA A40-48Q", "NVIDIA A40-48Q"), Options{}, ErrNoCapacity, ReasonNotJointly, "no host can take all 2 vGPUs"},
+		{"too few virtual functions", gpuWith(simA40, "41", times(5, "NVIDIA A40-1Q")...), ask("NVIDIA A40-1Q"), Options{}, ErrNoCapacity, ReasonNoRoom, ""},
+		{"MIG mode is off", gpuWith(simNoMIG, "41"), ask("GRID A100-1-5C"), Options{}, ErrNoCapacity, ReasonMIGOff, "MIG mode of 0000:41:00.0 is off"},
+		{"MIG mode is on", gpuWith(simMIG, "41"), ask("GRID A100-4C"), Options{}, ErrNoCapacity, ReasonMIGOn, "MIG mode of 0000:41:00.0 is on"},
+		{"no GPU instance", gpuWith(simMIG, "41", "GRID A100-2-10C"), ask("GRID A100-2-10C"), Options{}, ErrNoCapacity, ReasonNoRoom, ""},
+		{"other NUMA node", onNode(0, gpuWith(simM60, "05")), ask("GRID M60-2Q"), Options{Policy: NUMA, NUMANode: &one, Strict: true}, ErrInvalid, ReasonNUMANode, "0000:05:00.0 is on NUMA node 0; node 1 is required"},
+		{"group", gpuWith(simM60, "05"), ask("GRID M60-2Q"), Options{Avoid: []Use{{GPU: "0000:05:00.0"}}}, ErrNoCapacity, ReasonAntiAffinity, "must be apart from"},
+		{"apart", gpuWith(simA40, "41"), ask("NVIDIA A40-8Q", "NVIDIA A40-8Q"), Options{AntiAffinity: true}, ErrNoCapacity, ReasonNotJointly, ""},
+		{"pinned to what has no room", gpuWith(simM60, "05", "GRID M60-8Q"), ask("GRID M60-8Q@0000:05:00.0"), Options{}, ErrNoCapacity, ReasonNoRoom, ""},
+		{"pinned to a parent that is not there", gpuWith(simM60, "05"), ask("GRID M60-8Q@0000:06:00.0"), Options{}, ErrNotFound, ReasonPinned, `no parent or GPU "0000:06:00.0"`},
+		{"pinned to a virtual function in use", gpuWith(simA40, "41", "NVIDIA A40-8Q"), ask("NVIDIA A40-8Q@0000:41:00.01"), Options{}, ErrNoCapacity, ReasonParentInUse, ""},
+		{"problem", sick, ask("NVIDIA A40-8Q"), Options{}, ErrNoCapacity, ReasonProblem, ""},
+		{"virtual functions are not enabled", idle, ask("NVIDIA A40-8Q"), Options{}, ErrNotFound, ReasonNoParent, "1 GPUs have no virtual functions enabled"},
+		{"before Ampere one of several must be a whole GPU", gpuWith(simM60, "05"), ask("GRID M60-2Q", "GRID M60-2Q"), Options{}, ErrInvalid, ReasonMustBeAlone, "cannot be one of several"},
+		{"before Ampere the B and A profiles are never one of several", gpuWith(simM60, "05"), ask("GRID M60-8A", "GRID M60-8A"), Options{}, ErrInvalid, ReasonMustBeAlone, ""},
+		{"pool", gpuWith(simMtty, "mtty", times(5, "mtty-1")...), ask("mtty-2"), Options{}, ErrNoCapacity, ReasonNoRoom, ""},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
 			host := HostInventory{Inventory: &mdev.Inventory{}}
@@ -67,9 +68,7 @@ func TestPlaceRefusesWithAReason(t *testing.T) {
 			require.NoError(t, err)
 			_, err = s.Place(c.requests, c.options)
 			require.ErrorIs(t, err, c.kind)
-			var ours *Error
-			require.ErrorAs(t, err, &ours)
-			require.NotEmpty(t, ours.Hint())
+			require.NotEmpty(t, fault.Hint("", err))
 			require.Contains(t, err.Error(), c.text)
 			require.NotContains(t, err.Error(), "\n")
 			var refusal *Refusal
@@ -92,22 +91,22 @@ func TestPlaceRefusesBadRequests(t *testing.T) {
 	for _, c := range []struct {
 		name     string
 		requests []Request
-		options  PlacementOptions
+		options  Options
 		kind     error
 	}{
-		{"none", nil, PlacementOptions{}, ErrInvalid},
-		{"17", ask(times(17, q)...), PlacementOptions{}, ErrInvalid},
-		{"16 and one that it has", ask(times(16, q)...), PlacementOptions{Has: []Holding{{Host: "a", Type: q}}}, ErrInvalid},
-		{"no type", ask(q, ""), PlacementOptions{}, ErrInvalid},
-		{"policy", ask(q), PlacementOptions{Policy: "best"}, ErrInvalid},
-		{"NUMA without a node", ask(q), PlacementOptions{Policy: NUMA}, ErrInvalid},
-		{"pinned without a parent", ask(q+"@0000:41:00.0", q), PlacementOptions{Policy: Pinned}, ErrInvalid},
-		{"host", ask(q), PlacementOptions{Host: "c"}, ErrNotFound},
-		{"has vGPUs on two hosts", ask(q), PlacementOptions{Has: []Holding{{Host: "a", Type: q}, {Host: "b", Type: q}}}, ErrInvalid},
-		{"has vGPUs on another host", ask(q), PlacementOptions{Host: "a", Has: []Holding{{Host: "b", Type: q}}}, ErrInvalid},
-		{"two series", ask(q, "NVIDIA A40-16C"), PlacementOptions{}, ErrInvalid},
-		{"two boards", ask(q, "GRID M60-8Q"), PlacementOptions{}, ErrInvalid},
-		{"another series than it has", ask(q), PlacementOptions{Has: []Holding{{Host: "a", Type: "NVIDIA A40-16C"}}}, ErrInvalid},
+		{"none", nil, Options{}, ErrInvalid},
+		{"17", ask(times(17, q)...), Options{}, ErrInvalid},
+		{"16 and one that it has", ask(times(16, q)...), Options{Existing: []Use{{Host: "a", Type: q}}}, ErrInvalid},
+		{"no type", ask(q, ""), Options{}, ErrInvalid},
+		{"policy", ask(q), Options{Policy: "best"}, ErrInvalid},
+		{"NUMA without a node", ask(q), Options{Policy: NUMA}, ErrInvalid},
+		{"pinned without a parent", ask(q+"@0000:41:00.0", q), Options{Policy: Pinned}, ErrInvalid},
+		{"host", ask(q), Options{Host: "c"}, ErrNotFound},
+		{"has vGPUs on two hosts", ask(q), Options{Existing: []Use{{Host: "a", Type: q}, {Host: "b", Type: q}}}, ErrInvalid},
+		{"has vGPUs on another host", ask(q), Options{Host: "a", Existing: []Use{{Host: "b", Type: q}}}, ErrInvalid},
+		{"two series", ask(q, "NVIDIA A40-16C"), Options{}, ErrInvalid},
+		{"two boards", ask(q, "GRID M60-8Q"), Options{}, ErrInvalid},
+		{"another series than it has", ask(q), Options{Existing: []Use{{Host: "a", Type: "NVIDIA A40-16C"}}}, ErrInvalid},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := s.Place(c.requests, c.options)
@@ -115,8 +114,6 @@ func TestPlaceRefusesBadRequests(t *testing.T) {
 			var ours *Error
 			require.ErrorAs(t, err, &ours)
 			require.NotEmpty(t, ours.Hint())
-			_, err = s.Explain(c.requests, c.options)
-			require.ErrorIs(t, err, c.kind)
 		})
 	}
 }
@@ -132,7 +129,7 @@ func TestNewSnapshotRefusesWhatItCannotTellApart(t *testing.T) {
 	for _, hosts := range [][]HostInventory{nil, {{Inventory: inv}}} {
 		s, err := NewSnapshot(hosts...)
 		require.NoError(t, err)
-		_, err = s.Place(ask("nvidia-22"), PlacementOptions{})
+		_, err = s.Place(ask("nvidia-22"), Options{})
 		require.ErrorIs(t, err, ErrNotFound)
 	}
 }
@@ -154,9 +151,9 @@ func TestPackNeverFragments(t *testing.T) {
 	placed := map[uint64]int{}
 	for n := range 40 {
 		typeName := small[n%len(small)]
-		p, err := s.Place(ask(typeName), PlacementOptions{})
+		p, err := s.Place(ask(typeName), Options{})
 		require.NoError(t, err)
-		require.Empty(t, fleet.bad(p, ask(typeName), PlacementOptions{}))
+		require.Empty(t, fleet.bad(p, ask(typeName), Options{}))
 		s, err = s.After(p)
 		require.NoError(t, err)
 		placed[simM60.find(typeName).size]++
@@ -167,12 +164,12 @@ func TestPackNeverFragments(t *testing.T) {
 		need += (n + full - 1) / full
 	}
 	for n := range 16 - need {
-		p, err := s.Place(ask("GRID M60-8Q"), PlacementOptions{})
+		p, err := s.Place(ask("GRID M60-8Q"), Options{})
 		require.NoError(t, err, "only %d GPUs are left for the largest profile, not %d", n, 16-need)
 		s, err = s.After(p)
 		require.NoError(t, err)
 	}
-	_, err := s.Place(ask("GRID M60-8Q"), PlacementOptions{})
+	_, err := s.Place(ask("GRID M60-8Q"), Options{})
 	require.ErrorIs(t, err, ErrNoCapacity)
 }
 
@@ -181,13 +178,13 @@ func TestPackNeverFragments(t *testing.T) {
 func TestAfterRefusesWhatDoesNotFit(t *testing.T) {
 	fleet := oneHost(gpuWith(simA40, "41"), gpuWith(simM60, "05"))
 	s := fleet.snapshot(t)
-	first, err := s.Place(ask("NVIDIA A40-8Q"), PlacementOptions{})
+	first, err := s.Place(ask("NVIDIA A40-8Q"), Options{})
 	require.NoError(t, err)
 	next, err := s.After(first)
 	require.NoError(t, err)
 	_, err = next.After(first)
 	require.ErrorIs(t, err, ErrNoCapacity, "the virtual function is taken")
-	again, err := s.Place(ask("NVIDIA A40-8Q"), PlacementOptions{})
+	again, err := s.Place(ask("NVIDIA A40-8Q"), Options{})
 	require.NoError(t, err)
 	require.Equal(t, first, again, "the first snapshot has changed")
 	for _, c := range []struct {
@@ -217,14 +214,14 @@ func TestSnapshotKeepsNothingOfTheInventory(t *testing.T) {
 	first, second := fleet[0].inventory(), fleet[1].inventory()
 	s, err := NewSnapshot(first, second)
 	require.NoError(t, err)
-	want, err := s.Place(ask("GRID M60-2Q"), PlacementOptions{})
+	want, err := s.Place(ask("GRID M60-2Q"), Options{})
 	require.NoError(t, err)
 	require.Equal(t, "a", want.Host)
 	turned, err := NewSnapshot(second, first)
 	require.NoError(t, err)
 	first.Inventory.GPUs[0], second.Inventory.GPUs[0].Parents[0] = mdev.GPU{}, mdev.Parent{}
 	for _, s := range []*Snapshot{s, turned} {
-		got, err := s.Place(ask("GRID M60-2Q"), PlacementOptions{})
+		got, err := s.Place(ask("GRID M60-2Q"), Options{})
 		require.NoError(t, err)
 		require.Equal(t, want, got)
 	}
@@ -248,9 +245,9 @@ func TestPlaceMixedSizes(t *testing.T) {
 	}
 	s, err := NewSnapshot(HostInventory{Inventory: &mdev.Inventory{GPUs: []mdev.GPU{g}}})
 	require.NoError(t, err)
-	_, err = s.Place(ask(times(3, "NVIDIA A40-8Q")...), PlacementOptions{})
+	_, err = s.Place(ask(times(3, "NVIDIA A40-8Q")...), Options{})
 	require.NoError(t, err)
-	_, err = s.Place(ask("NVIDIA A40-8Q", "NVIDIA A40-24Q"), PlacementOptions{})
+	_, err = s.Place(ask("NVIDIA A40-8Q", "NVIDIA A40-24Q"), Options{})
 	require.ErrorIs(t, err, ErrNoCapacity, "32 GiB do not fit beside 24")
 }
 
@@ -265,7 +262,7 @@ func TestSnapshotIsSafeForConcurrentUse(t *testing.T) {
 			if n%2 == 1 {
 				requests = ask("mtty-1@mtty")
 			}
-			p, err := at.Place(requests, PlacementOptions{Policy: []Policy{Pack, Spread}[n/2%2]})
+			p, err := at.Place(requests, Options{Policy: []Policy{Pack, Spread}[n/2%2]})
 			var refusal *Refusal
 			if errors.As(err, &refusal) {
 				out = append(out, Placement{Host: err.Error()})

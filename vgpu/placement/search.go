@@ -1,4 +1,4 @@
-package vgpu
+package placement
 
 import (
 	"cmp"
@@ -95,7 +95,7 @@ func (d *decision) consider(h int32) (hostCandidate, bool) {
 					continue
 				}
 				left := int32(at.left)
-				if d.options.Apart {
+				if d.options.AntiAffinity {
 					left = 1
 				}
 				gpus++
@@ -233,7 +233,7 @@ func (d *decision) collect(i int) {
 	consider := func(g int32) {
 		id, own := d.current(g)
 		rank := d.rankOf(id, w.sought)
-		if rank == never || (own && d.options.Apart) || d.forbidden(g) {
+		if rank == never || (own && d.options.AntiAffinity) || d.forbidden(g) {
 			return
 		}
 		if int(id) < len(d.classes) && !d.isPin(g) {

@@ -1,4 +1,4 @@
-package vgpu
+package placement
 
 import (
 	"errors"
@@ -36,7 +36,7 @@ func (f simFleet) host(name string) *simHost {
 }
 
 // allowed tells whether the options let the i-th vGPU onto the GPU.
-func allowed(h *simHost, g *simGPU, r Request, several bool, o PlacementOptions) bool {
+func allowed(h *simHost, g *simGPU, r Request, several bool, o Options) bool {
 	t := g.board.find(r.Type)
 	switch {
 	case t == nil, o.Host != "" && o.Host != h.name:
@@ -53,23 +53,23 @@ func allowed(h *simHost, g *simGPU, r Request, several bool, o PlacementOptions)
 			return false
 		}
 	}
-	for _, has := range o.Has {
-		if has.Host != h.name || (o.Apart && has.GPU == g.name) {
+	for _, has := range o.Existing {
+		if has.Host != h.name || (o.AntiAffinity && has.GPU == g.name) {
 			return false
 		}
 	}
 	return true
 }
 
-func far(h *simHost, g *simGPU, o PlacementOptions) bool {
+func far(h *simHost, g *simGPU, o Options) bool {
 	known := slices.ContainsFunc(h.gpus, func(g *simGPU) bool { return g.node >= 0 })
 	return known && g.node != *o.NUMANode
 }
 
 // assignments tries every assignment on one host, and returns the least cost of
 // those that work: far GPUs under NUMA, then empty GPUs opened.
-func assignments(h *simHost, requests []Request, o PlacementOptions) (least int, found bool) {
-	several := len(requests)+len(o.Has) > 1
+func assignments(h *simHost, requests []Request, o Options) (least int, found bool) {
+	several := len(requests)+len(o.Existing) > 1
 	var try func(h *simHost, i, cost int, used []string)
 	try = func(h *simHost, i, cost int, used []string) {
 		if i == len(requests) {
@@ -80,7 +80,7 @@ func assignments(h *simHost, requests []Request, o PlacementOptions) (least int,
 		}
 		r := requests[i]
 		for n, g := range h.gpus {
-			if !allowed(h, g, r, several, o) || (o.Apart && slices.Contains(used, g.name)) {
+			if !allowed(h, g, r, several, o) || (o.AntiAffinity && slices.Contains(used, g.name)) {
 				continue
 			}
 			extra := 0
@@ -114,12 +114,12 @@ func assignments(h *simHost, requests []Request, o PlacementOptions) (least int,
 
 // bad tells why a placement is wrong; "": it is right. The hosts are changed
 // to what they are after it.
-func (f simFleet) bad(p Placement, requests []Request, o PlacementOptions) string {
+func (f simFleet) bad(p Placement, requests []Request, o Options) string {
 	h := f.host(p.Host)
 	if h == nil || len(p.VGPUs) != len(requests) {
 		return "wrong host or number of vGPUs"
 	}
-	several := len(requests)+len(o.Has) > 1
+	several := len(requests)+len(o.Existing) > 1
 	for i, v := range p.VGPUs {
 		g := h.gpu(v.GPU)
 		switch {
@@ -127,7 +127,7 @@ func (f simFleet) bad(p Placement, requests []Request, o PlacementOptions) strin
 			return fmt.Sprintf("vGPU %d must not be on %q", i, v.GPU)
 		case requests[i].Parent != "" && requests[i].Parent != v.GPU && requests[i].Parent != v.Parent:
 			return fmt.Sprintf("vGPU %d is not where it is pinned to", i)
-		case o.Apart && slices.ContainsFunc(p.VGPUs[:i], func(w Placed) bool { return w.GPU == v.GPU }):
+		case o.AntiAffinity && slices.ContainsFunc(p.VGPUs[:i], func(w VGPU) bool { return w.GPU == v.GPU }):
 			return fmt.Sprintf("vGPU %d is not apart", i)
 		case v.Type != g.board.find(requests[i].Type).id:
 			return fmt.Sprintf("vGPU %d is of type %s", i, v.Type)
@@ -178,7 +178,7 @@ func randomFleet(r *rand.Rand) simFleet {
 	return fleet
 }
 
-func randomRequest(r *rand.Rand, f simFleet) ([]Request, PlacementOptions) {
+func randomRequest(r *rand.Rand, f simFleet) ([]Request, Options) {
 	host := f[r.Intn(len(f))]
 	board := host.gpus[r.Intn(len(host.gpus))].board
 	one := &board.types[r.Intn(len(board.types))]
@@ -207,24 +207,24 @@ func randomRequest(r *rand.Rand, f simFleet) ([]Request, PlacementOptions) {
 		}
 		requests = append(requests, q)
 	}
-	o := PlacementOptions{Policy: []Policy{"", Pack, Spread, NUMA}[r.Intn(4)], Apart: r.Intn(4) == 0, KeepEmpty: r.Intn(3)}
+	o := Options{Policy: []Policy{"", Pack, Spread, NUMA}[r.Intn(4)], AntiAffinity: r.Intn(4) == 0, KeepEmpty: r.Intn(3)}
 	if o.Policy == NUMA {
 		node := r.Intn(2)
 		o.NUMANode, o.Strict = &node, r.Intn(2) == 0
 	}
-	holding := func() Holding {
+	holding := func() Use {
 		h := f[r.Intn(len(f))]
-		return Holding{Host: h.name, GPU: h.gpus[r.Intn(len(h.gpus))].name}
+		return Use{Host: h.name, GPU: h.gpus[r.Intn(len(h.gpus))].name}
 	}
 	switch r.Intn(8) {
 	case 0:
-		o.Avoid = []Holding{holding(), holding()}
+		o.Avoid = []Use{holding(), holding()}
 	case 1:
-		o.Avoid = []Holding{{Host: f[r.Intn(len(f))].name}}
+		o.Avoid = []Use{{Host: f[r.Intn(len(f))].name}}
 	case 2:
 		has := holding()
 		has.Type = one.id
-		o.Has = []Holding{has}
+		o.Existing = []Use{has}
 	case 3:
 		o.Host = f[r.Intn(len(f))].name
 	}
@@ -280,7 +280,7 @@ func TestPlaceAgreesWithEveryAssignment(t *testing.T) {
 				if options.Policy == NUMA && far(h, h.gpu(v.GPU), options) {
 					cost += 100
 				}
-				first := !slices.ContainsFunc(placement.VGPUs[:i], func(w Placed) bool { return w.GPU == v.GPU })
+				first := !slices.ContainsFunc(placement.VGPUs[:i], func(w VGPU) bool { return w.GPU == v.GPU })
 				if first && len(h.gpu(v.GPU).running) == 0 {
 					cost++
 				}
@@ -289,7 +289,7 @@ func TestPlaceAgreesWithEveryAssignment(t *testing.T) {
 			if options.Policy != Spread {
 				require.Equal(t, least, cost, "%s: it costs more than it must: %+v", where, placement)
 			}
-			checkOthers(t, where, before, placement, requests, options)
+			checkAlternatives(t, where, before, placement, requests, options)
 			snapshot, err = snapshot.After(placement)
 			require.NoError(t, err, where)
 		}
@@ -297,12 +297,12 @@ func TestPlaceAgreesWithEveryAssignment(t *testing.T) {
 	t.Logf("%d placed, %d refused", placed, refusedCount)
 }
 
-// checkOthers sees that each parent that is named as another choice is one.
-func checkOthers(t *testing.T, where string, before simFleet, p Placement, requests []Request, o PlacementOptions) {
+// checkAlternatives sees that each parent that is named as another choice is one.
+func checkAlternatives(t *testing.T, where string, before simFleet, p Placement, requests []Request, o Options) {
 	t.Helper()
 	for i, v := range p.VGPUs {
-		require.LessOrEqual(t, len(v.Others), maxOthers)
-		for _, other := range v.Others {
+		require.LessOrEqual(t, len(v.Alternatives), maxAlternatives)
+		for _, other := range v.Alternatives {
 			require.NotEqual(t, v.Parent, other.Parent, where)
 			changed := Placement{Host: p.Host, VGPUs: slices.Clone(p.VGPUs)}
 			changed.VGPUs[i].GPU, changed.VGPUs[i].Parent = other.GPU, other.Parent
@@ -320,7 +320,7 @@ func checkOthers(t *testing.T, where string, before simFleet, p Placement, reque
 }
 
 // checkRefusal sees that the reasons cover each parent and that none is false.
-func checkRefusal(t *testing.T, where string, f simFleet, requests []Request, o PlacementOptions, err error) {
+func checkRefusal(t *testing.T, where string, f simFleet, requests []Request, o Options, err error) {
 	t.Helper()
 	var refusal *Refusal
 	if !errors.As(err, &refusal) {
@@ -328,7 +328,7 @@ func checkRefusal(t *testing.T, where string, f simFleet, requests []Request, o 
 	}
 	require.NotEmpty(t, err.Error(), where)
 	require.NotEmpty(t, refusal.Hint(), where)
-	several := len(requests)+len(o.Has) > 1
+	several := len(requests)+len(o.Existing) > 1
 	covered := map[string]int{}
 	for _, reason := range refusal.Reasons() {
 		h := f.host(reason.Host)
@@ -339,7 +339,7 @@ func checkRefusal(t *testing.T, where string, f simFleet, requests []Request, o 
 			require.Equal(t, 1, covered[fmt.Sprint(reason.Request, reason.Host, p)], "%s: %s has two reasons", where, p)
 			q := requests[reason.Request]
 			alone := allowed(h, g, q, several, o) && (q.Parent == "" || q.Parent == g.name || q.Parent == p) && g.clone().create(p, q.Type)
-			require.Equal(t, alone, reason.Code == ReasonTogether, "%s: %+v", where, reason)
+			require.Equal(t, alone, reason.Code == ReasonNotJointly, "%s: %+v", where, reason)
 		}
 	}
 	for i, q := range requests {
@@ -347,7 +347,7 @@ func checkRefusal(t *testing.T, where string, f simFleet, requests []Request, o 
 			continue
 		}
 		for _, h := range f {
-			if o.Host != "" && o.Host != h.name || len(o.Has) > 0 && o.Has[0].Host != h.name {
+			if o.Host != "" && o.Host != h.name || len(o.Existing) > 0 && o.Existing[0].Host != h.name {
 				continue
 			}
 			for _, g := range h.gpus {

@@ -1,4 +1,4 @@
-package vgpu
+package placement
 
 import (
 	"fmt"
@@ -76,7 +76,7 @@ func agree(t *testing.T, seed int64, specs []string) {
 		require.NoError(t, err)
 		s, err := NewSnapshot(HostInventory{Inventory: inv})
 		require.NoError(t, err)
-		options := PlacementOptions{Policy: []Policy{Pack, Spread}[seed%2]}
+		options := Options{Policy: []Policy{Pack, Spread}[seed%2]}
 		if r.Intn(3) == 0 { // several in one VM; the kernel does not tell how many GPU instances of a profile are free
 			n := 2 + r.Intn(3)
 			if p, err := s.Place(ask(times(n, typeID)...), options); err == nil && !strings.Contains(specs[0], "mig") {

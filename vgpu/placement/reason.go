@@ -1,4 +1,4 @@
-package vgpu
+package placement
 
 import (
 	"fmt"
@@ -13,20 +13,20 @@ type ReasonCode string
 
 // The reasons.
 const (
-	ReasonNoSuchType  ReasonCode = "no-such-type"     // the GPU has no such type
-	ReasonNoRoom      ReasonCode = "no-room"          // its instances are taken
-	ReasonOtherSize   ReasonCode = "other-size"       // it runs vGPUs of another framebuffer size
-	ReasonOtherType   ReasonCode = "other-type"       // it runs another type, under an older driver
-	ReasonMIGOff      ReasonCode = "mig-off"          // the type needs MIG mode
-	ReasonMIGOn       ReasonCode = "mig-on"           // the type cannot be had in MIG mode
-	ReasonNUMANode    ReasonCode = "other-numa-node"  // it is far from the VM's memory
-	ReasonApart       ReasonCode = "anti-affinity"    // the VM's group is on it already
-	ReasonPinned      ReasonCode = "pinned-elsewhere" // the request names another parent
-	ReasonProblem     ReasonCode = "problem"          // the inventory found a problem with it
-	ReasonParentInUse ReasonCode = "parent-in-use"    // the virtual function has a vGPU
-	ReasonNoParent    ReasonCode = "no-parent"        // the GPU has none: SR-IOV is not enabled
-	ReasonSeveral     ReasonCode = "not-in-company"   // the type must be the VM's only vGPU
-	ReasonTogether    ReasonCode = "not-together"     // it has room for this one, but not with all others
+	ReasonNoSuchType   ReasonCode = "no-such-type"     // the GPU has no such type
+	ReasonNoRoom       ReasonCode = "no-room"          // its instances are taken
+	ReasonOtherSize    ReasonCode = "other-size"       // it runs vGPUs of another framebuffer size
+	ReasonOtherType    ReasonCode = "other-type"       // it runs another type, under an older driver
+	ReasonMIGOff       ReasonCode = "mig-off"          // the type needs MIG mode
+	ReasonMIGOn        ReasonCode = "mig-on"           // the type cannot be had in MIG mode
+	ReasonNUMANode     ReasonCode = "other-numa-node"  // it is far from the VM's memory
+	ReasonAntiAffinity ReasonCode = "anti-affinity"    // the VM's group is on it already
+	ReasonPinned       ReasonCode = "pinned-elsewhere" // the request names another parent
+	ReasonProblem      ReasonCode = "problem"          // the inventory found a problem with it
+	ReasonParentInUse  ReasonCode = "parent-in-use"    // the virtual function has a vGPU
+	ReasonNoParent     ReasonCode = "no-parent"        // the GPU has none: SR-IOV is not enabled
+	ReasonMustBeAlone  ReasonCode = "must-be-alone"    // the type must be the VM's only vGPU
+	ReasonNotJointly   ReasonCode = "not-jointly"      // it has room for this one, but not with all others
 )
 
 // Reason says why some parents of one GPU cannot take a vGPU.
@@ -44,25 +44,11 @@ type Reason struct {
 
 // Reasons says for each parent of the hosts considered why it cannot take each
 // vGPU, by vGPU, host and GPU. A parent that could take the vGPU alone has
-// [ReasonTogether]. The result is the caller's.
+// [ReasonNotJointly]. The result is the caller's.
 func (r *Refusal) Reasons() []Reason {
 	reasons := []Reason{}
 	r.each(true, func(reason Reason) { reasons = append(reasons, reason) })
 	return reasons
-}
-
-// Explain says for each parent that could not take a vGPU, considered alone,
-// why not; a parent that is left out could. It fails as [Snapshot.Place] does
-// when the requests break a rule.
-func (s *Snapshot) Explain(requests []Request, options PlacementOptions) ([]Reason, error) {
-	d := decisions.Get().(*decision)
-	err := d.prepare(s, requests, &options)
-	d.release()
-	if err != nil {
-		return nil, err
-	}
-	all := (&Refusal{snapshot: s, requests: requests, options: options}).Reasons()
-	return slices.DeleteFunc(all, func(r Reason) bool { return r.Code == ReasonTogether }), nil
 }
 
 // each calls yield for each reason. The texts are made only if asked for.
@@ -127,7 +113,7 @@ func (d *decision) reasons(i int, g int32, texts bool, yield func(Reason)) {
 	for _, group := range []struct {
 		code    ReasonCode
 		parents []string
-	}{{ReasonParentInUse, taken}, {ReasonPinned, elsewhere}, {ReasonTogether, free}} {
+	}{{ReasonParentInUse, taken}, {ReasonPinned, elsewhere}, {ReasonNotJointly, free}} {
 		if len(group.parents) > 0 {
 			say(group.code, group.parents, "")
 		}
@@ -168,9 +154,9 @@ func (d *decision) why(i int, g int32) ReasonCode {
 	case d.policy == NUMA && d.options.Strict && !d.near(g):
 		return ReasonNUMANode
 	case d.forbidden(g):
-		return ReasonApart
+		return ReasonAntiAffinity
 	case slot >= 0 && d.several && breaksWhole(d.fleet, class.model, slot):
-		return ReasonSeveral
+		return ReasonMustBeAlone
 	case wanted.slice != "" && gpu.noMIG:
 		return ReasonMIGOff
 	case wanted.slice == "" && wanted.size > 0 && gpu.mig:
@@ -234,7 +220,7 @@ func (d *decision) sentence(code ReasonCode, i int, g int32, parents []string, n
 			return fmt.Sprintf("the kernel does not say which NUMA node %s is on; node %d is required", gpu.name, *d.options.NUMANode)
 		}
 		return fmt.Sprintf("%s is on NUMA node %d; node %d is required", gpu.name, gpu.node, *d.options.NUMANode)
-	case ReasonApart:
+	case ReasonAntiAffinity:
 		return fmt.Sprintf("%s has or serves a vGPU that this one must be apart from", gpu.name)
 	case ReasonPinned:
 		return fmt.Sprintf("vGPU %d is pinned to another parent than %s", i, strings.Join(few(parents, gpu.name), ", "))
@@ -247,7 +233,7 @@ func (d *decision) sentence(code ReasonCode, i int, g int32, parents []string, n
 		return fmt.Sprintf("%s: in use by a vGPU", strings.Join(few(parents, gpu.name), ", "))
 	case ReasonNoParent:
 		return fmt.Sprintf("%s has no parent that makes vGPUs; its virtual functions are not enabled", gpu.name)
-	case ReasonSeveral:
+	case ReasonMustBeAlone:
 		return fmt.Sprintf("%s on %s cannot be one of several vGPUs in a VM", typeName, gpu.name)
 	}
 	return fmt.Sprintf("%s has room for vGPU %d, but not together with the others", gpu.name, i)

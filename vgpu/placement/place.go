@@ -1,4 +1,4 @@
-package vgpu
+package placement
 
 import (
 	"cmp"
@@ -8,97 +8,40 @@ import (
 	"github.com/vgpukit/vgpukit/mdev"
 )
 
-// Policy says which of the GPUs that could take a vGPU gets it.
-type Policy string
-
-// The policies. None ever takes a GPU that its rules forbid.
-const (
-	// Pack, the default, fills GPUs: one that already runs vGPUs of this size
-	// before an empty one, the fullest first, and of empty ones the one whose
-	// largest profile is smallest. So large profiles stay placeable.
-	Pack Policy = "pack"
-	// Spread takes the least loaded GPU, on the least loaded host. See
-	// [PlacementOptions.KeepEmpty] for what that costs large profiles.
-	Spread Policy = "spread"
-	// NUMA packs on GPUs near [PlacementOptions.NUMANode], and takes others only
-	// when those have no room, or never if [PlacementOptions.Strict].
-	NUMA Policy = "numa"
-	// Pinned requires that each [Request] names its Parent. Under the other
-	// policies a Request may do so too.
-	Pinned Policy = "pinned"
-)
-
-// PlacementOptions narrow down where the vGPUs of one VM may go. The zero value
-// packs and forbids nothing.
-type PlacementOptions struct {
-	// Policy is Pack if empty.
-	Policy Policy `json:"policy,omitempty"`
-	// Host is the only host to consider. Empty: all of the snapshot.
-	Host string `json:"host,omitempty"`
-	// NUMANode is where the VM's memory is; NUMA needs it. On a host whose
-	// kernel knows no GPU's node, all GPUs are near.
-	NUMANode *int `json:"numa_node,omitempty"`
-	// Strict forbids GPUs of other NUMA nodes, under NUMA.
-	Strict bool `json:"strict,omitempty"`
-	// Apart puts each vGPU of the VM on a GPU of its own.
-	Apart bool `json:"apart,omitempty"`
-	// Has is what the VM has already: the new vGPUs go to the same host, and
-	// the rules for several vGPUs in one VM count these.
-	Has []Holding `json:"has,omitempty"`
-	// Avoid is what the other VMs of an anti-affinity group hold: the GPUs, and
-	// where a Holding has no GPU the whole hosts, that are forbidden.
-	Avoid []Holding `json:"avoid,omitempty"`
-	// KeepEmpty is how many empty GPUs each host keeps for large profiles, under
-	// Spread: it opens one of them for a smaller profile only when no GPU that
-	// runs this size has room. 0: it opens empty GPUs first, always.
-	KeepEmpty int `json:"keep_empty,omitempty"`
-}
-
-// Holding is a GPU, or a host, that a VM has a vGPU on.
-type Holding struct {
-	Host string `json:"host,omitempty"`
-	GPU  string `json:"gpu,omitempty"`  // the GPU's or a parent's name
-	Type string `json:"type,omitempty"` // id or name; needed in PlacementOptions.Has
-}
-
 // Placement says where the vGPUs of one VM go. It is plain data.
 type Placement struct {
-	Host  string   `json:"host,omitempty"`
-	VGPUs []Placed `json:"vgpus"` // in the order of the requests
+	Host  string `json:"host,omitempty"`
+	VGPUs []VGPU `json:"vgpus"` // in the order of the requests
 }
 
-// Placed is one vGPU's place.
-type Placed struct {
+// VGPU is one vGPU's place.
+type VGPU struct {
 	Type      string         `json:"type"` // the type's id on that host
 	TypeName  string         `json:"type_name"`
 	Framework mdev.Framework `json:"framework"`
 	GPU       string         `json:"gpu"`
 	Parent    string         `json:"parent"`
-	// Others are parents on the same host that could take this vGPU instead
+	// Alternatives are parents on the same host that could take this vGPU instead
 	// while the VM's other vGPUs stay where they are: best first, one a GPU, 8 at
 	// most. The kernel decides, so on a refusal try the next.
-	Others []Spot `json:"others,omitempty"`
+	Alternatives []Candidate `json:"alternatives,omitempty"`
 }
 
-// Spot names a parent and the GPU that it belongs to.
-type Spot struct {
+// Candidate names a parent and the GPU that it belongs to.
+type Candidate struct {
 	GPU    string `json:"gpu"`
 	Parent string `json:"parent"`
 }
 
-const (
-	opPlace   = "place" // in errors
-	maxOthers = 8       // in Placed.Others
-)
+const maxAlternatives = 8 // in VGPU.Alternatives
 
 // Place finds a place for each vGPU of one VM, all on one host, or for none:
-// then the error is an [*Error] around a [*Refusal], which says for each
+// then the error is a [*Refusal], which says for each
 // parent why not. It matches [ErrNoCapacity] when nothing has room,
 // [ErrNotFound] when there is no such type, parent or host (with the names
 // that are nearest), and [ErrInvalid] when the requests break a rule.
 //
-// Only Type and Parent of the requests are looked at. A Parent pins a vGPU to a
-// parent or to a GPU. The answer depends on nothing but the snapshot and the
+// A Parent pins a vGPU to a parent or to a GPU. The answer depends on nothing but the snapshot and the
 // arguments, and is the same each time.
 //
 // The rules of the frameworks are kept: types per GPU, instances at most, one
@@ -112,7 +55,7 @@ const (
 // with. A VM is refused only when no host has an assignment, unless the search
 // became too long; then [Refusal.GaveUp] is set, which takes hosts with many
 // GPUs in many different states.
-func (s *Snapshot) Place(requests []Request, options PlacementOptions) (Placement, error) {
+func (s *Snapshot) Place(requests []Request, options Options) (Placement, error) {
 	d := decisions.Get().(*decision)
 	defer d.release()
 	if err := d.prepare(s, requests, &options); err != nil {
@@ -275,14 +218,14 @@ func (d *decision) placement(picks []int32) Placement {
 			parents[i] = d.freeParent(g, picks, parents)
 		}
 	}
-	p := Placement{Host: f.hosts[f.hostOf[picks[0]]].name, VGPUs: make([]Placed, len(picks))}
+	p := Placement{Host: f.hosts[f.hostOf[picks[0]]].name, VGPUs: make([]VGPU, len(picks))}
 	for i, g := range picks {
 		m := d.classes[d.snapshot.class(g)].model
 		k := &f.kinds[m.slots[d.slot(m, d.wants[i].sought)].kind]
-		p.VGPUs[i] = Placed{
+		p.VGPUs[i] = VGPU{
 			Type: k.id, TypeName: k.name, Framework: f.gpus[g].framework,
 			GPU: f.gpus[g].name, Parent: f.gpus[g].free[parents[i]],
-			Others: d.others(i, picks, parents),
+			Alternatives: d.others(i, picks, parents),
 		}
 	}
 	return p
@@ -312,22 +255,22 @@ func (d *decision) freeParent(g int32, picks, parents []int32) int32 {
 }
 
 // others finds where else the i-th vGPU could go while the rest stays.
-func (d *decision) others(i int, picks, parents []int32) []Spot {
+func (d *decision) others(i int, picks, parents []int32) []Candidate {
 	want := &d.wants[i]
 	type other struct {
 		order uint64
 		gpu   int32
 	}
-	var best [maxOthers]other
+	var best [maxAlternatives]other
 	n := 0
 	consider := func(g int32) {
 		id, shared := d.without(i, g, picks)
 		rank := d.rankOf(id, want.sought)
-		if rank == never || (d.options.Apart && shared) || d.forbidden(g) {
+		if rank == never || (d.options.AntiAffinity && shared) || d.forbidden(g) {
 			return
 		}
 		order := d.order(g, d.fleet.class(id), rank, want.sought, 0)
-		if n == maxOthers && order >= best[n-1].order {
+		if n == maxAlternatives && order >= best[n-1].order {
 			return
 		}
 		if g == picks[i] && !d.fleet.class(id).model.single {
@@ -340,9 +283,9 @@ func (d *decision) others(i int, picks, parents []int32) []Spot {
 		for at > 0 && order < best[at-1].order {
 			at--
 		}
-		copy(best[at+1:], best[at:min(n, maxOthers-1)])
+		copy(best[at+1:], best[at:min(n, maxAlternatives-1)])
 		best[at] = other{order, g}
-		n = min(n+1, maxOthers)
+		n = min(n+1, maxAlternatives)
 	}
 	if want.pinned {
 		if at, ok := want.at(picks[i]); ok && at.parent == anyParent {
@@ -357,9 +300,9 @@ func (d *decision) others(i int, picks, parents []int32) []Spot {
 	if n == 0 {
 		return nil
 	}
-	spots := make([]Spot, n)
+	spots := make([]Candidate, n)
 	for j, o := range best[:n] {
-		spots[j] = Spot{d.fleet.gpus[o.gpu].name, d.fleet.gpus[o.gpu].free[d.freeParent(o.gpu, picks, parents)]}
+		spots[j] = Candidate{d.fleet.gpus[o.gpu].name, d.fleet.gpus[o.gpu].free[d.freeParent(o.gpu, picks, parents)]}
 	}
 	return spots
 }

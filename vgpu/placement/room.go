@@ -1,4 +1,4 @@
-package vgpu
+package placement
 
 import (
 	"cmp"
