@@ -173,9 +173,9 @@ func TestDocsError(t *testing.T) {
 	envelope, wrong := json.MarshalIndent(vgpu.NewEnvelope(err), "", "  ")
 	require.NoError(t, wrong)
 	text := architecture(t)
-	assert.Contains(t, text, "\n"+err.Error()+"\n")
-	assert.Contains(t, text, "\n"+vgpu.Hint(err)+"\n")
-	assert.Contains(t, text, "\n"+string(envelope)+"\n")
+	for _, said := range []string{err.Error(), vgpu.Hint(err), string(envelope)} {
+		assert.True(t, strings.Contains(text, "\n"+said+"\n"), "the page lacks:\n%s", said)
+	}
 	var kinds []error
 	for _, kind := range []error{
 		vgpu.ErrInvalid, vgpu.ErrNotFound, vgpu.ErrExists, vgpu.ErrInUse, vgpu.ErrNoCapacity, vgpu.ErrBusy,
