@@ -87,12 +87,7 @@ func (o *operation) create(ctx context.Context, d device, c candidate) (next boo
 		req.UUID = uuid.MustParse(d.ID)
 	}
 	ours := true // what is there, or may still come
-	o.onFailure("create", d.ID, func(ctx context.Context) error {
-		if !ours {
-			return nil
-		}
-		return o.m.removeDevice(ctx, o.vm, d)
-	})
+	withdraw := o.onFailure("create", d.ID, func(ctx context.Context) error { return o.m.removeDevice(ctx, o.vm, d) })
 	created, err := o.m.host.Create(ctx, req)
 	switch {
 	case err == nil:
@@ -110,6 +105,7 @@ func (o *operation) create(ctx context.Context, d device, c candidate) (next boo
 	if ours { // what could not be removed must not be forgotten
 		return false, err
 	}
+	withdraw()
 	if c.VF {
 		err = fault.Join(err, o.m.releaseVF(c.Parent, o.vm))
 	}

@@ -221,3 +221,12 @@ func TestEveryParentRefuses(t *testing.T) {
 		"the GPU has no room for this type beside what it runs, or its vGPU manager is not ready", err.Error())
 	assert.Equal(t, "compare with what the GPU runs (same framebuffer size), and see the kernel log (dmesg)", Hint(err))
 }
+
+// TestNoParentIsLeft: a vGPU whose only parents went to other vGPUs of the VM is
+// refused like any other.
+func TestNoParentIsLeft(t *testing.T) {
+	err := (&operation{op: opStart, vm: "web1"}).wrap("create", "NVIDIA L40S-4Q", refusals{}.error())
+	readable(t, err, opStart, "web1", "none")
+	assert.ErrorIs(t, err, ErrNoCapacity)
+	assert.NotEmpty(t, Hint(err))
+}

@@ -51,7 +51,7 @@ type Hypervisor interface {
 	Shutdown(ctx context.Context, vm string, mode domain.ShutdownMode) error
 	// Terminate ends QEMU by SIGTERM only.
 	Terminate(ctx context.Context, vm string) error
-	// Kill ends QEMU by SIGKILL if need be.
+	// Destroy ends QEMU by SIGKILL if need be.
 	Destroy(ctx context.Context, vm string) error
 	// Events delivers what happens to domains until ctx ends.
 	Events(ctx context.Context) (<-chan domain.Event, error)

@@ -77,7 +77,8 @@ func (o *operation) acquireVF(ctx context.Context, vf string) (unlock func(), er
 	return unlock, err
 }
 
-// releaseVF ends a VM's lease of a virtual function, whose lock is held.
+// releaseVF ends a VM's lease of a virtual function, whose lock is held. The void lease
+// stays: without one the document would say whose the virtual function is.
 func (m *Manager) releaseVF(vf, vm string) error {
 	l, known, err := m.store.lease(vf)
 	if err != nil || known && (l.VM != vm || l.Boot == "") {

@@ -24,7 +24,7 @@ type view struct {
 	life    Lifetime
 	found   map[string]mdev.Device // those of devices that exist
 	leased  map[string]bool        // virtual functions that have no vGPU and a lease of the VM
-	foreign map[string]string      // ids that exist, but as something else than what we made: what
+	foreign map[string]string      // ids that exist, but as something else than what we made, with what they are
 	// elsewhere is the libvirt through which the VM was provisioned, if that is not
 	// this one and the VM is not known here.
 	elsewhere string
