@@ -1,8 +1,11 @@
 package placement
 
 import (
+	"cmp"
+	"encoding/binary"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/vgpukit/vgpukit/mdev"
@@ -10,18 +13,37 @@ import (
 
 // builder makes the first snapshot of a fleet.
 type builder struct {
-	fleet   *fleet
-	classes []int32 // by GPU
-
-	offers []offer
-	kinds  []int32 // of the last parent's types, by position
-	last   []mdev.Type
-	ids    map[string]int32 // position in offers by type id
+	*fleet
+	kindIDs  map[kindKey]int32
+	modelIDs map[string]*model
+	states   map[string]*state
+	offers   []offer // of the GPU at hand, in the order of its first parent's list
+	room     []int32
+	key      []byte
 }
 
-func (b *builder) host(h HostInventory) (used int32) {
-	f := b.fleet
-	first := int32(len(f.gpus))
+type kindKey struct {
+	id, name    string
+	framebuffer uint64
+}
+
+// offer is a type of the GPU at hand.
+type offer struct {
+	id        string
+	kind      int32
+	available int32
+	max       int32
+	parents   int // free parents that offer it
+}
+
+func newBuilder() *builder {
+	return &builder{
+		fleet:   &fleet{kindsByName: map[string][]int32{}, spots: map[string][]spot{}},
+		kindIDs: map[kindKey]int32{}, modelIDs: map[string]*model{}, states: map[string]*state{},
+	}
+}
+
+func (b *builder) host(h HostInventory) host {
 	gpus := make([]*mdev.GPU, len(h.Inventory.GPUs))
 	for i := range gpus {
 		gpus[i] = &h.Inventory.GPUs[i]
@@ -29,91 +51,91 @@ func (b *builder) host(h HostInventory) (used int32) {
 	slices.SortStableFunc(gpus, func(a, b *mdev.GPU) int { return strings.Compare(a.Name, b.Name) })
 	nodeKnown := slices.ContainsFunc(gpus, func(g *mdev.GPU) bool { return g.NUMANode != nil })
 	sameType := slices.ContainsFunc(gpus, oneTypeOnly)
-	for _, g := range gpus {
-		used += b.gpu(g, sameType)
-		near := anyNode
-		if nodeKnown {
-			near = f.gpus[len(f.gpus)-1].node
-		}
-		f.near = append(f.near, near)
-		f.hostOf = append(f.hostOf, int32(len(f.hosts)))
+	made := host{name: h.Host, gpus: make([]gpu, len(gpus))}
+	for i, g := range gpus {
+		made.gpus[i] = b.gpu(g, sameType)
+		made.used += int(made.gpus[i].used)
+		made.gpus[i].anyNode = !nodeKnown
 	}
-	f.hosts = append(f.hosts, host{h.Host, span{first, int32(len(f.gpus))}})
-	return used
+	return made
 }
 
-func (b *builder) gpu(g *mdev.GPU, sameType bool) (used int32) {
-	f := b.fleet
-	entry := gpu{
-		name: g.Name, node: -1,
-		mig: g.MIG != nil && g.MIG.Enabled, noMIG: g.MIG != nil && !g.MIG.Enabled,
-	}
+// gpu makes a GPU's first state. sameType: its driver has one type a GPU.
+func (b *builder) gpu(g *mdev.GPU, sameType bool) gpu {
+	d := &device{name: g.Name, node: -1, mig: g.MIG != nil && g.MIG.Enabled, noMIG: g.MIG != nil && !g.MIG.Enabled}
 	if g.NUMANode != nil {
-		entry.node = int32(*g.NUMANode)
+		d.node = *g.NUMANode
 	}
+	made := state{parents: math.MaxInt32}
 	single := false
 	for i := range g.Parents {
 		p := &g.Parents[i]
 		single = single || p.PF != "" || p.Framework == mdev.FrameworkVendorVFIO
-		entry.framework = p.Framework
-		used += int32(len(p.Devices))
+		d.framework = p.Framework
+		made.used += int32(len(p.Devices))
 	}
-	b.collect(g, &entry, single)
-	slices.SortFunc(b.offers, compareOffers)
-	runs, sizes := b.running(g)
-	mixed := len(sizes) > 1
-	whole := false
-	for _, o := range b.offers {
-		k := &f.kinds[o.kind]
-		if k.slice == "" && k.size > 0 {
-			whole = !single
-			mixed = mixed || (len(sizes) == 1 && !sizes[k.size] && o.available > 0)
-		}
-	}
-	m := f.newModel(b.offers, single, mixed, sameType, whole)
-	c := &class{model: m, parents: math.MaxInt32, used: used, runs: runs}
+	b.collect(g, d, single)
 	switch {
-	case single && entry.mig:
-		c.parents = int32(max(0, min(len(entry.free), g.MIG.Instances-int(used))))
+	case single && d.mig:
+		made.parents = int32(max(0, min(len(d.free), g.MIG.Instances-int(made.used))))
 	case single:
-		c.parents = int32(len(entry.free))
-	case len(entry.free) == 0:
-		c.parents = 0
+		made.parents = int32(len(d.free))
+	case len(d.free) == 0:
+		made.parents = 0
 	}
-	c.room = make([]int32, len(b.offers))
-	for i, o := range b.offers {
-		c.room[i] = o.available
+	var size uint64
+	var mixed bool
+	made.runs, size, mixed = b.running(g)
+	slices.SortFunc(b.offers, func(a, b offer) int { return cmp.Compare(a.kind, b.kind) })
+	b.room = b.room[:0]
+	for _, o := range b.offers {
+		b.room = append(b.room, o.available)
+		k := &b.kinds[o.kind]
+		mixed = mixed || size > 0 && k.instance == "" && k.size > 0 && k.size != size && o.available > 0
 	}
-	b.classes = append(b.classes, f.intern(c))
-	f.gpus = append(f.gpus, entry)
-	return used
+	made.room = b.room
+	made.model = b.model(rules{single: single, mixed: mixed, sameType: sameType})
+	return gpu{b.state(made), d}
 }
 
-// collect fills b.offers with the GPU's types, and the entry's parents.
-func (b *builder) collect(g *mdev.GPU, entry *gpu, single bool) {
-	b.offers, b.kinds, b.last = b.offers[:0], b.kinds[:0], nil
-	if b.ids == nil {
-		b.ids = map[string]int32{}
+// state returns the one state that is equal to the given one.
+func (b *builder) state(s state) *state {
+	b.key = b.key[:0]
+	for _, n := range []int32{int32(s.model.index), s.parents, s.used, s.runs} {
+		b.key = binary.AppendVarint(b.key, int64(n))
 	}
-	clear(b.ids)
-	open := 0
+	for _, n := range s.room {
+		b.key = binary.AppendVarint(b.key, int64(n))
+	}
+	if same, ok := b.states[string(b.key)]; ok {
+		return same
+	}
+	s.room = slices.Clone(s.room)
+	s.setTop()
+	b.states[string(b.key)] = &s
+	return &s
+}
+
+// collect fills b.offers with the GPU's types, and the device's parents.
+func (b *builder) collect(g *mdev.GPU, d *device, single bool) {
+	b.offers = b.offers[:0]
 	for i := range g.Parents {
 		p := &g.Parents[i]
+		inUse := single && len(p.Devices) > 0
+		offers := b.types(p, len(p.Problems) == 0 && !inUse)
 		switch {
 		case len(p.Problems) > 0:
-			entry.closed = append(entry.closed, closedParent{p.Name, ReasonProblem, p.Problems[0].Text})
-		case single && len(p.Devices) > 0:
-			entry.closed = append(entry.closed, closedParent{p.Name, ReasonParentInUse, p.Devices[0].ID})
-		case single && !offersAny(p):
-			entry.closed = append(entry.closed, closedParent{p.Name, ReasonNoRoom, ""})
+			d.closed = append(d.closed, closedParent{p.Name, ReasonProblem, p.Problems[0].Text})
+		case inUse:
+			d.closed = append(d.closed, closedParent{p.Name, ReasonParentInUse, p.Devices[0].ID})
+		case single && !offers:
+			d.closed = append(d.closed, closedParent{p.Name, ReasonNoRoom, ""})
 		default:
-			entry.free = append(entry.free, p.Name)
+			d.free = append(d.free, p.Name)
 		}
-		b.types(p, len(entry.free) > open, single)
-		open = len(entry.free)
 	}
 	for _, c := range g.Capacity {
-		if at, ok := b.ids[c.Type]; ok {
+		if at := b.offered(c.Type); at >= 0 {
 			o := &b.offers[at]
 			o.available = min(o.available, clamp(c.Available))
 			o.max = max(o.max, clamp(c.Max))
@@ -124,54 +146,41 @@ func (b *builder) collect(g *mdev.GPU, entry *gpu, single bool) {
 		o.max = max(o.max, o.available, 1)
 		// Free virtual functions that differ were read while the driver took
 		// types away: what all of them offer is what is left.
-		if single && int(o.parents) < len(entry.free) {
+		if single && o.parents < len(d.free) {
 			o.available = 0
 		}
 	}
 }
 
-func offersAny(p *mdev.Parent) bool {
-	for j := range p.Types {
-		if p.Types[j].Available > 0 {
-			return true
-		}
-	}
-	return false
-}
-
-// types adds one parent's types. Virtual functions of a GPU offer the same
-// types, so only the first of them is looked up by name.
-func (b *builder) types(p *mdev.Parent, free, single bool) {
+// types adds one parent's types. any: it is open and offers one.
+func (b *builder) types(p *mdev.Parent, open bool) (any bool) {
 	for j := range p.Types {
 		t := &p.Types[j]
-		var at int32
-		if j < len(b.last) && b.last[j].ID == t.ID {
-			at = b.kinds[j]
-		} else {
-			known := false
-			if at, known = b.ids[t.ID]; !known {
-				at = int32(len(b.offers))
-				b.ids[t.ID] = at
-				kind := b.fleet.kindOf(t.ID, t.Name, t.Description.Framebuffer, p.Framework)
-				b.offers = append(b.offers, offer{kind: kind, max: clamp(t.Description.MaxInstances)})
-			}
-			if b.last == nil {
-				b.kinds = append(b.kinds, at)
-			}
+		at := j // virtual functions of a GPU list the same
+		if at >= len(b.offers) || b.offers[at].id != t.ID {
+			at = b.offered(t.ID)
 		}
-		if free && t.Available > 0 {
+		if at < 0 {
+			at = len(b.offers)
+			kind := b.kind(t.ID, t.Name, t.Description.Framebuffer, p.Framework)
+			b.offers = append(b.offers, offer{id: t.ID, kind: kind, max: clamp(t.Description.MaxInstances)})
+		}
+		if open && t.Available > 0 {
+			any = true
 			b.offers[at].parents++
 			b.offers[at].available = clamp(int(b.offers[at].available) + t.Available)
 		}
 	}
-	if b.last == nil && len(p.Types) > 0 {
-		b.last = p.Types
-	}
+	return any
 }
 
-// running returns the kind of a vGPU on the GPU, and the framebuffer sizes of
-// all of them.
-func (b *builder) running(g *mdev.GPU) (runs int32, sizes map[uint64]bool) {
+func (b *builder) offered(id string) int {
+	return slices.IndexFunc(b.offers, func(o offer) bool { return o.id == id })
+}
+
+// running returns the kind of a vGPU on the GPU and a framebuffer size that it runs; 0:
+// not known. mixed: it runs several.
+func (b *builder) running(g *mdev.GPU) (runs int32, size uint64, mixed bool) {
 	runs = noKind
 	for i := range g.Parents {
 		for j := range g.Parents[i].Devices {
@@ -179,24 +188,117 @@ func (b *builder) running(g *mdev.GPU) (runs int32, sizes map[uint64]bool) {
 			if dev.Type == "" {
 				continue
 			}
-			var k int32
-			if at := slices.IndexFunc(b.offers, func(o offer) bool { return b.fleet.kinds[o.kind].id == dev.Type }); at >= 0 {
-				k = b.offers[at].kind
+			var n int32
+			if at := b.offered(dev.Type); at >= 0 {
+				n = b.offers[at].kind
 			} else {
-				k = b.fleet.kindOf(dev.Type, dev.TypeName, 0, dev.Framework)
+				n = b.kind(dev.Type, dev.TypeName, 0, dev.Framework)
 			}
 			if runs == noKind {
-				runs = k
+				runs = n
 			}
-			if kind := &b.fleet.kinds[k]; kind.slice == "" && kind.size > 0 {
-				if sizes == nil {
-					sizes = map[uint64]bool{}
-				}
-				sizes[kind.size] = true
+			if k := &b.kinds[n]; k.instance == "" && k.size > 0 {
+				mixed = mixed || size > 0 && size != k.size
+				size = k.size
 			}
 		}
 	}
-	return runs, sizes
+	return runs, size, mixed
+}
+
+// rules are what a GPU's model is under, beside its types.
+type rules struct {
+	single   bool // see model
+	mixed    bool // framebuffer sizes run side by side
+	sameType bool // see model
+}
+
+// model returns the model of GPUs with these offers, sorted by kind, and rules.
+func (b *builder) model(r rules) *model {
+	b.key = b.key[:0]
+	for _, rule := range []bool{r.single, r.mixed, r.sameType} {
+		b.key = strconv.AppendBool(b.key, rule)
+	}
+	for _, o := range b.offers {
+		b.key = binary.AppendVarint(binary.AppendVarint(b.key, int64(o.kind)), int64(o.max))
+	}
+	if m, ok := b.modelIDs[string(b.key)]; ok {
+		return m
+	}
+	m := &model{index: len(b.models), single: r.single, sameType: r.sameType}
+	for i, o := range b.offers {
+		m.slots = append(m.slots, b.slot(m, i, o, r))
+	}
+	b.models = append(b.models, m)
+	b.modelIDs[string(b.key)] = m
+	return m
+}
+
+// slot says under which rules the i-th type of a model is.
+func (b *builder) slot(m *model, i int, o offer, r rules) slot {
+	k := &b.kinds[o.kind]
+	t := slot{kind: o.kind, max: o.max, share: sharePool, group: i, cost: poolSize / int64(max(1, o.max)), size: k.size}
+	same := func(slot) bool { return false }
+	switch {
+	case k.instance != "":
+		t.share = shareInstance
+		same = func(u slot) bool { return u.share == shareInstance && b.kinds[u.kind].instance == k.instance }
+	case k.size > 0:
+		if r.mixed {
+			t.cost = int64(k.size)
+		} else {
+			t.share = shareSize
+		}
+		same = func(u slot) bool { return u.share == t.share && u.size == k.size }
+		// Before Ampere, only the largest Q and C profile can be one of several.
+		t.alone = !r.single && (o.max > 1 || k.series != "Q" && k.series != "C" && k.series != "")
+	}
+	if first := slices.IndexFunc(m.slots, same); first >= 0 {
+		t.group = first
+	}
+	return t
+}
+
+// kind returns the number of a type. Same id and name with another framebuffer are
+// another kind.
+func (b *builder) kind(id, name string, framebuffer uint64, framework mdev.Framework) int32 {
+	key := kindKey{id, name, framebuffer}
+	if n, ok := b.kindIDs[key]; ok {
+		return n
+	}
+	n := int32(len(b.kinds))
+	b.kinds = append(b.kinds, newKind(id, name, framebuffer))
+	b.kindIDs[key] = n
+	names := []string{id, name}
+	if _, err := strconv.ParseUint(id, 10, 32); err == nil && framework == mdev.FrameworkVendorVFIO {
+		names = append(names, "nvidia-"+id)
+	}
+	slices.Sort(names)
+	for _, name := range slices.Compact(names) {
+		if name != "" {
+			b.kindsByName[name] = append(b.kindsByName[name], n)
+		}
+	}
+	return n
+}
+
+// index notes where the GPUs of a host and their parents are.
+func (b *builder) index(h int32, gpus []gpu) {
+	for i := range gpus {
+		g, at := &gpus[i], spot{host: h, gpu: int32(i), parent: anyParent}
+		b.spots[g.name] = append(b.spots[g.name], at)
+		for j, name := range g.free {
+			if at.parent = int32(j); name != g.name {
+				b.spots[name] = append(b.spots[name], at)
+			}
+		}
+		at.parent = closedParents
+		for _, c := range g.closed {
+			if c.name != g.name {
+				b.spots[c.name] = append(b.spots[c.name], at)
+			}
+		}
+	}
 }
 
 // oneTypeOnly tells whether a GPU shows that its driver is an older one, under

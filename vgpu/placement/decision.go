@@ -3,129 +3,85 @@ package placement
 import (
 	"fmt"
 	"slices"
-	"sync"
+	"sort"
 )
 
-// decision is the working memory of one decision, used again for the next.
+// decision is one question to a snapshot, checked and resolved.
 type decision struct {
-	snapshot *Snapshot
-	fleet    *fleet
-	options  *Options
-	policy   Policy
-	several  bool // the VM will have more than one vGPU
-	classes  []*class
-	hosts    span // to be considered
-	gpus     span // those of the hosts
+	*Snapshot
+	requests []Request
+	options  Options // with a policy
+	spread   bool    // the policy is Spread
+	numa     bool    // the policy is NUMA
+	node     int     // the NUMA node of the VM's memory, under NUMA
+	several  bool    // the VM will have more than one vGPU
+	from, to int     // the hosts to be considered
+	types    []sought
+	wants    []want   // one for each request
+	avoid    [][]bool // the GPUs that anti-affinity forbids, by host; nil: none
+	empty    []int    // empty GPUs by host; nil: not needed
+}
 
-	wants     []want // one for each request
-	names     []string
-	need      []int32      // by type sought: how many
-	sizes     []uint32     // by type sought, in sizeUnit
-	groups    []uint32     // by type sought: differs if two types never share a GPU
-	slots     []int16      // by type sought and model
-	standings [][]standing // by type sought and class
-	avoid     []uint64     // a bit for each GPU; empty: none is avoided
-	narrowed  bool         // there is something to look up in forbidden
-	empty     []int32      // empty GPUs by host; empty slice: not needed
-
-	// The search, on one host after the other.
-	hostOrder []hostCandidate
-	host      span // its GPUs
-	bound     int32
-	picks     []int32
-	overlay   []touched
-	opened    int32
-	choices   []choice
-	stamps    []uint32
-	stamp     uint32
-	seen      map[string]int32
-	states    []gpuState
-	key       []byte
-	found     []int32
-	foundCost int32
-	steps     int
-	tooLong   bool
+// sought is a type that is asked for.
+type sought struct {
+	name  string
+	kinds []int32
+	slots []int  // by model; -1: it has no such type, or only for a VM of one vGPU
+	need  int    // vGPUs
+	size  uint64 // framebuffer
+	group uint64 // differs if two types never share a GPU
 }
 
 // want is one request, resolved.
 type want struct {
 	sought int
 	pinned bool
-	spots  []spot // where it is pinned to, in order of GPU
+	spots  []spot // where it is pinned to, host by host
 }
 
-// standing is what a class is worth for a type.
-type standing struct {
-	rank  uint32
-	left  int16 // at most MaxVGPUs
-	empty bool
-}
-
-// touched is the state of a GPU that the search has placed a vGPU on.
-type touched struct{ gpu, class int32 }
-
-// choice is a GPU that could take the next vGPU.
-type choice struct {
-	order uint64
-	gpu   int32
-	class int32
-}
-
-var decisions = sync.Pool{New: func() any { return new(decision) }}
-
-func (d *decision) release() {
-	d.snapshot, d.fleet, d.options, d.classes, d.found = nil, nil, nil, nil, nil
-	clear(d.wants)
-	clear(d.names)
-	d.seen = nil
-	decisions.Put(d)
-}
-
-// prepare resolves and checks what is asked for. An error is a request that
-// breaks a rule or names a host that is not there; a type or parent that is
-// not there is left to unknown.
-func (d *decision) prepare(s *Snapshot, requests []Request, options *Options) error {
-	d.snapshot, d.fleet, d.options, d.policy = s, s.fleet, options, options.Policy
-	d.wants, d.names, d.need = d.wants[:0], d.names[:0], d.need[:0]
-	d.sizes, d.groups, d.slots = d.sizes[:0], d.groups[:0], d.slots[:0]
-	d.several = len(requests)+len(options.Existing) > 1
-	if err := d.checkOptions(len(requests)); err != nil {
-		return err
+// decide resolves and checks what is asked for. An error is a request that breaks a
+// rule or names a host that is not there; a type or parent that is not there is left
+// to refuse.
+func (s *Snapshot) decide(requests []Request, options Options) (*decision, error) {
+	d := &decision{Snapshot: s, requests: slices.Clone(requests), options: options, several: len(requests)+len(options.Existing) > 1}
+	if err := d.checkOptions(); err != nil {
+		return nil, err
 	}
 	if err := d.narrow(); err != nil {
-		return err
+		return nil, err
 	}
-	for i := range requests {
-		if err := d.resolve(i, &requests[i]); err != nil {
-			return err
+	for i := range d.requests {
+		if err := d.resolve(i); err != nil {
+			return nil, err
 		}
 	}
 	if err := d.checkSeveral(); err != nil {
-		return err
+		return nil, err
 	}
 	d.avoidGPUs()
-	d.narrowed = len(d.avoid) > 0 || (d.policy == NUMA && options.Strict)
-	d.classes = *d.fleet.classes.Load()
-	d.tabulate()
-	return nil
+	d.countEmpty()
+	return d, nil
 }
 
-func (d *decision) checkOptions(n int) error {
-	switch d.policy {
+func (d *decision) checkOptions() error {
+	switch o := &d.options; o.Policy {
 	case "":
-		d.policy = Pack
-	case Pack, Spread, Pinned:
+		o.Policy = Pack
+	case Pack, Pinned:
+	case Spread:
+		d.spread = true
 	case NUMA:
-		if d.options.NUMANode == nil {
+		if o.NUMANode == nil {
 			return invalid(opPlace, "set Options.NUMANode to the node of the VM's memory", "policy %q has no NUMA node", NUMA)
 		}
+		d.numa, d.node = true, *o.NUMANode
 	default:
-		return invalid(opPlace, fmt.Sprintf("use %q, %q, %q or %q", Pack, Spread, NUMA, Pinned), "there is no policy %q", d.policy)
+		return invalid(opPlace, fmt.Sprintf("use %q, %q, %q or %q", Pack, Spread, NUMA, Pinned), "there is no policy %q", o.Policy)
 	}
-	if n == 0 {
+	if len(d.requests) == 0 {
 		return invalid(opPlace, "ask for at least one", "no vGPU requested")
 	}
-	if all := n + len(d.options.Existing); all > MaxVGPUs {
+	if all := len(d.requests) + len(d.options.Existing); all > MaxVGPUs {
 		return invalid(opPlace, "give the VM fewer", "%d vGPUs in one VM; %d is the most", all, MaxVGPUs)
 	}
 	return nil
@@ -133,77 +89,65 @@ func (d *decision) checkOptions(n int) error {
 
 // narrow finds the hosts that come into question.
 func (d *decision) narrow() error {
-	f := d.fleet
-	d.hosts = span{0, int32(len(f.hosts))}
+	d.to = len(d.hosts)
 	name, named := d.options.Host, d.options.Host != ""
-	for _, has := range d.options.Existing {
-		if named && has.Host != name {
-			return invalid(opPlace, "the vGPUs of one VM are on one host", "the VM has vGPUs on host %q, and shall have some on %q", has.Host, name)
+	for _, use := range d.options.Existing {
+		if named && use.Host != name {
+			return invalid(opPlace, "the vGPUs of one VM are on one host", "the VM has vGPUs on host %q, and shall have some on %q", use.Host, name)
 		}
-		name, named = has.Host, true
+		name, named = use.Host, true
 	}
 	if named {
-		at, ok := f.hostByName(name)
+		at, ok := d.hostNamed(name)
 		if !ok {
 			return &Error{Op: opPlace, Kind: ErrNotFound, Meaning: fmt.Sprintf("the snapshot has no host %q", name), Next: "name a host of the snapshot"}
 		}
-		d.hosts = span{at, at + 1}
-	}
-	d.gpus = span{}
-	if d.hosts.from < d.hosts.to {
-		d.gpus = span{f.hosts[d.hosts.from].gpus.from, f.hosts[d.hosts.to-1].gpus.to}
+		d.from, d.to = at, at+1
 	}
 	return nil
 }
 
-func (d *decision) resolve(i int, r *Request) error {
+func (d *decision) resolve(i int) error {
+	r := &d.requests[i]
 	if r.Type == "" {
 		return invalid(opPlace, "name a type, such as nvidia-22; the inventory lists them", "vGPU %d has no type", i)
 	}
-	w := want{sought: d.sought(r.Type), pinned: r.Parent != ""}
-	if w.sought < 0 {
-		w.sought = len(d.names)
-		d.seek(r.Type)
-	}
-	d.need[w.sought]++
-	if w.pinned {
-		w.spots = d.fleet.spotsNamed(r.Parent)
-	} else if d.policy == Pinned {
+	if r.Parent == "" && d.options.Policy == Pinned {
 		return invalid(opPlace, "name a parent for each vGPU, or use another policy", "vGPU %d has no parent, and the policy is %q", i, Pinned)
 	}
+	w := want{sought: d.seek(r.Type), pinned: r.Parent != ""}
+	if w.pinned {
+		w.spots = d.spots[r.Parent]
+	}
+	d.types[w.sought].need++
 	d.wants = append(d.wants, w)
 	return nil
 }
 
-// sought is the index of a type among those sought, by whichever name; -1.
-func (d *decision) sought(name string) int {
-	kinds := d.fleet.kindsByName[name]
-	return slices.IndexFunc(d.names, func(other string) bool {
-		return other == name || (len(kinds) > 0 && slices.Equal(kinds, d.fleet.kindsByName[other]))
-	})
-}
-
-// seek adds a type to those sought.
-func (d *decision) seek(name string) {
-	kinds := d.fleet.kindsByName[name]
-	d.names, d.need = append(d.names, name), append(d.need, 0)
-	var size, group uint32
-	for _, m := range d.fleet.models {
-		n := int16(-1)
-		for _, k := range kinds {
-			if slot, ok := m.slotOf[k]; ok {
-				n = slot
-				units := uint32((d.fleet.kinds[k].size + sizeUnit - 1) / sizeUnit)
-				size = max(size, units)
-				if m.slots[slot].share == shareSize {
-					group = units
-				}
-				break
+// seek is the index of a type among those asked for, by whichever name.
+func (d *decision) seek(name string) int {
+	a := sought{name: name, kinds: d.kindsByName[name]}
+	if at := slices.IndexFunc(d.types, func(b sought) bool {
+		return b.name == name || len(a.kinds) > 0 && slices.Equal(a.kinds, b.kinds)
+	}); at >= 0 {
+		return at
+	}
+	a.slots = make([]int, len(d.models))
+	for i, m := range d.models {
+		n := m.slotOf(a.kinds)
+		if n >= 0 {
+			a.size = max(a.size, m.slots[n].size)
+			if m.slots[n].share == shareSize {
+				a.group = m.slots[n].size
+			}
+			if d.several && m.slots[n].alone {
+				n = -1
 			}
 		}
-		d.slots = append(d.slots, n)
+		a.slots[i] = n
 	}
-	d.sizes, d.groups = append(d.sizes, size), append(d.groups, group)
+	d.types = append(d.types, a)
+	return len(d.types) - 1
 }
 
 // checkSeveral keeps NVIDIA's rule that the vGPUs of one VM are of one board
@@ -212,10 +156,17 @@ func (d *decision) checkSeveral() error {
 	if !d.several {
 		return nil
 	}
+	var names []string
+	for _, use := range d.options.Existing {
+		names = append(names, use.Type)
+	}
+	for _, a := range d.types {
+		names = append(names, a.name)
+	}
 	var first *kind
-	check := func(name string) error {
-		for _, n := range d.fleet.kindsByName[name] {
-			k := &d.fleet.kinds[n]
+	for _, name := range names {
+		for _, n := range d.kindsByName[name] {
+			k := &d.kinds[n]
 			switch {
 			case k.board == "":
 			case first == nil:
@@ -225,89 +176,109 @@ func (d *decision) checkSeveral() error {
 					"one VM cannot have both %s and %s", first.name, k.name)
 			}
 		}
-		return nil
-	}
-	for _, has := range d.options.Existing {
-		if err := check(has.Type); err != nil {
-			return err
-		}
-	}
-	for _, name := range d.names {
-		if err := check(name); err != nil {
-			return err
-		}
 	}
 	return nil
 }
 
 // avoidGPUs marks the GPUs that anti-affinity forbids.
 func (d *decision) avoidGPUs() {
-	d.avoid = d.avoid[:0]
-	if len(d.options.Avoid) == 0 && (!d.options.AntiAffinity || len(d.options.Existing) == 0) {
+	avoid := d.options.Avoid
+	if d.options.AntiAffinity {
+		for _, use := range d.options.Existing {
+			if use.GPU != "" {
+				avoid = append(avoid[:len(avoid):len(avoid)], use)
+			}
+		}
+	}
+	for _, use := range avoid {
+		h, ok := d.hostNamed(use.Host)
+		if !ok {
+			continue
+		}
+		if d.avoid == nil {
+			d.avoid = make([][]bool, len(d.hosts))
+		}
+		if d.avoid[h] == nil {
+			d.avoid[h] = make([]bool, len(d.hosts[h].gpus))
+		}
+		for i := range d.hosts[h].gpus {
+			if use.GPU == "" || d.hosts[h].gpus[i].isNamed(use.GPU) {
+				d.avoid[h][i] = true
+			}
+		}
+	}
+}
+
+// isNamed tells whether a name is the GPU's or that of one of its parents.
+func (g *gpu) isNamed(name string) bool {
+	return g.name == name || slices.Contains(g.free, name) || slices.ContainsFunc(g.closed, func(c closedParent) bool { return c.name == name })
+}
+
+func (d *decision) countEmpty() {
+	if !d.spread || d.options.KeepEmpty <= 0 {
 		return
 	}
-	d.avoid = slices.Grow(d.avoid, len(d.fleet.gpus)>>6+1)[:len(d.fleet.gpus)>>6+1]
-	clear(d.avoid)
-	mark := func(g int32) { d.avoid[g>>6] |= 1 << (g & 63) }
-	markGPU := func(h Use) {
-		if at, ok := d.fleet.hostByName(h.Host); ok {
-			if g, ok := d.fleet.gpuOf(d.fleet.hosts[at].gpus, h.GPU); ok {
-				mark(g)
-			}
-		}
-	}
-	for _, h := range d.options.Avoid {
-		if h.GPU != "" {
-			markGPU(h)
-		} else if at, ok := d.fleet.hostByName(h.Host); ok {
-			for g := d.fleet.hosts[at].gpus.from; g < d.fleet.hosts[at].gpus.to; g++ {
-				mark(g)
-			}
-		}
-	}
-	if d.options.AntiAffinity {
-		for _, h := range d.options.Existing {
-			markGPU(h)
-		}
-	}
-}
-
-// tabulate fills the tables of what each class is worth for the types sought.
-func (d *decision) tabulate() {
-	for len(d.standings) < len(d.names) {
-		d.standings = append(d.standings, nil)
-	}
-	for t := range d.names {
-		table := slices.Grow(d.standings[t][:0], len(d.classes))[:len(d.classes)]
-		for i, c := range d.classes {
-			table[i] = standing{rank: never}
-			if rank := d.rank(c, t); rank != never {
-				table[i] = standing{rank, int16(min(c.left(d.slot(c.model, t)), MaxVGPUs)), c.used == 0}
-			}
-		}
-		d.standings[t] = table
-	}
-	d.empty = d.empty[:0]
-	if d.policy == Spread && d.options.KeepEmpty > 0 {
-		d.empty = slices.Grow(d.empty, len(d.fleet.hosts))[:len(d.fleet.hosts)]
-		clear(d.empty)
-		for g := d.gpus.from; g < d.gpus.to; g++ {
-			if d.classes[d.snapshot.class(g)].used == 0 {
-				d.empty[d.fleet.hostOf[g]]++
+	d.empty = make([]int, len(d.hosts))
+	for h := d.from; h < d.to; h++ {
+		for i := range d.hosts[h].gpus {
+			if d.hosts[h].gpus[i].used == 0 {
+				d.empty[h]++
 			}
 		}
 	}
 }
 
-// slot is the place of a sought type in a model; -1: it has no such type.
-func (d *decision) slot(m *model, sought int) int16 {
-	return d.slots[sought*len(d.fleet.models)+int(m.index)]
+// forbidden tells whether the options keep vGPUs off a GPU, whatever its state.
+func (d *decision) forbidden(h, i int) bool {
+	if d.avoid != nil && d.avoid[h] != nil && d.avoid[h][i] {
+		return true
+	}
+	return d.options.Strict && !d.near(&d.hosts[h].gpus[i])
 }
 
-// rankOf is the rank of a class that may be newer than the tables.
-func (d *decision) rankOf(id int32, sought int) uint32 {
-	if table := d.standings[sought]; int(id) < len(table) {
-		return table[id].rank
+// near tells whether a GPU is on the VM's NUMA node, if that is asked for.
+func (d *decision) near(g *gpu) bool {
+	return !d.numa || g.anyNode || g.node == d.node
+}
+
+// left is how many more vGPUs of a type this VM can have on a GPU in a state.
+func (a *sought) left(s *state) int {
+	n := a.slots[s.model.index]
+	if n < 0 {
+		return 0
 	}
-	return d.rank(d.fleet.class(id), sought)
+	return int(s.left(n))
+}
+
+// placed is the state after a request has been granted.
+func (d *decision) placed(i int, s *state) *state {
+	return s.with(d.types[d.wants[i].sought].slots[s.model.index])
+}
+
+// spotsOn is where on a host a want is pinned to.
+func (w *want) spotsOn(h int) []spot {
+	at := sort.Search(len(w.spots), func(i int) bool { return int(w.spots[i].host) >= h })
+	end := at
+	for end < len(w.spots) && int(w.spots[end].host) == h {
+		end++
+	}
+	return w.spots[at:end]
+}
+
+// pin is where on a GPU a pinned vGPU is to go; false: on another one.
+func (w *want) pin(h, i int) (spot, bool) {
+	if !w.pinned {
+		return spot{}, false
+	}
+	for _, at := range w.spotsOn(h) {
+		if int(at.gpu) == i {
+			return at, true
+		}
+	}
+	return spot{}, false
+}
+
+// isOpen tells whether a pinned vGPU could go to the spot, were there room.
+func (d *decision) isOpen(at spot) bool {
+	return at.parent == anyParent || at.parent != closedParents && !d.hosts[at.host].gpus[at.gpu].isTaken(int(at.parent))
 }

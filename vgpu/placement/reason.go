@@ -2,6 +2,7 @@ package placement
 
 import (
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 
@@ -42,209 +43,204 @@ type Reason struct {
 	Text    string     `json:"text"` // a sentence about the GPU or parent
 }
 
-// Reasons says for each parent of the hosts considered why it cannot take each
-// vGPU, by vGPU, host and GPU. A parent that could take the vGPU alone has
-// [ReasonNotJointly]. The result is the caller's.
-func (r *Refusal) Reasons() []Reason {
-	reasons := []Reason{}
-	r.each(true, func(reason Reason) { reasons = append(reasons, reason) })
-	return reasons
+// finding is a [Reason] that has not been put into words.
+type finding struct {
+	request, host, gpu int
+	code               ReasonCode
+	parents            []string
+	note               string // of one parent: its problem, or the vGPU that it has
 }
 
-// each calls yield for each reason. The texts are made only if asked for.
-func (r *Refusal) each(texts bool, yield func(Reason)) {
-	d := decisions.Get().(*decision)
-	defer d.release()
-	if d.prepare(r.snapshot, r.requests, &r.options) != nil {
-		return
-	}
-	type ask struct{ typeName, parent string }
-	asked := map[ask]bool{}
-	for i, request := range r.requests {
-		if key := (ask{request.Type, request.Parent}); asked[key] {
-			continue
-		} else {
-			asked[key] = true
-		}
-		for g := d.gpus.from; g < d.gpus.to; g++ {
-			d.reasons(i, g, texts, yield)
-		}
-	}
-}
-
-// reasons says why the parents of one GPU cannot take the i-th vGPU.
-func (d *decision) reasons(i int, g int32, texts bool, yield func(Reason)) {
-	gpu := &d.fleet.gpus[g]
-	reason := Reason{Request: i, Host: d.fleet.hosts[d.fleet.hostOf[g]].name, GPU: gpu.name}
-	say := func(code ReasonCode, parents []string, parentNote string) {
-		reason.Code, reason.Parents = code, parents
-		if texts {
-			reason.Text = d.sentence(code, i, g, parents, parentNote)
-		}
-		yield(reason)
-	}
-	if code := d.why(i, g); code != "" {
-		parents := slices.Clone(gpu.free)
-		for _, closed := range gpu.closed {
-			if code == ReasonNoRoom && closed.code != ReasonNoRoom {
-				say(closed.code, []string{closed.name}, closed.note)
+// findings are the reasons by vGPU, host and GPU.
+func (d *decision) findings() iter.Seq[finding] {
+	return func(yield func(finding) bool) {
+		for i, r := range d.requests {
+			if slices.Contains(d.requests[:i], r) {
 				continue
 			}
-			parents = append(parents, closed.name)
+			for h := d.from; h < d.to; h++ {
+				for n := range d.hosts[h].gpus {
+					for _, f := range d.find(i, h, n) {
+						if !yield(f) {
+							return
+						}
+					}
+				}
+			}
 		}
-		slices.Sort(parents)
-		say(code, append([]string{}, parents...), "")
-		return
 	}
-	var free, taken, elsewhere []string
-	for j, name := range gpu.free {
-		switch {
-		case d.snapshot.taken(g).has(j):
+}
+
+// find says why the parents of one GPU cannot take the i-th vGPU.
+func (d *decision) find(i, h, n int) (found []finding) {
+	g := &d.hosts[h].gpus[n]
+	add := func(code ReasonCode, note string, parents ...string) {
+		found = append(found, finding{i, h, n, code, append([]string{}, parents...), note})
+	}
+	code := d.why(i, h, n)
+	if code != "" && code != ReasonNoRoom {
+		add(code, "", g.parentNames()...)
+		return found
+	}
+	var free, full, taken, elsewhere []string
+	for j, name := range g.free {
+		switch at, _ := d.wants[i].pin(h, n); {
+		case code == ReasonNoRoom:
+			full = append(full, name)
+		case g.isTaken(j):
 			taken = append(taken, name)
-		case !d.pinAllows(i, g, int32(j)):
+		case d.wants[i].pinned && at.parent != anyParent && int(at.parent) != j:
 			elsewhere = append(elsewhere, name)
 		default:
 			free = append(free, name)
 		}
 	}
-	for _, closed := range gpu.closed {
-		say(closed.code, []string{closed.name}, closed.note)
+	for _, c := range g.closed {
+		if code == ReasonNoRoom && c.code == ReasonNoRoom {
+			full = append(full, c.name)
+		} else {
+			add(c.code, c.note, c.name)
+		}
+	}
+	if slices.Sort(full); code == ReasonNoRoom {
+		add(code, "", full...)
 	}
 	for _, group := range []struct {
 		code    ReasonCode
 		parents []string
 	}{{ReasonParentInUse, taken}, {ReasonPinned, elsewhere}, {ReasonNotJointly, free}} {
 		if len(group.parents) > 0 {
-			say(group.code, group.parents, "")
+			add(group.code, "", group.parents...)
 		}
 	}
-}
-
-func (d *decision) pinAllows(i int, g, parent int32) bool {
-	w := &d.wants[i]
-	at, ok := w.at(g)
-	return !w.pinned || (ok && (at.parent == anyParent || at.parent == parent))
+	return found
 }
 
 // why is the reason why a whole GPU cannot take the i-th vGPU; "": it can.
-func (d *decision) why(i int, g int32) ReasonCode {
-	gpu, w := &d.fleet.gpus[g], &d.wants[i]
-	class := d.classes[d.snapshot.class(g)]
+func (d *decision) why(i, h, n int) ReasonCode {
+	w, g := &d.wants[i], &d.hosts[h].gpus[n]
 	if w.pinned {
-		at, ok := w.at(g)
-		switch {
-		case !ok:
+		if at, ok := w.pin(h, n); !ok {
 			return ReasonPinned
-		case at.parent == closedSpot || !d.open(at):
+		} else if !d.isOpen(at) {
 			return ReasonNoRoom
 		}
 	}
-	if len(gpu.free)+len(gpu.closed) == 0 {
+	if len(g.free)+len(g.closed) == 0 {
 		return ReasonNoParent
 	}
-	wanted, _ := d.wantedKind(w.sought)
-	slot := d.slot(class.model, w.sought)
+	wanted, slot, runs := d.wanted(w), g.model.slotOf(d.types[w.sought].kinds), kind{}
+	if g.runs != noKind {
+		runs = d.kinds[g.runs]
+	}
 	// The vendor-specific framework lists only what it can make now: a type of
 	// the board that it runs may be there when it is empty.
-	hidden := gpu.framework == mdev.FrameworkVendorVFIO && class.runs != noKind &&
-		wanted.board != "" && d.fleet.kinds[class.runs].board == wanted.board
+	hidden := g.framework == mdev.FrameworkVendorVFIO && wanted.board != "" && runs.board == wanted.board
 	switch {
 	case slot < 0 && !hidden:
 		return ReasonNoSuchType
-	case d.policy == NUMA && d.options.Strict && !d.near(g):
+	case d.options.Strict && !d.near(g):
 		return ReasonNUMANode
-	case d.forbidden(g):
+	case d.forbidden(h, n):
 		return ReasonAntiAffinity
-	case slot >= 0 && d.several && breaksWhole(d.fleet, class.model, slot):
+	case slot >= 0 && d.several && g.model.slots[slot].alone:
 		return ReasonMustBeAlone
-	case wanted.slice != "" && gpu.noMIG:
+	case wanted.instance != "" && g.noMIG:
 		return ReasonMIGOff
-	case wanted.slice == "" && wanted.size > 0 && gpu.mig:
+	case wanted.instance == "" && wanted.size > 0 && g.mig:
 		return ReasonMIGOn
-	case slot >= 0 && class.left(slot) > 0:
+	case slot >= 0 && g.left(slot) > 0:
 		return ""
-	case class.runs != noKind && wanted.slice == "" && d.fleet.kinds[class.runs].size != wanted.size:
+	case g.runs != noKind && wanted.instance == "" && runs.size != wanted.size:
 		return ReasonOtherSize
 	case slot < 0:
 		return ReasonNoRoom
-	case class.model.sameType && class.runs != noKind && class.runs != class.model.slots[slot].kind:
+	case g.model.sameType && g.runs != noKind && g.runs != g.model.slots[slot].kind:
 		return ReasonOtherType
 	}
 	return ReasonNoRoom
 }
 
-// wantedKind is one of the kinds that a sought type's name stands for; if no
-// GPU has it, it is what the name says.
-func (d *decision) wantedKind(sought int) (wanted kind, known bool) {
-	name := d.names[sought]
-	if kinds := d.fleet.kindsByName[name]; len(kinds) > 0 {
-		return d.fleet.kinds[kinds[0]], true
+// wanted is one of the kinds that a type's name stands for; if no GPU has it, it is what
+// the name says.
+func (d *decision) wanted(w *want) kind {
+	a := &d.types[w.sought]
+	if len(a.kinds) > 0 {
+		return d.kinds[a.kinds[0]]
 	}
-	return newKind(name, name, 0), false
+	return newKind(a.name, a.name, 0)
 }
 
-// sentence says a reason in words.
-func (d *decision) sentence(code ReasonCode, i int, g int32, parents []string, note string) string {
-	gpu, class := &d.fleet.gpus[g], d.classes[d.snapshot.class(g)]
-	wanted, _ := d.wantedKind(d.wants[i].sought)
-	typeName := wanted.name
-	runs := "vGPUs"
-	if class.runs != noKind {
-		runs = d.fleet.kinds[class.runs].name
+// reason puts a finding into words.
+func (d *decision) reason(f finding) Reason {
+	h := &d.hosts[f.host]
+	return Reason{Request: f.request, Host: h.name, GPU: h.gpus[f.gpu].name, Parents: f.parents, Code: f.code, Text: d.sentence(f)}
+}
+
+func (d *decision) sentence(f finding) string {
+	g := &d.hosts[f.host].gpus[f.gpu]
+	wanted := d.wanted(&d.wants[f.request])
+	runs := kind{name: "vGPUs"}
+	if g.runs != noKind {
+		runs = d.kinds[g.runs]
 	}
-	switch code {
+	switch f.code {
 	case ReasonNoSuchType:
-		return fmt.Sprintf("%s has no type %s", gpu.name, typeName)
+		return fmt.Sprintf("%s has no type %s", g.name, wanted.name)
 	case ReasonNoRoom:
-		switch {
-		case wanted.slice != "":
-			return fmt.Sprintf("%s offers no %s now: MIG mode is off, or no GPU instance of the kind is free", gpu.name, typeName)
-		case class.used == 0:
-			return fmt.Sprintf("%s is empty, and its driver offers no %s", gpu.name, typeName)
-		case class.parents == 0 && len(parents) == 1:
-			return fmt.Sprintf("%s is taken, and GPU %s has no other", parents[0], gpu.name)
-		case class.parents == 0:
-			return fmt.Sprintf("%s is full: none of its virtual functions or GPU instances offers a vGPU any more", gpu.name)
-		}
-		return fmt.Sprintf("%s has no room for another %s beside its %d vGPUs", gpu.name, typeName, class.used)
+		return noRoom(g, wanted, f.parents)
 	case ReasonOtherSize:
-		return fmt.Sprintf("%s runs %s, whose framebuffer is %s; %s has %s", gpu.name, runs, inWords(d.fleet.kinds[class.runs].size), typeName, inWords(wanted.size))
+		return fmt.Sprintf("%s runs %s, whose framebuffer is %s; %s has %s", g.name, runs.name, inWords(runs.size), wanted.name, inWords(wanted.size))
 	case ReasonOtherType:
-		return fmt.Sprintf("%s runs %s, and its driver has one type at a time", gpu.name, runs)
+		return fmt.Sprintf("%s runs %s, and its driver has one type at a time", g.name, runs.name)
 	case ReasonMIGOff:
-		return fmt.Sprintf("%s is MIG-backed, and MIG mode of %s is off", typeName, gpu.name)
+		return fmt.Sprintf("%s is MIG-backed, and MIG mode of %s is off", wanted.name, g.name)
 	case ReasonMIGOn:
-		return fmt.Sprintf("%s is not MIG-backed, and MIG mode of %s is on", typeName, gpu.name)
+		return fmt.Sprintf("%s is not MIG-backed, and MIG mode of %s is on", wanted.name, g.name)
 	case ReasonNUMANode:
-		if gpu.node < 0 {
-			return fmt.Sprintf("the kernel does not say which NUMA node %s is on; node %d is required", gpu.name, *d.options.NUMANode)
+		if g.node < 0 {
+			return fmt.Sprintf("the kernel does not say which NUMA node %s is on; node %d is required", g.name, d.node)
 		}
-		return fmt.Sprintf("%s is on NUMA node %d; node %d is required", gpu.name, gpu.node, *d.options.NUMANode)
+		return fmt.Sprintf("%s is on NUMA node %d; node %d is required", g.name, g.node, d.node)
 	case ReasonAntiAffinity:
-		return fmt.Sprintf("%s has or serves a vGPU that this one must be apart from", gpu.name)
+		return fmt.Sprintf("%s has or serves a vGPU that this one must be apart from", g.name)
 	case ReasonPinned:
-		return fmt.Sprintf("vGPU %d is pinned to another parent than %s", i, strings.Join(few(parents, gpu.name), ", "))
+		return fmt.Sprintf("vGPU %d is pinned to another parent than %s", f.request, inShort(f.parents, g.name))
 	case ReasonProblem:
-		return fmt.Sprintf("%s has a problem: %s", parents[0], note)
+		return fmt.Sprintf("%s has a problem: %s", f.parents[0], f.note)
 	case ReasonParentInUse:
-		if note != "" && note != parents[0] {
-			return fmt.Sprintf("%s has vGPU %s", parents[0], note)
+		if f.note != "" && f.note != f.parents[0] {
+			return fmt.Sprintf("%s has vGPU %s", f.parents[0], f.note)
 		}
-		return fmt.Sprintf("%s: in use by a vGPU", strings.Join(few(parents, gpu.name), ", "))
+		return fmt.Sprintf("%s: in use by a vGPU", inShort(f.parents, g.name))
 	case ReasonNoParent:
-		return fmt.Sprintf("%s has no parent that makes vGPUs; its virtual functions are not enabled", gpu.name)
+		return fmt.Sprintf("%s has no parent that makes vGPUs; its virtual functions are not enabled", g.name)
 	case ReasonMustBeAlone:
-		return fmt.Sprintf("%s on %s cannot be one of several vGPUs in a VM", typeName, gpu.name)
+		return fmt.Sprintf("%s on %s cannot be one of several vGPUs in a VM", wanted.name, g.name)
 	}
-	return fmt.Sprintf("%s has room for vGPU %d, but not together with the others", gpu.name, i)
+	return fmt.Sprintf("%s has room for vGPU %d, but not together with the others", g.name, f.request)
 }
 
-// few are the names, or something shorter if they are many.
-func few(names []string, gpu string) []string {
-	if len(names) <= 2 {
-		return names
+func noRoom(g *gpu, wanted kind, parents []string) string {
+	switch {
+	case wanted.instance != "":
+		return fmt.Sprintf("%s offers no %s now: MIG mode is off, or no GPU instance of the kind is free", g.name, wanted.name)
+	case g.used == 0:
+		return fmt.Sprintf("%s is empty, and its driver offers no %s", g.name, wanted.name)
+	case g.parents == 0 && len(parents) == 1:
+		return fmt.Sprintf("%s is taken, and GPU %s has no other", parents[0], g.name)
+	case g.parents == 0:
+		return fmt.Sprintf("%s is full: none of its virtual functions or GPU instances offers a vGPU any more", g.name)
 	}
-	return []string{fmt.Sprintf("%d virtual functions of %s", len(names), gpu)}
+	return fmt.Sprintf("%s has no room for another %s beside its %d vGPUs", g.name, wanted.name, g.used)
+}
+
+// inShort are the names, or something shorter if they are many.
+func inShort(names []string, gpu string) string {
+	if len(names) > 2 {
+		return fmt.Sprintf("%d virtual functions of %s", len(names), gpu)
+	}
+	return strings.Join(names, ", ")
 }
 
 func inWords(size uint64) string {

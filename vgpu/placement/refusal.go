@@ -1,17 +1,20 @@
 package placement
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 
+	"github.com/vgpukit/vgpukit/internal/closest"
 	"github.com/vgpukit/vgpukit/internal/fault"
 	"github.com/vgpukit/vgpukit/mdev"
 )
 
-// Refusal is why a VM's vGPUs have no place. The reasons are worked out when
-// they are asked for. It is immutable and safe for concurrent use.
+// Refusal is the error of a VM whose vGPUs have no place. The reasons are worked out
+// when they are asked for. It is immutable, safe for concurrent use, and travels as
+// JSON.
 type Refusal struct {
 	// Kind is ErrNoCapacity, ErrNotFound or ErrInvalid.
 	Kind error `json:"-"`
@@ -27,19 +30,45 @@ type Refusal struct {
 	// GaveUp says that the search became too long to be sure.
 	GaveUp bool `json:"gave_up,omitempty"`
 
-	snapshot *Snapshot
-	requests []Request
-	options  Options
+	decision *decision // what was asked; nil: it was read from JSON
+	told     told      // if so
+}
+
+// told is what a refusal says beside its fields when it travels.
+type told struct {
+	Error   string   `json:"error"`          // in one line
+	Kind    string   `json:"kind"`           // no_capacity, not_found or invalid
+	Next    string   `json:"next,omitempty"` // the hint
+	Reasons []Reason `json:"reasons"`
+}
+
+// Reasons says for each parent of the hosts considered why it cannot take each
+// vGPU, by vGPU, host and GPU. A parent that could take the vGPU alone has
+// [ReasonNotJointly]. The result is the caller's.
+func (r *Refusal) Reasons() []Reason {
+	if r.decision == nil {
+		return slices.Clone(r.told.Reasons)
+	}
+	reasons := []Reason{}
+	for f := range r.decision.findings() {
+		reasons = append(reasons, r.decision.reason(f))
+	}
+	return reasons
 }
 
 // Error is one line: what has no place, and why not, summed up over the GPUs.
-func (r *Refusal) Error() string { return fault.Line(r.parts()) }
+func (r *Refusal) Error() string {
+	if r.decision == nil {
+		return r.told.Error
+	}
+	return fault.Line(r.parts())
+}
 
 // Unwrap gives the kind to [errors.Is].
 func (r *Refusal) Unwrap() error { return r.Kind }
 
 // As lets errors around this one take its words apart.
-func (r *Refusal) As(target any) bool { return fault.As(r.parts(), target) }
+func (r *Refusal) As(target any) bool { return r.decision != nil && fault.As(r.parts(), target) }
 
 func (r *Refusal) parts() fault.Parts {
 	at := fault.Place{Op: opPlace}
@@ -50,151 +79,178 @@ func (r *Refusal) parts() fault.Parts {
 }
 
 func (r *Refusal) meaning() string {
-	var b strings.Builder
+	requests, request := r.decision.requests, r.decision.requests[r.Request]
+	guess := ""
+	if len(r.DidYouMean) > 0 {
+		guess = fmt.Sprintf("; did you mean %s?", strings.Join(r.DidYouMean, " or "))
+	}
 	switch {
 	case r.UnknownType:
-		fmt.Fprintf(&b, "no GPU has a type %q", r.requests[r.Request].Type)
+		idle := ""
 		if n := r.count()[ReasonNoParent]; n > 0 {
-			fmt.Fprintf(&b, " now, and %d GPUs have no virtual functions enabled", n)
+			idle = fmt.Sprintf(" now, and %d GPUs have no virtual functions enabled", n)
 		}
-		r.suggest(&b)
-		return b.String()
+		return fmt.Sprintf("no GPU has a type %q", request.Type) + idle + guess
 	case r.UnknownParent:
-		fmt.Fprintf(&b, "there is no parent or GPU %q", r.requests[r.Request].Parent)
-		r.suggest(&b)
-		return b.String()
+		return fmt.Sprintf("there is no parent or GPU %q", request.Parent) + guess
 	case !r.Jointly:
-		fmt.Fprintf(&b, "no GPU can take %s", r.requests[r.Request].Type)
+		return fmt.Sprintf("no GPU can take %s: ", request.Type) + r.because()
 	case r.GaveUp:
-		fmt.Fprintf(&b, "found no place for all %d vGPUs on one host before the search became too long", len(r.requests))
-	default:
-		fmt.Fprintf(&b, "no host can take all %d vGPUs", len(r.requests))
+		return fmt.Sprintf("found no place for all %d vGPUs on one host before the search became too long: ", len(requests)) + r.because()
 	}
-	b.WriteString(r.because())
-	return b.String()
+	return fmt.Sprintf("no host can take all %d vGPUs: ", len(requests)) + r.because()
 }
 
-// said is how many GPUs are named with their reason.
-const said = 3
+// mostNamed is how many GPUs are named with their reason.
+const mostNamed = 3
 
 // because names the GPUs that come closest with their reasons, and counts the
 // others: those that have no such type or are not what was asked for say little.
 func (r *Refusal) because() string {
 	var sentences []string
 	rest := map[ReasonCode]int{}
-	r.each(true, func(reason Reason) {
+	for f := range r.decision.findings() {
 		switch {
-		case !r.Jointly && reason.Request != r.Request:
-		case reason.Code != ReasonPinned && reason.Code != ReasonNoSuchType && len(sentences) < said:
-			sentences = append(sentences, reason.Text)
+		case !r.Jointly && f.request != r.Request:
+		case f.code != ReasonPinned && f.code != ReasonNoSuchType && len(sentences) < mostNamed:
+			sentences = append(sentences, r.decision.sentence(f))
 		default:
-			rest[reason.Code]++
+			rest[f.code]++
 		}
-	})
+	}
 	order := slices.Sorted(maps.Keys(rest))
 	slices.SortStableFunc(order, func(a, b ReasonCode) int { return rest[b] - rest[a] })
 	for _, code := range order {
 		sentences = append(sentences, fmt.Sprintf("%d %s", rest[code], code))
 	}
-	return ": " + strings.Join(sentences, "; ")
+	return strings.Join(sentences, "; ")
 }
 
-// count sums the reasons up, over the GPUs.
+// count sums the reasons up.
 func (r *Refusal) count() map[ReasonCode]int {
 	counts := map[ReasonCode]int{}
-	r.each(false, func(reason Reason) {
-		if r.Jointly || reason.Request == r.Request {
-			counts[reason.Code]++
+	for f := range r.decision.findings() {
+		if r.Jointly || f.request == r.Request {
+			counts[f.code]++
 		}
-	})
-	return counts
-}
-
-func (r *Refusal) suggest(b *strings.Builder) {
-	if len(r.DidYouMean) > 0 {
-		fmt.Fprintf(b, "; did you mean %s?", strings.Join(r.DidYouMean, " or "))
 	}
+	return counts
 }
 
 // Hint is the next step.
 func (r *Refusal) Hint() string {
+	if r.decision == nil {
+		return r.told.Next
+	}
 	counts := r.count()
-	if (r.UnknownType && counts[ReasonNoParent] == 0) || r.UnknownParent {
+	if r.UnknownType && counts[ReasonNoParent] == 0 || r.UnknownParent {
 		return "look at the inventory for what there is; virtual functions without mediated devices list only what they can make now"
 	}
-	for _, code := range []ReasonCode{
-		ReasonNotJointly, ReasonPinned, ReasonNUMANode, ReasonAntiAffinity, ReasonProblem, ReasonMIGOff, ReasonMIGOn,
-		ReasonNoParent, ReasonMustBeAlone, ReasonOtherSize, ReasonOtherType, ReasonNoRoom, ReasonParentInUse,
-	} {
-		if counts[code] > 0 {
-			return hints[code]
+	for _, hint := range hints {
+		if counts[hint.code] > 0 {
+			return hint.text
 		}
 	}
 	return "look at the inventory for what there is"
 }
 
-var hints = map[ReasonCode]string{
-	ReasonNotJointly:   "ask for fewer or smaller vGPUs, or free a GPU",
-	ReasonPinned:       "name another parent, or none",
-	ReasonNUMANode:     "allow GPUs of other NUMA nodes, or free one that is near",
-	ReasonAntiAffinity: "free another GPU, or leave anti-affinity out",
-	ReasonProblem:      "see the problems in the inventory",
-	ReasonMIGOff:       "enable MIG mode and make GPU instances, or ask for a type that is not MIG-backed",
-	ReasonMIGOn:        "ask for a MIG-backed type, or disable MIG mode",
-	ReasonNoParent:     "enable the GPU's virtual functions: /usr/lib/nvidia/sriov-manage -e ALL",
-	ReasonMustBeAlone:  "give the VM one vGPU, or several of the largest Q or C profile",
-	ReasonOtherSize:    "ask for the size that a GPU with room runs, or wait until one is empty",
-	ReasonOtherType:    "ask for the type that a GPU with room runs, or wait until one is empty",
-	ReasonNoRoom:       "remove a vGPU that is not needed, or ask for a smaller type",
-	ReasonParentInUse:  "remove a vGPU that is not needed",
+// hints are in the order in which they help.
+var hints = []struct {
+	code ReasonCode
+	text string
+}{
+	{ReasonNotJointly, "ask for fewer or smaller vGPUs, or free a GPU"},
+	{ReasonPinned, "name another parent, or none"},
+	{ReasonNUMANode, "allow GPUs of other NUMA nodes, or free one that is near"},
+	{ReasonAntiAffinity, "free another GPU, or leave anti-affinity out"},
+	{ReasonProblem, "see the problems in the inventory"},
+	{ReasonMIGOff, "enable MIG mode and make GPU instances, or ask for a type that is not MIG-backed"},
+	{ReasonMIGOn, "ask for a MIG-backed type, or disable MIG mode"},
+	{ReasonNoParent, "enable the GPU's virtual functions: /usr/lib/nvidia/sriov-manage -e ALL"},
+	{ReasonMustBeAlone, "give the VM one vGPU, or several of the largest Q or C profile"},
+	{ReasonOtherSize, "ask for the size that a GPU with room runs, or wait until one is empty"},
+	{ReasonOtherType, "ask for the type that a GPU with room runs, or wait until one is empty"},
+	{ReasonNoRoom, "remove a vGPU that is not needed, or ask for a smaller type"},
+	{ReasonParentInUse, "remove a vGPU that is not needed"},
+}
+
+// plain is a Refusal without methods.
+type plain Refusal
+
+// MarshalJSON writes the refusal with its text, kind, hint and reasons.
+func (r *Refusal) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		told
+		*plain
+	}{told{r.Error(), fault.Name(r.Kind), r.Hint(), r.Reasons()}, (*plain)(r)})
+}
+
+// UnmarshalJSON reads a refusal that was written so.
+func (r *Refusal) UnmarshalJSON(data []byte) error {
+	var read struct {
+		told
+		plain
+	}
+	if err := json.Unmarshal(data, &read); err != nil {
+		return err
+	}
+	*r = Refusal(read.plain)
+	r.Kind, r.told = fault.Named(read.told.Kind), read.told
+	return nil
 }
 
 // ruledOut are the reasons that lie in the request: no waiting helps against them.
 var ruledOut = []ReasonCode{ReasonPinned, ReasonMustBeAlone, ReasonNUMANode}
 
 // refuse makes the error for a VM that has no place.
-func (d *decision) refuse(requests []Request, options Options, gaveUp bool) error {
-	r := &Refusal{Jointly: true, GaveUp: gaveUp, snapshot: d.snapshot, requests: slices.Clone(requests), options: options}
-	r.Kind = ErrNotFound
+func (d *decision) refuse(gaveUp bool) *Refusal {
 	for i := range d.wants {
-		w := &d.wants[i]
-		possible, offered, ruled := false, false, false
-		for g := d.gpus.from; g < d.gpus.to && !possible; g++ {
-			code := d.why(i, g)
-			possible = code == ""
-			ruled = ruled || slices.Contains(ruledOut, code)
-			offered = offered || !slices.Contains(ruledOut, code) && code != ReasonNoSuchType && code != ReasonNoParent
+		if r := d.refuseAlone(i); r != nil {
+			r.GaveUp = gaveUp
+			return r
 		}
-		if possible {
-			continue
-		}
-		r.Request, r.Jointly = i, false
-		if _, known := d.wantedKind(w.sought); !known && !offered {
-			r.UnknownType = true
-			r.DidYouMean = nearest(requests[i].Type, d.typeNames())
-		} else if w.pinned && !slices.ContainsFunc(w.spots, func(at spot) bool { return d.gpus.has(at.gpu) }) {
-			r.UnknownParent = true
-			// One PCI address is as near as another.
-			if _, err := mdev.ParsePCIAddress(requests[i].Parent); err != nil {
-				r.DidYouMean = nearest(requests[i].Parent, d.parentNames())
-			}
-		} else if offered {
-			r.Kind = ErrNoCapacity
-		} else if ruled {
-			r.Kind = ErrInvalid
-		}
-		break
 	}
-	if r.Jointly {
+	return &Refusal{Kind: ErrNoCapacity, Jointly: true, GaveUp: gaveUp, decision: d}
+}
+
+// refuseAlone is why the i-th vGPU has no place even alone; nil: it has one.
+func (d *decision) refuseAlone(i int) *Refusal {
+	offered, ruled := false, false
+	for h := d.from; h < d.to; h++ {
+		for n := range d.hosts[h].gpus {
+			code := d.why(i, h, n)
+			if code == "" {
+				return nil
+			}
+			out := slices.Contains(ruledOut, code)
+			ruled = ruled || out
+			offered = offered || !out && code != ReasonNoSuchType && code != ReasonNoParent
+		}
+	}
+	r := &Refusal{Kind: ErrNotFound, Request: i, decision: d}
+	w := &d.wants[i]
+	switch {
+	case len(d.types[w.sought].kinds) == 0 && !offered:
+		r.UnknownType = true
+		r.DidYouMean = closest.Names(d.requests[i].Type, d.typeNames(), mostNamed)
+	case w.pinned && !slices.ContainsFunc(w.spots, func(at spot) bool { return int(at.host) >= d.from && int(at.host) < d.to }):
+		r.UnknownParent = true
+		// One PCI address is as near as another.
+		if _, err := mdev.ParsePCIAddress(d.requests[i].Parent); err != nil {
+			r.DidYouMean = closest.Names(d.requests[i].Parent, d.parentNames(), mostNamed)
+		}
+	case offered:
 		r.Kind = ErrNoCapacity
+	case ruled:
+		r.Kind = ErrInvalid
 	}
 	return r
 }
 
 func (d *decision) typeNames() []string {
 	var names []string
-	for i := range d.fleet.kinds {
-		names = append(names, d.fleet.kinds[i].id, d.fleet.kinds[i].name)
+	for i := range d.kinds {
+		names = append(names, d.kinds[i].id, d.kinds[i].name)
 	}
 	slices.Sort(names)
 	return slices.Compact(names)
@@ -204,62 +260,12 @@ func (d *decision) typeNames() []string {
 // guess among.
 func (d *decision) parentNames() []string {
 	var names []string
-	for g := d.gpus.from; g < d.gpus.to && len(names) < 10_000; g++ {
-		gpu := &d.fleet.gpus[g]
-		names = append(append(names, gpu.name), gpu.free...)
-		for _, closed := range gpu.closed {
-			names = append(names, closed.name)
+	for h := d.from; h < d.to && len(names) < 10_000; h++ {
+		for i := range d.hosts[h].gpus {
+			g := &d.hosts[h].gpus[i]
+			names = append(append(names, g.name), g.parentNames()...)
 		}
 	}
 	slices.Sort(names)
 	return slices.Compact(names)
-}
-
-// nearest returns up to three of the sorted names that name was probably meant
-// to be, the nearest first.
-func nearest(name string, names []string) []string {
-	type guess struct {
-		name     string
-		distance int
-	}
-	most := max(2, len(name)/4)
-	var guesses []guess
-	for _, other := range names {
-		a, b := strings.ToLower(name), strings.ToLower(other)
-		n := edits(a, b)
-		if len(a) > 2 && strings.Contains(b, a) {
-			n = min(n, 1) // "M60-8Q" for "GRID M60-8Q"
-		}
-		if n <= most {
-			guesses = append(guesses, guess{other, n})
-		}
-	}
-	slices.SortStableFunc(guesses, func(a, b guess) int { return a.distance - b.distance })
-	var found []string
-	for _, g := range guesses[:min(3, len(guesses))] {
-		found = append(found, g.name)
-	}
-	return found
-}
-
-// edits is how many letters must be changed, added or taken away to make b
-// out of a.
-func edits(a, b string) int {
-	line := make([]int, len(b)+1)
-	for j := range line {
-		line[j] = j
-	}
-	for i := range len(a) {
-		corner := line[0]
-		line[0] = i + 1
-		for j := range len(b) {
-			change := corner
-			if a[i] != b[j] {
-				change++
-			}
-			corner = line[j+1]
-			line[j+1] = min(change, corner+1, line[j]+1)
-		}
-	}
-	return line[len(b)]
 }

@@ -2,344 +2,269 @@ package placement
 
 import (
 	"cmp"
-	"encoding/binary"
 	"math"
 	"slices"
-	"strconv"
 )
 
-// maxSteps bounds the search for one VM.
-const maxSteps = 50_000
+const (
+	maxSteps   = 50_000        // of the search for one VM
+	maxRefined = maxSteps / 10 // of those, when something has been found
+	farCost    = MaxVGPUs + 1  // outweighs every empty GPU that could be opened
+)
 
+// search tries assignments of several vGPUs, on one host after the other.
+type search struct {
+	*decision
+	steps     int
+	gaveUp    bool
+	found     []int // the picks of the cheapest assignment so far; nil: none
+	foundHost int
+	foundCost int
+
+	host  int
+	bound int      // no assignment on the host costs less
+	gpus  []gpu    // the host's
+	state []*state // theirs, with the vGPUs placed so far
+	picks []int    // where those are
+	tried []try
+}
+
+// try is a GPU that was tried for a request, to the end.
+type try struct{ request, gpu int }
+
+// hostCandidate is a host that may have room for the VM.
 type hostCandidate struct {
-	order uint64
-	host  int32
-	bound int32
+	order       order
+	host, bound int
+}
+
+func compareHosts(a, b hostCandidate) int {
+	return cmp.Or(a.order.compare(&b.order), a.host-b.host)
 }
 
 // search finds GPUs for several vGPUs, all on one host; nil: there are none.
-func (d *decision) search() (picks []int32, gaveUp bool) {
-	d.steps, d.tooLong, d.found, d.foundCost = 0, false, nil, math.MaxInt32
-	hosts := d.hostOrder[:0]
-	for h := d.hosts.from; h < d.hosts.to; h++ {
+func (d *decision) search() (host int, picks []int, gaveUp bool) {
+	hosts := make([]hostCandidate, 0, d.to-d.from)
+	for h := d.from; h < d.to; h++ {
 		if candidate, ok := d.consider(h); ok {
 			hosts = append(hosts, candidate)
 		}
 	}
-	d.hostOrder = hosts
-	var failed map[string]bool // states of hosts that had no room
+	s := &search{decision: d, foundCost: math.MaxInt}
+	var failed []int
 	for i := range hosts {
-		switch i { // mostly the first host will do
-		case 0:
-			least := 0
-			for j := range hosts {
-				if hosts[j].order < hosts[least].order {
-					least = j
-				}
-			}
+		if i == 0 { // mostly the first host will do, and the rest need no order
+			least := slices.Index(hosts, slices.MinFunc(hosts, compareHosts))
 			hosts[0], hosts[least] = hosts[least], hosts[0]
-		case 1:
-			slices.SortFunc(hosts[1:], func(a, b hostCandidate) int {
-				if a.order != b.order {
-					if a.order < b.order {
-						return -1
-					}
-					return 1
-				}
-				return int(a.host - b.host)
-			})
+		} else if i == 1 {
+			slices.SortFunc(hosts[1:], compareHosts)
 		}
-		if hosts[i].bound >= d.foundCost || d.tooLong || d.refinedEnough() {
+		if hosts[i].bound >= s.foundCost || s.gaveUp || s.refined() {
 			break
 		}
-		d.host, d.bound = d.fleet.hosts[hosts[i].host].gpus, hosts[i].bound
-		if failed != nil && failed[d.hostState()] {
+		s.host, s.bound = hosts[i].host, hosts[i].bound
+		if slices.ContainsFunc(failed, s.isLike) {
 			continue
 		}
-		d.picks, d.overlay, d.choices, d.opened = d.picks[:0], d.overlay[:0], d.choices[:0], 0
-		clear(d.seen)
-		before := d.foundCost
-		d.descend(0, 0)
-		if d.foundCost == before && !d.tooLong {
-			if failed == nil {
-				failed = map[string]bool{}
-			}
-			failed[d.hostState()] = true
+		s.gpus, s.state, s.tried = d.hosts[s.host].gpus, nil, nil
+		for i := range s.gpus {
+			s.state = append(s.state, s.gpus[i].state)
 		}
-		if d.foundCost <= d.bound {
+		if s.descend(0, 0) && s.found != nil && s.foundCost <= s.bound {
 			break
 		}
+		if s.found == nil {
+			failed = append(failed, s.host)
+		}
 	}
-	return d.found, d.tooLong
+	return s.foundHost, s.found, s.gaveUp
+}
+
+// isLike tells whether a host can be exchanged for the one at hand.
+func (s *search) isLike(h int) bool {
+	a, b := s.hosts[h].gpus, s.hosts[s.host].gpus
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if !a[i].equals(b[i].state) || s.forbidden(h, i) != s.forbidden(s.host, i) || s.isPin(h, i) || s.isPin(s.host, i) {
+			return false
+		}
+	}
+	return true
 }
 
 // consider bounds what a host can do for the VM: ok is false when it surely
 // has no room.
-func (d *decision) consider(h int32) (hostCandidate, bool) {
-	span := d.fleet.hosts[h].gpus
+func (d *decision) consider(h int) (c hostCandidate, ok bool) {
 	for i := range d.wants {
-		if w := &d.wants[i]; w.pinned && !slices.ContainsFunc(w.spots, func(at spot) bool { return span.has(at.gpu) && d.open(at) }) {
-			return hostCandidate{}, false
+		if w := &d.wants[i]; w.pinned && !slices.ContainsFunc(w.spotsOn(h), d.isOpen) {
+			return c, false
 		}
 	}
-	var far, open, spare, usable int32
-	var openByGroup [MaxVGPUs]int32
-	for t := range d.need {
-		table := d.standings[t]
-		var total, occupied, near, emptyMost, gpus int32
-		for rest := span; rest.from < rest.to; {
-			segment := d.snapshot.segment(rest)
-			for i, class := range segment {
-				at := table[class]
-				if at.left == 0 || d.forbidden(rest.from+int32(i)) {
-					continue
-				}
-				left := int32(at.left)
-				if d.options.AntiAffinity {
-					left = 1
-				}
-				gpus++
-				total += left
-				if d.policy == NUMA && d.near(rest.from+int32(i)) {
-					near += left
-				}
-				if at.empty {
-					emptyMost = max(emptyMost, left)
-				} else {
-					occupied += left
-				}
-			}
-			rest.from += int32(len(segment))
+	var far, spare, usable int
+	var opens [MaxVGPUs]int // by group of types; those that may share the GPU that one of them opens count once
+	for t := range d.types {
+		need := d.types[t].need
+		room := d.roomFor(h, &d.types[t])
+		if room.all < need {
+			return c, false
 		}
-		need := d.need[t]
-		if total < need {
-			return hostCandidate{}, false
+		far += max(0, need-room.near)
+		spare += room.all - need
+		usable += room.gpus
+		if lack := need - room.opened; lack > 0 && room.largest > 0 {
+			u := slices.IndexFunc(d.types, func(a sought) bool { return a.group == d.types[t].group })
+			opens[u] = max(opens[u], (lack+room.largest-1)/room.largest)
 		}
-		far += max(0, need-near)
-		// Types that may share the GPU that one of them opens count once.
-		if lack := need - occupied; lack > 0 && emptyMost > 0 {
-			opens := (lack + emptyMost - 1) / emptyMost
-			u := slices.Index(d.groups, d.groups[t])
-			openByGroup[u] = max(openByGroup[u], opens)
-		}
-		spare += total - need
-		usable += gpus
 	}
-	for _, opens := range openByGroup {
-		open += opens
-	}
-	used := uint64(min(d.snapshot.used[h], 1<<rankBits-1))
-	c := hostCandidate{host: h}
-	switch d.policy {
-	case Spread:
-		lack := max(0, int32(len(d.wants))-usable)
-		c.order = uint64(lack)<<32 | used
+	c.host = h
+	used := d.hosts[h].used
+	if d.spread {
+		c.order = order{max(0, len(d.wants)-usable), used}
 		return c, true
-	case NUMA:
-		c.bound = far * farCost
 	}
-	c.bound += open
-	c.order = uint64(c.bound)<<40 | uint64(min(spare, math.MaxUint16))<<rankBits | (1<<rankBits - 1 - used)
+	c.bound = far * farCost
+	for _, n := range opens {
+		c.bound += n
+	}
+	c.order = order{c.bound, spare, -used}
 	return c, true
 }
 
-// farCost outweighs every empty GPU that could be opened.
-const farCost = MaxVGPUs + 1
+// room is what a host has for a type.
+type room struct {
+	gpus    int // with room for one
+	all     int // vGPUs that fit
+	near    int // of those, on the VM's NUMA node
+	opened  int // of those, on GPUs that run some already
+	largest int // that fit on one empty GPU
+}
 
-// descend places the i-th vGPU and those behind it. It returns true when the
+func (d *decision) roomFor(h int, a *sought) (r room) {
+	for i := range d.hosts[h].gpus {
+		g := &d.hosts[h].gpus[i]
+		left := min(a.left(g.state), MaxVGPUs)
+		if left <= 0 || d.forbidden(h, i) {
+			continue
+		}
+		if d.options.AntiAffinity {
+			left = 1
+		}
+		r.gpus++
+		r.all += left
+		if d.near(g) {
+			r.near += left
+		}
+		if g.used == 0 {
+			r.largest = max(r.largest, left)
+		} else {
+			r.opened += left
+		}
+	}
+	return r
+}
+
+// descend places the next vGPU and those behind it. It returns true when the
 // search is over: nothing better can be found, or it took too long.
-func (d *decision) descend(i int, cost int32) bool {
-	if cost >= d.foundCost {
+func (s *search) descend(cost, opened int) bool {
+	i := len(s.picks)
+	if cost >= s.foundCost {
 		return false
 	}
-	if i == len(d.wants) {
-		d.found, d.foundCost = append(d.found[:0], d.picks...), cost
-		return cost <= d.bound
+	if i == len(s.wants) {
+		s.found, s.foundHost, s.foundCost = slices.Clone(s.picks), s.host, cost
+		return cost <= s.bound
 	}
-	d.steps++
-	if d.steps > maxSteps || d.refinedEnough() {
-		d.tooLong = d.found == nil
+	if s.steps++; s.steps > maxSteps || s.refined() {
+		s.gaveUp = s.found == nil
 		return true
 	}
-	if d.steps > 2*MaxVGPUs && d.wasHere(i, cost) {
-		return false
-	}
-	first := len(d.choices)
-	d.collect(i)
-	slices.SortFunc(d.choices[first:], func(a, b choice) int {
-		switch {
-		case a.order < b.order:
-			return -1
-		case a.order > b.order:
-			return 1
-		}
-		return int(a.gpu - b.gpu)
-	})
-	for j := first; j < len(d.choices); j++ {
-		c := d.choices[j]
-		class := d.fleet.class(c.class)
-		extra := int32(0)
-		if class.used == 0 {
-			d.opened++
-			extra = 1
-		}
-		if d.policy == Spread {
+	before := len(s.tried)
+	for _, c := range s.choices(i, opened) {
+		state := s.state[c.gpu]
+		opens := number(state.used == 0)
+		extra := opens
+		if s.spread {
 			extra = 0
 		}
-		if d.policy == NUMA && !d.near(c.gpu) {
+		if !s.near(&s.gpus[c.gpu]) {
 			extra += farCost
 		}
-		next := d.fleet.after(c.class, d.slot(class.model, d.wants[i].sought))
-		d.overlay = append(d.overlay, touched{c.gpu, next})
-		d.picks = append(d.picks, c.gpu)
-		over := d.descend(i+1, cost+extra)
-		d.overlay = d.overlay[:len(d.overlay)-1]
-		d.picks = d.picks[:len(d.picks)-1]
-		if class.used == 0 {
-			d.opened--
-		}
+		s.state[c.gpu] = s.placed(i, state)
+		s.picks = append(s.picks, c.gpu)
+		over := s.descend(cost+extra, opened+opens)
+		s.picks = s.picks[:i]
+		s.state[c.gpu] = state
 		if over {
 			return true
 		}
+		s.tried = append(s.tried, try{i, c.gpu})
 	}
-	d.choices = d.choices[:first]
+	s.tried = s.tried[:before]
 	return false
 }
 
-// refinedEnough bounds how long a better assignment than the found one is
-// looked for.
-func (d *decision) refinedEnough() bool { return d.found != nil && d.steps > maxSteps/10 }
+// refined bounds how long a better assignment than the found one is looked for.
+func (s *search) refined() bool { return s.found != nil && s.steps > maxRefined }
 
-// current is the class of a GPU with the vGPUs placed so far.
-func (d *decision) current(g int32) (id int32, own bool) {
-	for i := len(d.overlay) - 1; i >= 0; i-- {
-		if d.overlay[i].gpu == g {
-			return d.overlay[i].class, true
-		}
-	}
-	return d.snapshot.class(g), false
+// choice is a GPU that could take the next vGPU.
+type choice struct {
+	order order
+	gpu   int
 }
 
-// collect appends the GPUs that could take the i-th vGPU: of those that
-// can be exchanged for one another, the first only.
-func (d *decision) collect(i int) {
-	w := &d.wants[i]
-	if size := 2 * len(d.classes); len(d.stamps) < size || d.stamp == math.MaxUint32 {
-		d.stamps = slices.Grow(d.stamps[:0], size)[:max(size, len(d.stamps))]
-		clear(d.stamps)
-		d.stamp = 0
-	}
-	d.stamp++
-	consider := func(g int32) {
-		id, own := d.current(g)
-		rank := d.rankOf(id, w.sought)
-		if rank == never || (own && d.options.AntiAffinity) || d.forbidden(g) {
-			return
+// choices are the GPUs that could take the i-th vGPU, best first: of those that can be
+// exchanged for one another, the first only, and none that was tried for an equal
+// request, since their order makes no difference.
+func (s *search) choices(i, opened int) []choice {
+	found, seen := make([]choice, 0, len(s.gpus)), make([]int, 0, len(s.gpus))
+	a := &s.types[s.wants[i].sought]
+	for n := range s.gpus {
+		g, state := &s.gpus[n], s.state[n]
+		left := a.left(state)
+		if left <= 0 || !s.allows(i, n) {
+			continue
 		}
-		if int(id) < len(d.classes) && !d.isPin(g) {
-			sign := 2 * id
-			if d.policy == NUMA && d.near(g) {
-				sign++
+		pin := s.isPin(s.host, n)
+		if !pin {
+			if slices.ContainsFunc(seen, func(m int) bool { return s.state[m].equals(state) && s.near(&s.gpus[m]) == s.near(g) }) {
+				continue
 			}
-			if d.stamps[sign] == d.stamp {
-				return
-			}
-			d.stamps[sign] = d.stamp
+			seen = append(seen, n)
 		}
-		d.choices = append(d.choices, choice{d.order(g, d.fleet.class(id), rank, w.sought, d.opened), g, id})
-	}
-	if w.pinned {
-		for _, at := range w.spots {
-			if d.host.has(at.gpu) && d.open(at) {
-				consider(at.gpu)
-			}
+		if !slices.ContainsFunc(s.tried, func(t try) bool { return t.gpu == n && s.requests[t.request] == s.requests[i] }) {
+			found = append(found, choice{s.order(a, s.host, g, state, left, opened), n})
 		}
-		return
 	}
-	for g := d.host.from; g < d.host.to; g++ {
-		consider(g)
+	slices.SortStableFunc(found, func(a, b choice) int { return a.order.compare(&b.order) })
+	return found
+}
+
+// allows tells whether the i-th vGPU may go to a GPU, were there room.
+func (s *search) allows(i, n int) bool {
+	if s.forbidden(s.host, n) || s.options.AntiAffinity && slices.Contains(s.picks, n) {
+		return false
 	}
+	w := &s.wants[i]
+	if !w.pinned {
+		return true
+	}
+	at, ok := w.pin(s.host, n)
+	if !ok || !s.isOpen(at) {
+		return false
+	}
+	alone := at.parent >= 0 && s.gpus[n].model.single
+	return !alone || !slices.ContainsFunc(s.requests[:i], func(r Request) bool { return r.Parent == s.requests[i].Parent })
 }
 
 // isPin tells whether some vGPU is pinned to the GPU, which therefore cannot
 // be exchanged for another.
-func (d *decision) isPin(g int32) bool {
-	for i := range d.wants {
-		if d.wants[i].pinned {
-			if _, ok := d.wants[i].at(g); ok {
-				return true
-			}
+func (s *search) isPin(h, n int) bool {
+	for i := range s.wants {
+		if _, ok := s.wants[i].pin(h, n); ok {
+			return true
 		}
 	}
 	return false
-}
-
-// wasHere tells whether the search has been in an equal state at no higher
-// cost, and remembers this one.
-func (d *decision) wasHere(i int, cost int32) bool {
-	d.states = d.states[:0]
-	for j, o := range d.overlay {
-		if !slices.ContainsFunc(d.overlay[j+1:], func(later touched) bool { return later.gpu == o.gpu }) {
-			d.states = append(d.states, d.state(o.gpu, o.class))
-		}
-	}
-	key := d.stateKey(i)
-	if before, ok := d.seen[string(key)]; ok && before <= cost {
-		return true
-	}
-	if d.seen == nil {
-		d.seen = map[string]int32{}
-	}
-	d.seen[string(key)] = cost
-	return false
-}
-
-// hostState is equal for hosts that can be exchanged for one another.
-func (d *decision) hostState() string {
-	d.states = d.states[:0]
-	for g := d.host.from; g < d.host.to; g++ {
-		if !d.forbidden(g) {
-			d.states = append(d.states, d.state(g, d.snapshot.class(g)))
-		}
-	}
-	return string(d.stateKey(0))
-}
-
-// gpuState is what matters of one GPU during a search. Equal ones can be
-// exchanged.
-type gpuState struct {
-	pin           int32 // 1 + the GPU, if some vGPU is pinned to it
-	before, class int32
-	near          bool
-}
-
-func (d *decision) state(g, class int32) gpuState {
-	state := gpuState{before: d.snapshot.class(g), class: class, near: d.policy == NUMA && d.near(g)}
-	if d.isPin(g) {
-		state.pin = g + 1
-	}
-	return state
-}
-
-func (a gpuState) compare(b gpuState) int {
-	near := func(s gpuState) int {
-		if s.near {
-			return 1
-		}
-		return 0
-	}
-	return cmp.Or(cmp.Compare(a.pin, b.pin), cmp.Compare(a.before, b.before), cmp.Compare(a.class, b.class), near(a)-near(b))
-}
-
-// stateKey is equal for equal sets of d.states.
-func (d *decision) stateKey(i int) []byte {
-	slices.SortFunc(d.states, gpuState.compare)
-	d.key = append(d.key[:0], byte(i))
-	for _, state := range d.states {
-		d.key = binary.AppendVarint(d.key, int64(state.pin))
-		d.key = binary.AppendVarint(d.key, int64(state.before))
-		d.key = binary.AppendVarint(d.key, int64(state.class))
-		d.key = strconv.AppendBool(d.key, state.near)
-	}
-	return d.key
 }
