@@ -24,6 +24,7 @@
 //
 // # Placement
 //
-// Which GPU takes which vGPU is decided by pure functions over a [Snapshot] of
-// one host or of a fleet, so that a control plane can ask without doing.
+// Which GPU takes which vGPU is decided by package
+// [github.com/vgpukit/vgpukit/vgpu/placement] over what one host or a fleet runs, so that
+// a control plane can ask without doing. Its options go into [ProvisionRequest].
 package vgpu

@@ -11,7 +11,8 @@ import (
 	"github.com/vgpukit/vgpukit/vgpu/placement"
 )
 
-// MaxVGPUs is how many vGPUs one VM can have; NVIDIA's limit.
+// MaxVGPUs is how many vGPUs one VM can have; NVIDIA's limit. Package domain holds
+// documents to the same.
 const MaxVGPUs = placement.MaxVGPUs
 
 // AddressByLibvirt as a [Request]'s Address leaves the guest address to libvirt.

@@ -103,7 +103,7 @@ func (l *line) place(p Place) {
 		switch {
 		case p.Object != "" && names(q.Object, p.Object):
 			p.Object = ""
-		case p.Op == q.Op && q.Object != "" && names(p.Object, q.Object):
+		case p.Op == q.Op && p.Object != "" && (q.Object == "" || names(p.Object, q.Object)):
 			l.at[i].Object = p.Object // the same, told better
 			p.Object = ""
 		}

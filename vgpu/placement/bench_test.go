@@ -95,6 +95,24 @@ func BenchmarkPlace(b *testing.B) {
 	}
 }
 
+// BenchmarkPlaceFirst is the first decision over a new snapshot, pinned by name.
+func BenchmarkPlaceFirst(b *testing.B) {
+	for _, gpus := range benchFleetSizes {
+		fleet := benchFleet(gpus)
+		b.Run(fmt.Sprintf("pinned/gpus=%d", gpus), func(b *testing.B) {
+			for range b.N {
+				b.StopTimer()
+				s, err := NewSnapshot(fleet...)
+				require.NoError(b, err)
+				b.StartTimer()
+				if _, err := s.Place([]Request{{Type: "NVIDIA A40-8Q", Parent: "0000:43:00.0"}}, Options{Policy: Pinned}); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
 // BenchmarkRefuse is a decision that finds no place, without the reasons.
 func BenchmarkRefuse(b *testing.B) {
 	requests := []Request{

@@ -17,6 +17,8 @@ type builder struct {
 	kindIDs  map[kindKey]int32
 	modelIDs map[string]*model
 	states   map[string]*state
+	gpus     []gpu   // room for those of the hosts to come, side by side for the scans
+	total    int     // GPUs of all hosts
 	offers   []offer // of the GPU at hand, in the order of its first parent's list
 	room     []int32
 	key      []byte
@@ -36,8 +38,15 @@ type offer struct {
 	parents   int // free parents that offer it
 }
 
-func newBuilder() *builder {
+func newBuilder(hosts []HostInventory) *builder {
+	gpus := 0
+	for _, h := range hosts {
+		if h.Inventory != nil {
+			gpus += len(h.Inventory.GPUs)
+		}
+	}
 	return &builder{
+		gpus: make([]gpu, gpus), total: gpus,
 		fleet:   &fleet{kindsByName: map[string][]int32{}, spots: map[string][]spot{}},
 		kindIDs: map[kindKey]int32{}, modelIDs: map[string]*model{}, states: map[string]*state{},
 	}
@@ -51,11 +60,12 @@ func (b *builder) host(h HostInventory) host {
 	slices.SortStableFunc(gpus, func(a, b *mdev.GPU) int { return strings.Compare(a.Name, b.Name) })
 	nodeKnown := slices.ContainsFunc(gpus, func(g *mdev.GPU) bool { return g.NUMANode != nil })
 	sameType := slices.ContainsFunc(gpus, oneTypeOnly)
-	made := host{name: h.Host, gpus: make([]gpu, len(gpus))}
+	made := host{name: h.Host, first: b.total - len(b.gpus)}
+	made.gpus, b.gpus = b.gpus[:len(gpus):len(gpus)], b.gpus[len(gpus):]
 	for i, g := range gpus {
 		made.gpus[i] = b.gpu(g, sameType)
-		made.used += int(made.gpus[i].used)
 		made.gpus[i].anyNode = !nodeKnown
+		made.used += int(made.gpus[i].used)
 	}
 	return made
 }

@@ -17,9 +17,9 @@ type decision struct {
 	several  bool    // the VM will have more than one vGPU
 	from, to int     // the hosts to be considered
 	types    []sought
-	wants    []want   // one for each request
-	avoid    [][]bool // the GPUs that anti-affinity forbids, by host; nil: none
-	empty    []int    // empty GPUs by host; nil: not needed
+	wants    []want // one for each request
+	avoid    []bool // the GPUs of all hosts that anti-affinity forbids; nil: none
+	empty    []int  // empty GPUs by host; nil: not needed
 }
 
 // sought is a type that is asked for.
@@ -28,7 +28,7 @@ type sought struct {
 	kinds []int32
 	slots []int  // by model; -1: it has no such type, or only for a VM of one vGPU
 	need  int    // vGPUs
-	size  uint64 // framebuffer
+	size  int32  // framebuffer, in MiB
 	group uint64 // differs if two types never share a GPU
 }
 
@@ -136,7 +136,7 @@ func (d *decision) seek(name string) int {
 	for i, m := range d.models {
 		n := m.slotOf(a.kinds)
 		if n >= 0 {
-			a.size = max(a.size, m.slots[n].size)
+			a.size = max(a.size, int32(m.slots[n].size>>20))
 			if m.slots[n].share == shareSize {
 				a.group = m.slots[n].size
 			}
@@ -196,22 +196,17 @@ func (d *decision) avoidGPUs() {
 			continue
 		}
 		if d.avoid == nil {
-			d.avoid = make([][]bool, len(d.hosts))
+			last := &d.hosts[len(d.hosts)-1]
+			d.avoid = make([]bool, last.first+len(last.gpus))
 		}
-		if d.avoid[h] == nil {
-			d.avoid[h] = make([]bool, len(d.hosts[h].gpus))
+		avoid := d.avoid[d.hosts[h].first:]
+		for _, at := range spotsOn(h, d.spots[use.GPU]) {
+			avoid[at.gpu] = true
 		}
 		for i := range d.hosts[h].gpus {
-			if use.GPU == "" || d.hosts[h].gpus[i].isNamed(use.GPU) {
-				d.avoid[h][i] = true
-			}
+			avoid[i] = avoid[i] || use.GPU == ""
 		}
 	}
-}
-
-// isNamed tells whether a name is the GPU's or that of one of its parents.
-func (g *gpu) isNamed(name string) bool {
-	return g.name == name || slices.Contains(g.free, name) || slices.ContainsFunc(g.closed, func(c closedParent) bool { return c.name == name })
 }
 
 func (d *decision) countEmpty() {
@@ -230,7 +225,7 @@ func (d *decision) countEmpty() {
 
 // forbidden tells whether the options keep vGPUs off a GPU, whatever its state.
 func (d *decision) forbidden(h, i int) bool {
-	if d.avoid != nil && d.avoid[h] != nil && d.avoid[h][i] {
+	if d.avoid != nil && d.avoid[d.hosts[h].first+i] {
 		return true
 	}
 	return d.options.Strict && !d.near(&d.hosts[h].gpus[i])
@@ -255,14 +250,14 @@ func (d *decision) placed(i int, s *state) *state {
 	return s.with(d.types[d.wants[i].sought].slots[s.model.index])
 }
 
-// spotsOn is where on a host a want is pinned to.
-func (w *want) spotsOn(h int) []spot {
-	at := sort.Search(len(w.spots), func(i int) bool { return int(w.spots[i].host) >= h })
+// spotsOn are those of the spots that are on one host.
+func spotsOn(h int, spots []spot) []spot {
+	at := sort.Search(len(spots), func(i int) bool { return int(spots[i].host) >= h })
 	end := at
-	for end < len(w.spots) && int(w.spots[end].host) == h {
+	for end < len(spots) && int(spots[end].host) == h {
 		end++
 	}
-	return w.spots[at:end]
+	return spots[at:end]
 }
 
 // pin is where on a GPU a pinned vGPU is to go; false: on another one.
@@ -270,7 +265,7 @@ func (w *want) pin(h, i int) (spot, bool) {
 	if !w.pinned {
 		return spot{}, false
 	}
-	for _, at := range w.spotsOn(h) {
+	for _, at := range spotsOn(h, w.spots) {
 		if int(at.gpu) == i {
 			return at, true
 		}

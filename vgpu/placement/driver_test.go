@@ -7,6 +7,9 @@ import (
 	"github.com/vgpukit/vgpukit/mdev"
 )
 
+// This simulator of drivers is the oracle that decisions are judged by: it shares no
+// code with the placement, nor with package mdevtest, and is small enough to be right.
+
 // simType is a vGPU type of a simulated board.
 type simType struct {
 	id, name string

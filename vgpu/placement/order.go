@@ -1,12 +1,12 @@
 package placement
 
 // order is how good a candidate is, the most telling number first; the lower is taken.
-type order [5]int
+type order [5]int32
 
 func (a *order) compare(b *order) int {
 	for i := range a {
 		if a[i] != b[i] {
-			return a[i] - b[i]
+			return int(a[i]) - int(b[i])
 		}
 	}
 	return 0
@@ -15,17 +15,17 @@ func (a *order) compare(b *order) int {
 // order is how good a GPU in a state is for a vGPU that it has room for. opened: how
 // many empty GPUs of the host the VM's other vGPUs open.
 func (d *decision) order(a *sought, h int, g *gpu, s *state, left, opened int) order {
-	used := d.hosts[h].used
+	used := int32(d.hosts[h].used)
 	if d.spread {
 		most := max(int(s.model.slots[a.slots[s.model.index]].max), left)
-		load := 4095 * (most - left + 1) / most
+		load := int32(4095 * (most - left + 1) / most)
 		keep := d.empty != nil && s.used == 0 && s.top > a.size && d.empty[h]-opened <= d.options.KeepEmpty
-		return order{number(keep), load, int(s.top), used}
+		return order{number(keep), load, s.top, used}
 	}
-	return order{number(!d.near(g)), number(s.used == 0), int(s.top), left, -used}
+	return order{number(!d.near(g)), number(s.used == 0), s.top, int32(left), -used}
 }
 
-func number(yes bool) int {
+func number(yes bool) int32 {
 	if yes {
 		return 1
 	}

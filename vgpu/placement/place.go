@@ -75,15 +75,22 @@ func (s *Snapshot) Place(requests []Request, options Options) (Placement, error)
 type assignment struct {
 	*decision
 	host    int
-	picks   []int // the GPUs
-	parents []int // of each GPU's free ones
+	picks   []int    // the GPUs
+	parents []int    // of each GPU's free ones
+	after   []*state // of the host's GPUs, with all vGPUs
+	without []*state // of each pick, with all vGPUs but this one
 }
 
 // assignment chooses the parents. Those that are pinned to one have theirs before
 // others choose.
 func (d *decision) assignment(h int, picks []int) *assignment {
 	a := &assignment{decision: d, host: h, picks: picks, parents: make([]int, len(picks))}
+	for i := range d.hosts[h].gpus {
+		a.after = append(a.after, d.hosts[h].gpus[i].state)
+	}
 	for i, g := range picks {
+		a.after[g] = a.placed(i, a.after[g])
+		a.without = append(a.without, a.othersOn(i))
 		a.parents[i] = -1
 		if at, ok := d.wants[i].pin(h, g); ok && at.parent >= 0 {
 			a.parents[i] = int(at.parent)
@@ -95,6 +102,22 @@ func (d *decision) assignment(h int, picks []int) *assignment {
 		}
 	}
 	return a
+}
+
+// othersOn is the state of the i-th vGPU's GPU when all others have their places.
+func (a *assignment) othersOn(i int) *state {
+	for j := range i {
+		if a.picks[j] == a.picks[i] && a.wants[j].sought == a.wants[i].sought {
+			return a.without[j]
+		}
+	}
+	s := a.hosts[a.host].gpus[a.picks[i]].state
+	for j, pick := range a.picks {
+		if j != i && pick == a.picks[i] {
+			s = a.placed(j, s)
+		}
+	}
+	return s
 }
 
 // freeParent is the first parent of the GPU that has room beside the picks; -1: none.
@@ -133,7 +156,7 @@ func (a *assignment) alternatives(i int) []Candidate {
 		order order
 		Candidate
 	}
-	var found []other
+	found := make([]other, 0, len(a.hosts[a.host].gpus))
 	w := &a.wants[i]
 	for n := range a.hosts[a.host].gpus {
 		if w.pinned { // to a GPU whose other parents would do, or to nothing else
@@ -142,7 +165,11 @@ func (a *assignment) alternatives(i int) []Candidate {
 			}
 		}
 		g := &a.hosts[a.host].gpus[n]
-		state, shared := a.without(i, n)
+		state := a.after[n]
+		if n == a.picks[i] {
+			state = a.without[i]
+		}
+		shared := state != g.state
 		left := a.types[w.sought].left(state)
 		if left <= 0 || a.options.AntiAffinity && shared || a.forbidden(a.host, n) || n == a.picks[i] && !g.model.single {
 			continue
@@ -157,16 +184,4 @@ func (a *assignment) alternatives(i int) []Candidate {
 		named = append(named, o.Candidate)
 	}
 	return named
-}
-
-// without is a GPU's state when all picks but the i-th have been made; shared: it has
-// some of them.
-func (a *assignment) without(i, n int) (s *state, shared bool) {
-	s = a.hosts[a.host].gpus[n].state
-	for j, pick := range a.picks {
-		if j != i && pick == n {
-			s, shared = a.placed(j, s), true
-		}
-	}
-	return s, shared
 }

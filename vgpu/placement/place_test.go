@@ -1,6 +1,7 @@
 package placement
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -115,6 +116,46 @@ func TestPlaceRefusesBadRequests(t *testing.T) {
 			require.ErrorAs(t, err, &ours)
 			require.NotEmpty(t, ours.Hint())
 		})
+	}
+}
+
+// TestPlaceGivesAFunctionOnce keeps the promise that a virtual function has one vGPU,
+// also when two requests are pinned to it.
+func TestPlaceGivesAFunctionOnce(t *testing.T) {
+	s := oneHost(gpuWith(simA40, "41")).snapshot(t)
+	_, err := s.Place(ask("NVIDIA A40-1Q@0000:41:00.01", "NVIDIA A40-1Q@0000:41:00.02"), Options{})
+	require.NoError(t, err)
+	_, err = s.Place(ask("NVIDIA A40-1Q@0000:41:00.01", "NVIDIA A40-1Q@0000:41:00.01"), Options{})
+	require.ErrorIs(t, err, ErrNoCapacity)
+}
+
+// TestRefusalTravels keeps the promise that a refusal which was written as JSON and read
+// back says the same and matches the same.
+func TestRefusalTravels(t *testing.T) {
+	s := oneHost(gpuWith(simM60, "05", "GRID M60-2Q"), gpuWith(simM60, "06")).snapshot(t)
+	for text, requests := range map[string][]Request{
+		`place vGPU 0: no GPU has a type "GRID M60-9Q"; did you mean GRID M60-0Q or GRID M60-1Q or GRID M60-2Q?`:                                                                                    ask("GRID M60-9Q"),
+		`place vGPU 0: there is no parent or GPU "0000:07:00.0"`:                                                                                                                                    ask("GRID M60-8Q@0000:07:00.0"),
+		`place vGPU 0: no GPU can take GRID M60-8Q: 0000:05:00.0 runs GRID M60-2Q, whose framebuffer is 2 GiB; GRID M60-8Q has 8 GiB; 1 pinned-elsewhere`:                                           ask("GRID M60-8Q@0000:05:00.0"),
+		`place: no host can take all 2 vGPUs: 0000:05:00.0 runs GRID M60-2Q, whose framebuffer is 2 GiB; GRID M60-8Q has 8 GiB; 0000:06:00.0 has room for vGPU 0, but not together with the others`: ask("GRID M60-8Q", "GRID M60-8Q"),
+	} {
+		_, err := s.Place(requests, Options{})
+		require.EqualError(t, err, text)
+		var refusal, read *Refusal
+		require.ErrorAs(t, err, &refusal)
+		data, err := json.Marshal(refusal)
+		require.NoError(t, err)
+		require.NoError(t, json.Unmarshal(data, &read))
+		require.EqualError(t, read, text)
+		require.ErrorIs(t, read, refusal.Kind)
+		require.Equal(t, refusal.Hint(), read.Hint())
+		require.Equal(t, refusal.Reasons(), read.Reasons())
+		require.Equal(t, refusal.DidYouMean, read.DidYouMean)
+		require.Equal(t, []any{refusal.Request, refusal.Jointly, refusal.UnknownType, refusal.UnknownParent}, []any{read.Request, read.Jointly, read.UnknownType, read.UnknownParent})
+		again, err := json.Marshal(read)
+		require.NoError(t, err)
+		require.JSONEq(t, string(data), string(again))
+		require.EqualError(t, fmt.Errorf("x: %w", read), "x: "+text)
 	}
 }
 

@@ -104,7 +104,7 @@ type state struct {
 	parents int32   // how many more its free parents allow
 	used    int32   // vGPUs on it
 	runs    int32   // the kind of one of them; noKind: none, or unknown
-	top     uint64  // framebuffer of the largest type that it could still take
+	top     int32   // framebuffer of the largest type that it could still take, in MiB
 	taken   []bool  // of device.free, those that got a vGPU in this snapshot; nil: none
 }
 
@@ -161,7 +161,7 @@ func (s *state) setTop() {
 	s.top = 0
 	for n := range s.room {
 		if s.left(n) > 0 {
-			s.top = max(s.top, s.model.slots[n].size)
+			s.top = max(s.top, int32(s.model.slots[n].size>>20))
 		}
 	}
 }

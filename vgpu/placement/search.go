@@ -20,17 +20,18 @@ type search struct {
 	found     []int // the picks of the cheapest assignment so far; nil: none
 	foundHost int
 	foundCost int
+	failed    []int // hosts on which there is none
 
 	host  int
 	bound int      // no assignment on the host costs less
 	gpus  []gpu    // the host's
 	state []*state // theirs, with the vGPUs placed so far
 	picks []int    // where those are
-	tried []try
+	tried []tried
 }
 
-// try is a GPU that was tried for a request, to the end.
-type try struct{ request, gpu int }
+// tried is a GPU that was tried for a request, to the end.
+type tried struct{ request, gpu int }
 
 // hostCandidate is a host that may have room for the VM.
 type hostCandidate struct {
@@ -44,40 +45,50 @@ func compareHosts(a, b hostCandidate) int {
 
 // search finds GPUs for several vGPUs, all on one host; nil: there are none.
 func (d *decision) search() (host int, picks []int, gaveUp bool) {
-	hosts := make([]hostCandidate, 0, d.to-d.from)
+	s := &search{decision: d, foundCost: math.MaxInt}
+	var first hostCandidate
+	some := false
 	for h := d.from; h < d.to; h++ {
-		if candidate, ok := d.consider(h); ok {
-			hosts = append(hosts, candidate)
+		if c, ok := d.consider(h); ok && (!some || compareHosts(c, first) < 0) {
+			first, some = c, true
 		}
 	}
-	s := &search{decision: d, foundCost: math.MaxInt}
-	var failed []int
-	for i := range hosts {
-		if i == 0 { // mostly the first host will do, and the rest need no order
-			least := slices.Index(hosts, slices.MinFunc(hosts, compareHosts))
-			hosts[0], hosts[least] = hosts[least], hosts[0]
-		} else if i == 1 {
-			slices.SortFunc(hosts[1:], compareHosts)
+	if some && !s.try(first) { // mostly it does, and the others need no order
+		var hosts []hostCandidate
+		for h := d.from; h < d.to; h++ {
+			if c, ok := d.consider(h); ok && h != first.host {
+				hosts = append(hosts, c)
+			}
 		}
-		if hosts[i].bound >= s.foundCost || s.gaveUp || s.refined() {
-			break
-		}
-		s.host, s.bound = hosts[i].host, hosts[i].bound
-		if slices.ContainsFunc(failed, s.isLike) {
-			continue
-		}
-		s.gpus, s.state, s.tried = d.hosts[s.host].gpus, nil, nil
-		for i := range s.gpus {
-			s.state = append(s.state, s.gpus[i].state)
-		}
-		if s.descend(0, 0) && s.found != nil && s.foundCost <= s.bound {
-			break
-		}
-		if s.found == nil {
-			failed = append(failed, s.host)
+		slices.SortFunc(hosts, compareHosts)
+		for _, c := range hosts {
+			if s.try(c) {
+				break
+			}
 		}
 	}
 	return s.foundHost, s.found, s.gaveUp
+}
+
+// try looks for an assignment on a host, unless none there can be cheaper than what has
+// been found. It returns true when the search is over.
+func (s *search) try(c hostCandidate) bool {
+	if c.bound >= s.foundCost {
+		return true // nor on those behind it
+	}
+	s.host, s.bound = c.host, c.bound
+	if slices.ContainsFunc(s.failed, s.isLike) {
+		return false
+	}
+	s.gpus, s.state, s.tried = s.hosts[s.host].gpus, nil, nil
+	for i := range s.gpus {
+		s.state = append(s.state, s.gpus[i].state)
+	}
+	over := s.descend(0, 0)
+	if s.found == nil {
+		s.failed = append(s.failed, s.host)
+	}
+	return over
 }
 
 // isLike tells whether a host can be exchanged for the one at hand.
@@ -98,7 +109,7 @@ func (s *search) isLike(h int) bool {
 // has no room.
 func (d *decision) consider(h int) (c hostCandidate, ok bool) {
 	for i := range d.wants {
-		if w := &d.wants[i]; w.pinned && !slices.ContainsFunc(w.spotsOn(h), d.isOpen) {
+		if w := &d.wants[i]; w.pinned && !slices.ContainsFunc(spotsOn(h, w.spots), d.isOpen) {
 			return c, false
 		}
 	}
@@ -119,16 +130,16 @@ func (d *decision) consider(h int) (c hostCandidate, ok bool) {
 		}
 	}
 	c.host = h
-	used := d.hosts[h].used
+	used := int32(d.hosts[h].used)
 	if d.spread {
-		c.order = order{max(0, len(d.wants)-usable), used}
+		c.order = order{int32(max(0, len(d.wants)-usable)), used}
 		return c, true
 	}
 	c.bound = far * farCost
 	for _, n := range opens {
 		c.bound += n
 	}
-	c.order = order{c.bound, spare, -used}
+	c.order = order{int32(c.bound), int32(spare), -used}
 	return c, true
 }
 
@@ -183,7 +194,7 @@ func (s *search) descend(cost, opened int) bool {
 	before := len(s.tried)
 	for _, c := range s.choices(i, opened) {
 		state := s.state[c.gpu]
-		opens := number(state.used == 0)
+		opens := int(number(state.used == 0))
 		extra := opens
 		if s.spread {
 			extra = 0
@@ -199,7 +210,7 @@ func (s *search) descend(cost, opened int) bool {
 		if over {
 			return true
 		}
-		s.tried = append(s.tried, try{i, c.gpu})
+		s.tried = append(s.tried, tried{i, c.gpu})
 	}
 	s.tried = s.tried[:before]
 	return false
@@ -233,7 +244,7 @@ func (s *search) choices(i, opened int) []choice {
 			}
 			seen = append(seen, n)
 		}
-		if !slices.ContainsFunc(s.tried, func(t try) bool { return t.gpu == n && s.requests[t.request] == s.requests[i] }) {
+		if !slices.ContainsFunc(s.tried, func(t tried) bool { return t.gpu == n && s.requests[t.request] == s.requests[i] }) {
 			found = append(found, choice{s.order(a, s.host, g, state, left, opened), n})
 		}
 	}

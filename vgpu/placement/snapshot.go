@@ -35,9 +35,10 @@ type fleet struct {
 
 // host is one machine with its GPUs, by name.
 type host struct {
-	name string
-	used int // vGPUs on it
-	gpus []gpu
+	name  string
+	used  int // vGPUs on it
+	gpus  []gpu
+	first int // how many GPUs the hosts before it have
 }
 
 // spot is a GPU, or one parent of it.
@@ -58,7 +59,7 @@ const (
 func NewSnapshot(hosts ...HostInventory) (*Snapshot, error) {
 	hosts = slices.Clone(hosts)
 	slices.SortStableFunc(hosts, func(a, b HostInventory) int { return strings.Compare(a.Host, b.Host) })
-	b := newBuilder()
+	b := newBuilder(hosts)
 	s := &Snapshot{fleet: b.fleet, hosts: make([]host, len(hosts))}
 	for i, h := range hosts {
 		if h.Inventory == nil {
