@@ -104,23 +104,49 @@ func (r *Refusal) meaning() string {
 // mostNamed is how many GPUs are named with their reason.
 const mostNamed = 3
 
-// because names the GPUs that come closest with their reasons, and counts the
-// others: those that have no such type or are not what was asked for say little.
+// because names the GPUs that come closest with their reasons, those of one reason
+// together, and counts the others: those that have no such type or are not what was
+// asked for say little.
 func (r *Refusal) because() string {
-	var sentences []string
-	rest := map[ReasonCode]int{}
+	var (
+		order []string // of the sentences, with a mark for the GPU
+		first = map[string]string{}
+		same  = map[string][]string{}
+		rest  = map[ReasonCode]int{}
+	)
 	for f := range r.decision.findings() {
-		switch {
-		case !r.Jointly && f.request != r.Request:
-		case f.code != ReasonPinned && f.code != ReasonNoSuchType && len(sentences) < mostNamed:
-			sentences = append(sentences, r.decision.sentence(f))
+		if !r.Jointly && f.request != r.Request {
+			continue
+		}
+		if f.code == ReasonPinned || f.code == ReasonNoSuchType {
+			rest[f.code]++
+			continue
+		}
+		sentence, gpu := r.decision.sentence(f), r.decision.hosts[f.host].gpus[f.gpu].name
+		key := strings.ReplaceAll(sentence, gpu, "\x00")
+		switch _, told := first[key]; {
+		case told:
+			same[key] = append(same[key], gpu)
+		case len(order) < mostNamed:
+			order, first[key] = append(order, key), sentence
 		default:
 			rest[f.code]++
 		}
 	}
-	order := slices.Sorted(maps.Keys(rest))
-	slices.SortStableFunc(order, func(a, b ReasonCode) int { return rest[b] - rest[a] })
-	for _, code := range order {
+	var sentences []string
+	for _, key := range order {
+		sentence := first[key]
+		switch others := same[key]; {
+		case len(others) > 0 && len(r.decision.hosts) > 1: // their GPUs may have the same names
+			sentence += fmt.Sprintf(" (the same: %d more GPUs)", len(others))
+		case len(others) > 0:
+			sentence += " (the same: " + fault.List(others) + ")"
+		}
+		sentences = append(sentences, sentence)
+	}
+	codes := slices.Sorted(maps.Keys(rest))
+	slices.SortStableFunc(codes, func(a, b ReasonCode) int { return rest[b] - rest[a] })
+	for _, code := range codes {
 		sentences = append(sentences, fmt.Sprintf("%d %s", rest[code], code))
 	}
 	return strings.Join(sentences, "; ")
