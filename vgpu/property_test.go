@@ -58,7 +58,7 @@ type hostModel struct {
 // VGPUKIT_OPERATIONS says how many operations to do, on each kind of host in turn;
 // VGPUKIT_SEED repeats a run.
 func TestRandomOperations(t *testing.T) {
-	operations, seed := 1050, seeded(t)
+	operations, seed := 700, seeded(t) // two runs on each kind of host
 	if text := os.Getenv("VGPUKIT_OPERATIONS"); text != "" {
 		_, err := fmt.Sscan(text, &operations)
 		require.NoError(t, err, "VGPUKIT_OPERATIONS")
