@@ -29,5 +29,6 @@
 //	  - [github.com/vgpukit/vgpukit/vgpu] brings VM and vGPU up and down in the
 //	    right order, and cleans up after whatever died in between.
 //
-// The first two are pure Go and know nothing of each other.
+// The first two are pure Go and know nothing of each other. The words are explained in
+// docs/concepts.md of the repository, the order of all steps in docs/architecture.md.
 package vgpukit

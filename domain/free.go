@@ -11,10 +11,10 @@ type AddressRequest struct {
 	// domain, and detached: behind root ports and switch ports, on PCI bridges,
 	// on the root bus of pseries, and on that of i440fx if the document has
 	// <features><acpi/>; not on the root bus of q35 or on a pci-expander-bus.
-	Hotplug bool
+	Hotplug bool `json:"hotplug,omitempty"`
 	// NUMANode: only addresses that belong to this NUMA node of the guest, below
 	// an expander bus (or a pseries host bridge) with <target><node>. nil: any.
-	NUMANode *int
+	NUMANode *int `json:"numa_node,omitempty"`
 }
 
 // Free returns n guest PCI addresses where n devices can be put, one after the

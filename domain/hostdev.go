@@ -32,7 +32,7 @@ const (
 type Hostdev struct {
 	// UUID names a mediated device, as in /sys/bus/mdev/devices. It is zero for
 	// a virtual function.
-	UUID uuid.UUID
+	UUID uuid.UUID `json:"uuid,omitzero"`
 	// VF names a virtual function by its host PCI address: "0000:41:00.4". It
 	// is written with managed='no', the only mode that leaves the vGPU alive.
 	//
@@ -42,25 +42,25 @@ type Hostdev struct {
 	// value". Then give the device an Alias, and QEMU its path with a
 	// <qemu:override> that removes host and sets sysfsdev to
 	// /sys/bus/pci/devices/10000:41:00.4.
-	VF string
+	VF string `json:"vf,omitempty"`
 	// Model is the device API of a mediated device; empty means ModelPCI. A
 	// virtual function has none, or ModelPCI.
-	Model string
+	Model string `json:"model,omitempty"`
 	// Display lets QEMU show the vGPU's screen. It needs a <graphics> element.
 	// Not written is off. For a virtual function libvirt knows it since 10.3.
-	Display Switch
+	Display Switch `json:"display,omitempty"`
 	// RAMFB shows a boot screen until the guest's driver takes over. It needs
 	// Display, only one vGPU of a domain may have it, and that vGPU cannot be
 	// unplugged. Not written is off.
-	RAMFB Switch
+	RAMFB Switch `json:"ramfb,omitempty"`
 	// Alias is the name by which to find the device in events and in QEMU. It
 	// must begin with "ua-". Empty lets libvirt choose.
-	Alias string
+	Alias string `json:"alias,omitempty"`
 	// BootOrder makes it bootable, from 1 on; 0 does not. Among mediated
 	// devices only those of ModelCCW can be booted from.
-	BootOrder uint
+	BootOrder uint `json:"boot_order,omitempty"`
 	// Address is the place in the guest; nil lets libvirt choose.
-	Address *Address
+	Address *Address `json:"address,omitempty"`
 }
 
 // ID returns what names the device: the UUID of a mediated device in lower

@@ -37,7 +37,7 @@ type Info struct {
 // password: keep it out of logs.
 type Definition struct {
 	Info
-	XML string
+	XML string `json:"xml"`
 }
 
 // EventKind says what happened to a domain.
@@ -82,11 +82,11 @@ const (
 // UndefineOptions says what goes together with a definition. libvirt refuses
 // to undefine a domain that has one of these unless told what to do with it.
 type UndefineOptions struct {
-	ManagedSave         bool // remove the saved memory
-	NVRAM               bool // remove the firmware's variables
-	KeepNVRAM           bool // keep them; not together with NVRAM
-	SnapshotsMetadata   bool // forget the snapshots, keep their disks
-	CheckpointsMetadata bool // forget the checkpoints
+	ManagedSave         bool `json:"managed_save,omitempty"`         // remove the saved memory
+	NVRAM               bool `json:"nvram,omitempty"`                // remove the firmware's variables
+	KeepNVRAM           bool `json:"keep_nvram,omitempty"`           // keep them; not together with NVRAM
+	SnapshotsMetadata   bool `json:"snapshots_metadata,omitempty"`   // forget the snapshots, keep their disks
+	CheckpointsMetadata bool `json:"checkpoints_metadata,omitempty"` // forget the checkpoints
 }
 
 // Scope says which of a domain's two documents a device is attached to or

@@ -15,9 +15,9 @@ import (
 const (
 	// createTimeout bounds a creation whose context has no deadline.
 	createTimeout = 30 * time.Second
-	// settleTimeout is how long a device may take to get its type, driver and
+	// readyTimeout is how long a device may take to get its type, driver and
 	// VFIO node after its creation.
-	settleTimeout = 5 * time.Second
+	readyTimeout = 5 * time.Second
 	// vanishPatience is how long the kernel may still know the UUID of a device
 	// that is gone.
 	vanishPatience = time.Second
@@ -35,18 +35,18 @@ var errVanished = errors.New("it is gone since")
 // CreateRequest says what to create.
 type CreateRequest struct {
 	// Type is the type's id ("nvidia-22") or name ("GRID M60-8Q"). Required.
-	Type string
+	Type string `json:"type"`
 	// Parent is the parent's name. Empty: any parent that has room.
-	Parent string
+	Parent string `json:"parent,omitempty"`
 	// UUID is that of the new mdev. Zero: a new one is made. A virtual
 	// function of the vendor-specific VFIO framework has none: a request that
 	// has a UUID never uses one.
-	UUID uuid.UUID
+	UUID uuid.UUID `json:"uuid,omitzero"`
 	// Params are written to the device after its creation, in order.
-	Params []Param
+	Params []Param `json:"params,omitempty"`
 	// Exclusive refuses with ErrExists a device that is already there, even if
 	// it is as asked, and does not touch it.
-	Exclusive bool
+	Exclusive bool `json:"exclusive,omitempty"`
 }
 
 // Created is a device as it was read back.
@@ -171,11 +171,11 @@ func (req *CreateRequest) check() error {
 func (h *Host) existing(ctx context.Context, req *CreateRequest, dev Device) (Created, error) {
 	sameType := req.Type == dev.Type || req.Type == dev.TypeName
 	if dev.State == StateHalfMade && dev.Type == "" { // someone is making it now
-		settled, err := h.settle(ctx, dev.ID)
+		ready, err := h.waitReady(ctx, dev.ID)
 		if err != nil {
 			return Created{}, err
 		}
-		dev = settled
+		dev = ready
 		sameType = req.Type == dev.Type || req.Type == dev.TypeName
 	}
 	if dev.State == StateGhost {
@@ -195,20 +195,20 @@ func (h *Host) existing(ctx context.Context, req *CreateRequest, dev Device) (Cr
 	if req.Exclusive {
 		return Created{}, existsAsAsked(&dev)
 	}
-	settled, err := h.settle(ctx, dev.ID)
+	ready, err := h.waitReady(ctx, dev.ID)
 	if err != nil {
 		return Created{}, err
 	}
-	if err := h.setParams(ctx, &settled, req.Params, true); err != nil {
+	if err := h.setParams(ctx, &ready, req.Params, true); err != nil {
 		return Created{}, err
 	}
-	return Created{Device: settled, Existed: true}, nil
+	return Created{Device: ready, Existed: true}, nil
 }
 
-// existsAsAsked answers a request for a device that nobody else made.
+// existsAsAsked answers a request for a device that is there already.
 func existsAsAsked(dev *Device) *Error {
 	return &Error{
-		Op: "create", Object: dev.ID, Meaning: fmt.Sprintf("somebody has already made it, of type %s under parent %s", dev.Type, dev.Parent),
+		Op: "create", Object: dev.ID, Meaning: fmt.Sprintf("another program has already made it, of type %s under parent %s", dev.Type, dev.Parent),
 		Next: "choose another, or remove it if you know whose it is", Kind: ErrExists,
 	}
 }
@@ -238,7 +238,7 @@ func (h *Host) createMdev(ctx context.Context, req *CreateRequest, on *candidate
 		}
 		return created, err
 	}
-	dev, err := h.settle(ctx, id)
+	dev, err := h.waitReady(ctx, id)
 	if err == nil && (dev.Type != on.typ.ID || dev.Parent != on.parent.Name) {
 		return Created{}, &Error{ // theirs, so not ours to undo
 			Op: "create", Object: id, Meaning: fmt.Sprintf("someone removed the device and made another with its UUID, of type %s under parent %s", dev.Type, dev.Parent),
@@ -292,9 +292,9 @@ func (h *Host) explainRefusal(e *Error, on *candidate) {
 	}
 }
 
-// settle waits until a device is ready.
-func (h *Host) settle(ctx context.Context, id string) (Device, error) {
-	wait, made := newPatience(settleTimeout), newPatience(time.Until(deadlineOf(ctx))+time.Second) // the latter ends with ctx
+// waitReady waits until a device is ready.
+func (h *Host) waitReady(ctx context.Context, id string) (Device, error) {
+	wait, made := newPatience(readyTimeout), newPatience(time.Until(deadlineOf(ctx))+time.Second) // the latter ends with ctx
 	for missing := 0; ; {
 		dev, err := h.newScan().find("create", id)
 		if err == nil && dev.State == StateReady && nodeSeen(h, &dev) {
@@ -322,7 +322,7 @@ func (h *Host) settle(ctx context.Context, id string) (Device, error) {
 				Next: "look who else manages this host's vGPUs", Kind: ErrNotFound,
 			}
 		}
-		return Device{}, unsettled(&dev)
+		return Device{}, notReady(&dev)
 	}
 }
 
@@ -335,7 +335,7 @@ func nodeSeen(h *Host, dev *Device) bool {
 	return absent(err)
 }
 
-func unsettled(dev *Device) *Error {
+func notReady(dev *Device) *Error {
 	e := &Error{
 		Op: "create", Object: dev.ID, Meaning: "the device did not become ready", Kind: ErrRefused,
 		Next: "see the kernel log (dmesg)",

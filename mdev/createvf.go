@@ -30,7 +30,7 @@ func (h *Host) createVF(ctx context.Context, req *CreateRequest, on *candidate) 
 		}
 		return Created{}, &lostError{e}
 	}
-	dev, err := h.settle(ctx, p.Name)
+	dev, err := h.waitReady(ctx, p.Name)
 	if err == nil && dev.Type != on.typ.ID {
 		return Created{}, &Error{ // theirs, so not ours to undo
 			Op: "create", Object: p.Name, Meaning: fmt.Sprintf("someone gave the virtual function type %s after %s was written", dev.Type, on.typ.ID),

@@ -43,7 +43,7 @@ func (h *Host) Inventory(ctx context.Context) (*Inventory, error) {
 	if err != nil {
 		return nil, err
 	}
-	h.settleGhosts(ctx, parents)
+	h.recheckGhosts(ctx, parents)
 	h.fillHolders(ctx, parents)
 	if err := ended(ctx, "inventory", ""); err != nil {
 		return nil, err
@@ -107,9 +107,9 @@ func (s *scan) nameVFTypes(parents []Parent) {
 	}
 }
 
-// settleGhosts looks again at devices that were not on the bus: most are just
+// recheckGhosts looks again at devices that were not on the bus: most are just
 // being made or removed.
-func (h *Host) settleGhosts(ctx context.Context, parents []Parent) {
+func (h *Host) recheckGhosts(ctx context.Context, parents []Parent) {
 	wait := newPatience(50 * time.Millisecond)
 	for i := range parents {
 		p := &parents[i]

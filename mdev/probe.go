@@ -69,7 +69,7 @@ type Migration struct {
 func (m Migration) Supported() bool { return m.StopCopy }
 
 // Probe opens a free device through VFIO, as a VMM would, and asks what it can
-// do. Nobody else can open the device meanwhile, which is some milliseconds.
+// do. No other program can open the device meanwhile, which is some milliseconds.
 //
 // A device in use is refused with [ErrInUse]. The other errors are
 // [ErrNotFound], [ErrPermission], [ErrUnsupported] (an FS that is no [ProbeFS]; a

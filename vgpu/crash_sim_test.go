@@ -58,6 +58,7 @@ type process struct {
 	ctx    context.Context
 	kill   context.CancelFunc
 	decide func(access) fate
+	fault  error // of accesses that fail; nil: errFault
 
 	mu       sync.Mutex
 	accesses int
@@ -143,9 +144,13 @@ func through[T any](p *process, what string, change, answers bool, do func() (T,
 	}
 	p.mu.Unlock()
 	var none T
+	fault := error(errFault)
+	if p.fault != nil {
+		fault = p.fault
+	}
 	switch f {
 	case fail:
-		return none, errFault
+		return none, fault
 	case dieBefore:
 		if p.half != nil {
 			p.half()
@@ -157,7 +162,7 @@ func through[T any](p *process, what string, change, answers bool, do func() (T,
 	case f == dieAfter:
 		p.die(a)
 	case f == failAfter && err == nil:
-		return none, errFault
+		return none, fault
 	}
 	return result, err
 }

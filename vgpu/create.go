@@ -49,7 +49,7 @@ func (o *operation) createOne(ctx context.Context, rec *record, i int, candidate
 		}
 		refused = append(refused, refusal{c, err})
 	}
-	return o.wrap("create", rec.Devices[i].Type, refused.error())
+	return o.wrap("create", candidates[0].TypeName, refused.error())
 }
 
 // moveIntent says in the journal that device i will be made on another parent,
@@ -87,12 +87,7 @@ func (o *operation) create(ctx context.Context, d device, c candidate) (next boo
 		req.UUID = uuid.MustParse(d.ID)
 	}
 	ours := true // what is there, or may still come
-	o.onFailure("create", d.ID, func(ctx context.Context) error {
-		if !ours {
-			return nil
-		}
-		return o.m.removeDevice(ctx, o.vm, d)
-	})
+	withdraw := o.onFailure("create", d.ID, func(ctx context.Context) error { return o.m.removeDevice(ctx, o.vm, d) })
 	created, err := o.m.host.Create(ctx, req)
 	switch {
 	case err == nil:
@@ -110,6 +105,7 @@ func (o *operation) create(ctx context.Context, d device, c candidate) (next boo
 	if ours { // what could not be removed must not be forgotten
 		return false, err
 	}
+	withdraw()
 	if c.VF {
 		err = fault.Join(err, o.m.releaseVF(c.Parent, o.vm))
 	}
@@ -122,7 +118,7 @@ func pending(err error) bool {
 	if errors.As(err, &e) {
 		return e.Pending
 	}
-	return unanswered(err) // a host of somebody else
+	return unanswered(err) // a caller's own Host
 }
 
 // tryNext tells whether another parent may take what this one refused.

@@ -5,7 +5,8 @@
 // order in which nothing leaks: each effect is preceded by an intent on disk,
 // each failure undoes what was done, last first, and whatever was killed half
 // way is finished or undone by [Manager.Reconcile] or by the next operation on
-// the same VM.
+// the same VM. The steps of each operation, and what a crash after each leaves,
+// are in docs/architecture.md of the repository.
 //
 // The Manager is pure Go. It reaches the host through the interface [Host],
 // which *mdev.Host satisfies, and libvirt through [Hypervisor], which

@@ -38,7 +38,7 @@ func Hint(err error) string { return fault.Hint("", err) }
 // Error says which operation on which VM failed at which step, on what, why,
 // and what to do about it. It travels as JSON: see [Envelope].
 type Error struct {
-	Op     string // provision, start, stop, teardown, status, list, reconcile, plan
+	Op     string // provision, start, stop, teardown, plan, status, list, reconcile, watch, adopt, new manager
 	VM     string // the VM's name, if there is one
 	Step   string // the step in the operation's order, such as "create"
 	Object string // what the step worked on: a vGPU, a parent, a file

@@ -23,7 +23,7 @@ const (
 	ActionSweep    ActionKind = "sweep"     // a temporary file of a writer that died: remove it
 
 	ReportForeign   ActionKind = "foreign"   // a device has our id and another type: left alone
-	ReportGhost     ActionKind = "ghost"     // a blocked removal of somebody holds an instance: gone when its VM ends
+	ReportGhost     ActionKind = "ghost"     // a removal that is blocked holds an instance: gone when its VM ends
 	ReportBusy      ActionKind = "busy"      // another operation is at work on the VM: left alone
 	ReportElsewhere ActionKind = "elsewhere" // the VM was provisioned through another libvirt and is not known here: left alone
 	ReportUnread    ActionKind = "unread"    // a domain's document, an entry or a part of the host could not be read: left alone

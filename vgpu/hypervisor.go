@@ -38,8 +38,8 @@ type Hypervisor interface {
 	// Info reads one domain.
 	Info(ctx context.Context, vm string) (domain.Info, error)
 	// Definition is Info with the saved definition, or the live one of a transient
-	// domain, with the secrets: it may be changed and defined again. It is
-	// domain.ErrNotFound that tells that there is no such VM.
+	// domain, with the secrets: it may be changed and defined again. A VM that does
+	// not exist is domain.ErrNotFound.
 	Definition(ctx context.Context, vm string) (domain.Definition, error)
 	// Define makes or replaces a definition.
 	Define(ctx context.Context, xml string) (domain.Info, error)
@@ -51,51 +51,51 @@ type Hypervisor interface {
 	Shutdown(ctx context.Context, vm string, mode domain.ShutdownMode) error
 	// Terminate ends QEMU by SIGTERM only.
 	Terminate(ctx context.Context, vm string) error
-	// Kill ends QEMU by SIGKILL if need be.
+	// Destroy ends QEMU by SIGKILL if need be.
 	Destroy(ctx context.Context, vm string) error
 	// Events delivers what happens to domains until ctx ends.
 	Events(ctx context.Context) (<-chan domain.Event, error)
 }
 
-// patientHypervisor gives each call a deadline: a daemon that hangs, or that waits
-// for a QEMU that hangs, answers nobody. Start is not among them, since a VM with
-// much memory takes its time: see StartOptions.
+// patientHypervisor gives each call a deadline, since a daemon may hang, or wait for a
+// QEMU that hangs. Start has none here: a VM with much memory takes its time, see
+// StartOptions.
 type patientHypervisor struct {
 	Hypervisor
 	patience time.Duration
 }
 
 func (h patientHypervisor) Domains(ctx context.Context) ([]domain.Info, error) {
-	return answer(ctx, h.patience, h.Hypervisor.Domains)
+	return callWithin(ctx, h.patience, h.Hypervisor.Domains)
 }
 
 func (h patientHypervisor) Info(ctx context.Context, vm string) (domain.Info, error) {
-	return answer(ctx, h.patience, func(ctx context.Context) (domain.Info, error) { return h.Hypervisor.Info(ctx, vm) })
+	return callWithin(ctx, h.patience, func(ctx context.Context) (domain.Info, error) { return h.Hypervisor.Info(ctx, vm) })
 }
 
 func (h patientHypervisor) Definition(ctx context.Context, vm string) (domain.Definition, error) {
-	return answer(ctx, h.patience, func(ctx context.Context) (domain.Definition, error) { return h.Hypervisor.Definition(ctx, vm) })
+	return callWithin(ctx, h.patience, func(ctx context.Context) (domain.Definition, error) { return h.Hypervisor.Definition(ctx, vm) })
 }
 
 func (h patientHypervisor) Define(ctx context.Context, xml string) (domain.Info, error) {
-	return answer(ctx, h.patience, func(ctx context.Context) (domain.Info, error) { return h.Hypervisor.Define(ctx, xml) })
+	return callWithin(ctx, h.patience, func(ctx context.Context) (domain.Info, error) { return h.Hypervisor.Define(ctx, xml) })
 }
 
 func (h patientHypervisor) Undefine(ctx context.Context, vm string, opts domain.UndefineOptions) error {
-	return done(ctx, h.patience, func(ctx context.Context) error { return h.Hypervisor.Undefine(ctx, vm, opts) })
+	return doWithin(ctx, h.patience, func(ctx context.Context) error { return h.Hypervisor.Undefine(ctx, vm, opts) })
 }
 
 func (h patientHypervisor) Shutdown(ctx context.Context, vm string, mode domain.ShutdownMode) error {
-	return done(ctx, h.patience, func(ctx context.Context) error { return h.Hypervisor.Shutdown(ctx, vm, mode) })
+	return doWithin(ctx, h.patience, func(ctx context.Context) error { return h.Hypervisor.Shutdown(ctx, vm, mode) })
 }
 
 func (h patientHypervisor) Terminate(ctx context.Context, vm string) error {
-	return done(ctx, h.patience, func(ctx context.Context) error { return h.Hypervisor.Terminate(ctx, vm) })
+	return doWithin(ctx, h.patience, func(ctx context.Context) error { return h.Hypervisor.Terminate(ctx, vm) })
 }
 
 func (h patientHypervisor) Destroy(ctx context.Context, vm string) error {
 	// It comes after what libvirt was asked before, and still waits for.
-	return done(ctx, 2*h.patience, func(ctx context.Context) error { return h.Hypervisor.Destroy(ctx, vm) })
+	return doWithin(ctx, 2*h.patience, func(ctx context.Context) error { return h.Hypervisor.Destroy(ctx, vm) })
 }
 
 // Events bounds the wait for the stream, which itself lasts as long as ctx.
@@ -115,8 +115,8 @@ func (h patientHypervisor) Events(ctx context.Context) (<-chan domain.Event, err
 	return nil, err
 }
 
-// answer calls libvirt with a deadline.
-func answer[T any](ctx context.Context, patience time.Duration, call func(context.Context) (T, error)) (T, error) {
+// callWithin calls libvirt with a deadline.
+func callWithin[T any](ctx context.Context, patience time.Duration, call func(context.Context) (T, error)) (T, error) {
 	limited, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	v, err := call(limited)
@@ -140,7 +140,7 @@ func unreachable(err error) bool {
 }
 
 // done is answer for what returns nothing.
-func done(ctx context.Context, patience time.Duration, call func(context.Context) error) error {
-	_, err := answer(ctx, patience, func(ctx context.Context) (struct{}, error) { return struct{}{}, call(ctx) })
+func doWithin(ctx context.Context, patience time.Duration, call func(context.Context) error) error {
+	_, err := callWithin(ctx, patience, func(ctx context.Context) (struct{}, error) { return struct{}{}, call(ctx) })
 	return err
 }

@@ -2,6 +2,7 @@ package vgpu
 
 import (
 	"encoding/json"
+	"errors"
 	"time"
 )
 
@@ -12,6 +13,9 @@ import (
 type duration time.Duration
 
 func (d duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
+
+// IsZero leaves out what is not set.
+func (d *duration) IsZero() bool { return d == nil || *d == 0 }
 
 func (d *duration) UnmarshalJSON(data []byte) error {
 	var text string
@@ -79,6 +83,23 @@ func (o *StopOptions) UnmarshalJSON(data []byte) error {
 	if wire.OldTerminate > 0 {
 		o.TerminateTimeout = time.Duration(wire.OldTerminate)
 	}
+	return nil
+}
+
+type plainTeardownOptions TeardownOptions
+
+// UnmarshalJSON reads also what the journal once had.
+func (o *TeardownOptions) UnmarshalJSON(data []byte) error {
+	var old struct {
+		Undefine struct{ ManagedSave, KeepNVRAM, SnapshotsMetadata, CheckpointsMetadata bool } `json:"undefine"`
+	}
+	if err := errors.Join(json.Unmarshal(data, (*plainTeardownOptions)(o)), json.Unmarshal(data, &old)); err != nil {
+		return err
+	}
+	u := &o.Undefine
+	u.ManagedSave, u.KeepNVRAM = u.ManagedSave || old.Undefine.ManagedSave, u.KeepNVRAM || old.Undefine.KeepNVRAM
+	u.SnapshotsMetadata = u.SnapshotsMetadata || old.Undefine.SnapshotsMetadata
+	u.CheckpointsMetadata = u.CheckpointsMetadata || old.Undefine.CheckpointsMetadata
 	return nil
 }
 

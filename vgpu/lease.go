@@ -51,7 +51,7 @@ func (o *operation) acquireVF(ctx context.Context, vf string) (unlock func(), er
 	taken := func(who string) error {
 		return &Error{Object: vf, Kind: ErrExists, Err: fmt.Errorf("the virtual function has a vGPU of %s", who), Next: "choose another parent"}
 	}
-	// Whoever has the lock makes or removes a vGPU there: no need to wait.
+	// The process that has the lock makes or removes a vGPU there: no need to wait.
 	unlock, err = o.m.lockSoon(ctx, lockOfVF, vf, o.op+" "+o.vm)
 	if errors.Is(err, ErrBusy) && ctx.Err() == nil {
 		return nil, taken("another operation, which is at work on it")
@@ -77,7 +77,8 @@ func (o *operation) acquireVF(ctx context.Context, vf string) (unlock func(), er
 	return unlock, err
 }
 
-// releaseVF ends a VM's lease of a virtual function, whose lock is held.
+// releaseVF ends a VM's lease of a virtual function, whose lock is held. The void lease
+// stays: without one the document would say whose the virtual function is.
 func (m *Manager) releaseVF(vf, vm string) error {
 	l, known, err := m.store.lease(vf)
 	if err != nil || known && (l.VM != vm || l.Boot == "") {
@@ -89,8 +90,8 @@ func (m *Manager) releaseVF(vf, vm string) error {
 	return nil
 }
 
-// releaseEmptyVFs ends a VM's leases of virtual functions whose vGPU somebody
-// removed: the VM may get other ones.
+// releaseEmptyVFs ends a VM's leases of virtual functions whose vGPU another
+// program removed: the VM may get other ones.
 func (m *Manager) releaseEmptyVFs(ctx context.Context, v *view) error {
 	for _, d := range v.everyDevice() {
 		if !v.leased[d.ID] {
@@ -104,8 +105,8 @@ func (m *Manager) releaseEmptyVFs(ctx context.Context, v *view) error {
 	return nil
 }
 
-// takeOverVFs makes the leases the VM's that are of a VM which is gone: somebody
-// renamed it.
+// takeOverVFs makes the leases the VM's that are of a VM which is gone: it was
+// renamed.
 func (m *Manager) takeOverVFs(ctx context.Context, v *view) error {
 	for _, d := range v.devices {
 		if !d.vf() {

@@ -17,7 +17,7 @@ type Config struct {
 	Hypervisor Hypervisor   // required
 	StateDir   string       // default DefaultStateDir; on one host all programs share one
 	Logger     *slog.Logger // default: silence
-	Observer   Observer     // default: nobody
+	Observer   Observer     // default: none
 	Timeouts   Timeouts     // default: as its fields say
 }
 

@@ -153,9 +153,11 @@ func (o *operation) wait(ctx context.Context, name, what string) {
 }
 
 // onFailure remembers how to undo a step. It is registered before the step's
-// effect, so the func must be content to find nothing to undo.
-func (o *operation) onFailure(name, object string, do func(context.Context) error) {
+// effect, so the func must be content to find nothing to undo. withdraw takes the
+// last one back, when it is known that there is nothing.
+func (o *operation) onFailure(name, object string, do func(context.Context) error) (withdraw func()) {
 	o.undos = append(o.undos, undo{step: Step{Op: o.op, VM: o.vm, Name: name, Object: object}, do: do})
+	return func() { o.undos = o.undos[:len(o.undos)-1] }
 }
 
 // rollback undoes the steps, last first, on its own deadline: the caller's

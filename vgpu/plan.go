@@ -1,6 +1,7 @@
 package vgpu
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -102,7 +103,8 @@ func (p *Plan) vgpus(vgpus []VGPU, candidates [][]candidate) {
 // candidate is a parent that may take a vGPU.
 type candidate struct {
 	Parent, GPU string
-	VF          bool // the parent is the device
+	TypeName    string // of the vGPU that it may take
+	VF          bool   // the parent is the device
 }
 
 // place finds parents for a VM's vGPUs on the host, best first, and names the
@@ -153,7 +155,7 @@ func (m *Manager) place(ctx context.Context, s spec, left *view) ([]device, [][]
 func taken(there mdev.Device) error {
 	if there.State == mdev.StateGhost {
 		return &Error{
-			Object: there.ID, Kind: ErrInUse, Err: fmt.Errorf("somebody's removal of a vGPU of this UUID on %s waits until a VM lets go of it", there.Parent),
+			Object: there.ID, Kind: ErrInUse, Err: fmt.Errorf("a vGPU of this UUID on %s is being removed, and waits until a VM lets go of it", there.Parent),
 			Next: "stop the VM that has it, or choose another UUID",
 		}
 	}
@@ -195,7 +197,7 @@ func (m *Manager) placeAgain(ctx context.Context, v *view, which []int, candidat
 	for n, i := range which {
 		before := slices.IndexFunc(found[n], func(c candidate) bool { return c.Parent == devices[i].Parent })
 		if before < 0 && l.hasRoom(devices[i].Parent, devices[i].Type) && !l.wanted(found, devices[i].Parent) {
-			found[n] = append([]candidate{l.candidate(devices[i].Parent)}, found[n]...)
+			found[n] = append([]candidate{l.candidate(devices[i].Parent, devices[i].Type)}, found[n]...)
 		} else if before > 0 {
 			c := found[n][before]
 			found[n] = slices.Insert(slices.Delete(found[n], before, before+1), 0, c)
@@ -226,9 +228,10 @@ func newLookup(inv *mdev.Inventory) lookup {
 	return l
 }
 
-func (l lookup) candidate(parent string) candidate {
+func (l lookup) candidate(parent, typ string) candidate {
 	p := l.parents[parent]
-	return candidate{Parent: p.Name, GPU: p.GPU, VF: p.Framework == mdev.FrameworkVendorVFIO}
+	t, _ := l.typeOn(parent, typ)
+	return candidate{Parent: p.Name, GPU: p.GPU, TypeName: cmp.Or(t.Name, typ), VF: p.Framework == mdev.FrameworkVendorVFIO}
 }
 
 func (l lookup) typeOn(parent, idOrName string) (mdev.Type, bool) {
@@ -322,9 +325,9 @@ func (l lookup) candidates(s spec) ([][]candidate, []string, error) {
 	types := make([]string, len(placement.VGPUs))
 	for i, p := range placement.VGPUs {
 		types[i] = p.Type
-		candidates[i] = append(candidates[i], l.candidate(p.Parent))
+		candidates[i] = append(candidates[i], l.candidate(p.Parent, p.Type))
 		for _, other := range p.Others {
-			candidates[i] = append(candidates[i], l.candidate(other.Parent))
+			candidates[i] = append(candidates[i], l.candidate(other.Parent, p.Type))
 		}
 	}
 	return candidates, types, nil
@@ -341,7 +344,7 @@ func (l lookup) anywhere(s spec) ([][]candidate, []string, error) {
 		found := false
 		for _, gpu := range l.inv.GPUs {
 			for _, p := range gpu.Parents {
-				c := l.candidate(p.Name)
+				c := l.candidate(p.Name, q.Type)
 				t, ok := l.typeOn(p.Name, q.Type)
 				if found || !ok || q.Parent != "" && q.Parent != p.Name && q.Parent != gpu.Name || c.VF && taken[p.Name] {
 					continue

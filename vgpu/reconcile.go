@@ -82,7 +82,7 @@ func (o *operation) reconcile(ctx context.Context, s *survey, opts ReconcileOpti
 	failed := func(kind ActionKind, object string, err error) []Action {
 		return []Action{Action{Kind: kind, VM: o.vm, Object: object, Reason: "could not be looked at"}.failed(o.wrap("look", "", err))}
 	}
-	// Whoever has the lock is at work on the VM: no need to wait.
+	// The process that has the lock is at work on the VM: no need to wait.
 	unlock, err := m.lockSoon(ctx, lockOfVM, o.vm, "reconcile "+o.vm)
 	if errors.Is(err, ErrBusy) && ctx.Err() == nil {
 		return []Action{{Kind: ReportBusy, VM: o.vm, Reason: err.Error(), Next: "reconcile again when it is done"}}

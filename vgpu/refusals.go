@@ -23,6 +23,12 @@ type refusal struct {
 
 // error sums them up: those of one reason are told together.
 func (r refusals) error() error {
+	if len(r) == 0 {
+		return &fault.Error{
+			Kind: ErrNoCapacity, Meaning: "the parents that could take it have other vGPUs of this VM",
+			Next: "free another parent, or ask for fewer vGPUs",
+		}
+	}
 	var (
 		reasons []string
 		groups  = map[string]refusals{}

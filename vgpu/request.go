@@ -91,17 +91,17 @@ func (r ProvisionRequest) check() (spec, error) {
 	}
 	s := spec{doc: doc, name: doc.Name(), requests: append([]Request(nil), r.VGPUs...), lifetime: r.Lifetime, options: r.Placement}
 	if err := checkName(s.name); err != nil {
-		return spec{}, err
+		return s, err
 	}
 	switch s.lifetime {
 	case "":
 		s.lifetime = Reserved
 	case Reserved, WhileRunning:
 	default:
-		return spec{}, invalid(fmt.Sprintf("use %q or %q", Reserved, WhileRunning), "the vGPUs' lifetime is %q", s.lifetime)
+		return s, invalid(fmt.Sprintf("use %q or %q", Reserved, WhileRunning), "the vGPUs' lifetime is %q", s.lifetime)
 	}
 	if len(s.requests) == 0 || len(s.requests) > MaxVGPUs {
-		return spec{}, invalid(fmt.Sprintf("ask for 1 to %d vGPUs in one VM", MaxVGPUs), "%d vGPUs requested", len(s.requests))
+		return s, invalid(fmt.Sprintf("ask for 1 to %d vGPUs in one VM", MaxVGPUs), "%d vGPUs requested", len(s.requests))
 	}
 	if vm, ok := doc.UUID(); ok {
 		s.id, s.seed = vm, vm
@@ -109,32 +109,32 @@ func (r ProvisionRequest) check() (spec, error) {
 		s.seed = uuid.NewSHA1(namespace, []byte("vm "+s.name))
 	}
 	if _, ok, err := doc.Metadata(); err != nil {
-		return spec{}, err
+		return s, err
 	} else if ok {
-		return spec{}, invalid("provision from the document as it was before, without our metadata",
+		return s, invalid("provision from the document as it was before, without our metadata",
 			"the document already names vGPUs in its metadata (%s)", domain.MetadataURI)
 	}
 	seen := map[uuid.UUID]int{}
 	for i := range s.requests {
 		q := &s.requests[i]
 		if q.Type == "" || strings.ContainsAny(q.Type, "/\n\x00") {
-			return spec{}, invalid("name a type, such as nvidia-22; the inventory lists them", "%q, of vGPU %d, is not a type's id or name", q.Type, i)
+			return s, invalid("name a type, such as nvidia-22; the inventory lists them", "%q, of vGPU %d, is not a type's id or name", q.Type, i)
 		}
 		if q.Address != "" && q.Address != AddressByLibvirt {
 			if _, err := domain.ParseAddress(q.Address); err != nil {
-				return spec{}, err
+				return s, err
 			}
 		}
 		for _, p := range q.Params {
 			if err := p.Check(); err != nil {
-				return spec{}, &Error{Object: fmt.Sprintf("vGPU %d", i), Kind: kindOf(err), Err: err}
+				return s, &Error{Object: fmt.Sprintf("vGPU %d", i), Kind: kindOf(err), Err: err}
 			}
 		}
 		if q.UUID == uuid.Nil {
 			continue
 		}
 		if j, twice := seen[q.UUID]; twice {
-			return spec{}, invalid("give each vGPU a UUID of its own, or none", "vGPUs %d and %d have the same UUID %s", j, i, q.UUID)
+			return s, invalid("give each vGPU a UUID of its own, or none", "vGPUs %d and %d have the same UUID %s", j, i, q.UUID)
 		}
 		seen[q.UUID] = i
 	}

@@ -53,7 +53,7 @@ func (o *operation) start(ctx context.Context, v *view, patience time.Duration) 
 		return false, err
 	}
 	deadline := time.Now().Add(patience)
-	// A start that nobody waits for may still succeed; then the devices are held
+	// A start that is no longer waited for may still succeed; then the devices are held
 	// and the undoing leaves them, and the intent, in place.
 	ours := true
 	o.onFailure("start", o.vm, func(ctx context.Context) error {
@@ -69,7 +69,7 @@ func (o *operation) start(ctx context.Context, v *view, patience time.Duration) 
 		ours = !declined(err)
 		if errors.Is(err, domain.ErrState) {
 			if info, look := o.m.hyper.Info(limited, o.vm); look == nil && info.State.Active() {
-				return nil // somebody else has started it just now
+				return nil // another program has started it just now
 			}
 		}
 		o.unsure = o.unsure || unanswered(err)

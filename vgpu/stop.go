@@ -129,7 +129,7 @@ func (o *operation) powerOff(ctx context.Context, opts StopOptions) error {
 		off := false
 		err = o.step(ctx, "ask guest", o.vm, func(ctx context.Context) error {
 			o.asked = true
-			if err := done(ctx, max(guest, callPatience), func(ctx context.Context) error { return o.m.hyper.Shutdown(ctx, o.vm, opts.Ask) }); err != nil {
+			if err := doWithin(ctx, max(guest, callPatience), func(ctx context.Context) error { return o.m.hyper.Shutdown(ctx, o.vm, opts.Ask) }); err != nil {
 				if unreachable(err) || errors.Is(err, domain.ErrPermission) || errors.Is(err, domain.ErrInvalid) || ctx.Err() != nil {
 					return err
 				}
@@ -148,7 +148,7 @@ func (o *operation) powerOff(ctx context.Context, opts StopOptions) error {
 	off := false
 	err := o.step(ctx, "terminate", o.vm, func(ctx context.Context) error {
 		o.asked = true
-		err := done(ctx, max(patience, callPatience), func(ctx context.Context) error { return o.m.hyper.Terminate(ctx, o.vm) })
+		err := doWithin(ctx, max(patience, callPatience), func(ctx context.Context) error { return o.m.hyper.Terminate(ctx, o.vm) })
 		if unreachable(err) || errors.Is(err, domain.ErrPermission) || ctx.Err() != nil {
 			return err
 		}

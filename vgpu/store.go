@@ -118,7 +118,7 @@ func (m *Manager) lock(ctx context.Context, kind, name, operation string) (unloc
 	return m.store.dir.Lock(ctx, kind, name, operation)
 }
 
-// lockSoon is for a lock that whoever has it will keep for longer than one waits.
+// lockSoon takes a lock that is free, or is given back in a moment.
 func (m *Manager) lockSoon(ctx context.Context, kind, name, operation string) (unlock func(), err error) {
 	ctx, cancel := context.WithTimeout(ctx, statedir.PollMost)
 	defer cancel()

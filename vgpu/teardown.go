@@ -3,6 +3,7 @@ package vgpu
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/vgpukit/vgpukit/domain"
 )
@@ -16,7 +17,7 @@ type TeardownOptions struct {
 // Teardown stops the VM, undefines it, removes its vGPUs, sees that they are
 // gone and forgets the VM. libvirt refuses to undefine a VM that has a managed
 // save, NVRAM or snapshots unless opts.Undefine says what to do with them; the
-// VM is then off and otherwise as it was. A VM that somebody undefined by hand
+// VM is then off and otherwise as it was. A VM that was undefined by hand
 // has its vGPUs removed.
 //
 // If ctx ends, Reconcile or the next operation on the VM finishes the teardown.
@@ -40,12 +41,14 @@ func (m *Manager) Teardown(ctx context.Context, name string, opts TeardownOption
 
 // teardown is Teardown after its intent was written.
 func (o *operation) teardown(ctx context.Context, v *view, opts TeardownOptions) error {
+	var gone []device
 	if v.defined {
 		if err := o.halt(ctx, v, opts.Stop); err != nil {
 			return o.giveUp(ctx, err)
 		}
 		// If libvirt refuses to undefine it, it is a VM that is off like any other.
-		if err := o.removeAll(ctx, v.surplusOnceOff()); err != nil {
+		gone = v.surplusOnceOff()
+		if err := o.removeAll(ctx, gone); err != nil {
 			return err
 		}
 		err := o.step(ctx, "undefine", o.vm, func(ctx context.Context) error {
@@ -59,7 +62,9 @@ func (o *operation) teardown(ctx context.Context, v *view, opts TeardownOptions)
 			return o.giveUp(ctx, err)
 		}
 	}
-	devices := v.removable(v.everyDevice())
+	devices := slices.DeleteFunc(v.removable(v.everyDevice()), func(d device) bool {
+		return slices.ContainsFunc(gone, func(g device) bool { return g.ID == d.ID })
+	})
 	if !v.defined {
 		var err error
 		if devices, err = o.m.unnamed(ctx, o.vm, devices); err != nil {
@@ -72,8 +77,8 @@ func (o *operation) teardown(ctx context.Context, v *view, opts TeardownOptions)
 	return o.step(ctx, "forget", "", func(context.Context) error { return o.m.store.forget(o.vm) })
 }
 
-// unnamed leaves out the devices that another domain has: whoever renames a VM
-// takes its vGPUs along.
+// unnamed leaves out the devices that another domain has: a VM that was renamed
+// took its vGPUs along.
 func (m *Manager) unnamed(ctx context.Context, name string, devices []device) ([]device, error) {
 	s, err := m.survey(ctx)
 	if err != nil {

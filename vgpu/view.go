@@ -23,7 +23,7 @@ type view struct {
 	life    Lifetime
 	found   map[string]mdev.Device // those of devices that exist
 	leased  map[string]bool        // virtual functions that have no vGPU and a lease of the VM
-	foreign map[string]string      // ids that exist, but as something else than what we made: what
+	foreign map[string]string      // ids that exist, but as something else than what we made, with what they are
 	// elsewhere is the libvirt through which the VM was provisioned, if that is not
 	// this one and the VM is not known here.
 	elsewhere string
@@ -44,7 +44,7 @@ func (m *Manager) load(ctx context.Context, name string) (*view, error) {
 }
 
 // peek is load without the VM's lock. Damaged entries count as not there and are left
-// to whoever has it.
+// to the process that has it.
 func (m *Manager) peek(ctx context.Context, name string) (v *view, damaged []*statedir.Damaged, err error) {
 	v = &view{name: name}
 	for _, place := range []struct {

@@ -51,7 +51,7 @@ var codes = map[libvirt.ErrorNumber]reading{
 		cause: "it is not installed or not running in the guest", next: "use ACPI instead",
 	},
 	libvirt.ERR_OPERATION_ABORTED: {
-		kind: domain.ErrState, meaning: "the job was aborted by somebody",
+		kind: domain.ErrState, meaning: "the job was aborted by another program or person",
 		next: "repeat it when the reason is gone",
 	},
 	libvirt.ERR_OPERATION_TIMEOUT: {

@@ -2,6 +2,6 @@
 // the one line that they read as, and what [errors.Is] finds in them.
 //
 // An error is of exactly one kind, that of the outermost error which names one:
-// whoever wraps an error may know better what it came to, and what lies beneath then
-// keeps its errno, libvirt's code and the end of a context, but not its kind.
+// the code that wraps an error may know better what it came to, and what lies beneath
+// then keeps its errno, libvirt's code and the end of a context, but not its kind.
 package fault

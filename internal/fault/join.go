@@ -44,27 +44,13 @@ func severalOf(err error) (*Several, bool) {
 }
 
 // text is the line after what was said of the place before it.
-func (s *Several) text(place []string) string {
+func (s *Several) text(before []string) string {
 	var parts []string
 	for _, g := range s.groups() {
-		parts = append(parts, strings.Join(beyond(place, g.place(), g.reason), ": "))
-		place = g.place()
+		parts = append(parts, g.text(before))
+		before = g.spots[len(g.spots)-1].path()
 	}
 	return strings.Join(parts, "; ")
-}
-
-// beyond is a place without what it begins with like the one before, and what
-// happened there.
-func beyond(before, place []string, reason string) []string {
-	same := 0
-	for same < len(place) && same < len(before) && place[same] == before[same] {
-		same++
-	}
-	rest := append(slices.Clone(place[same:]), reason)
-	if same < len(place) && same < len(before) { // "reconcile web1" under "reconcile"
-		rest[0] = strings.TrimPrefix(rest[0], before[same]+" ")
-	}
-	return rest
 }
 
 // Unwrap gives the first error whole, and of the others all but their kinds.
@@ -86,58 +72,96 @@ func (s *Several) Hint() string {
 	return ""
 }
 
-// group is errors with one reason.
-type group struct {
+// spot is where one error happened.
+type spot struct {
 	within  []string // the places around the last one
 	op      string
-	objects []string
-	reason  string
+	objects []string // several, if what happened to them is the same
 }
 
-func (g *group) place() []string {
-	last := strings.TrimSpace(g.op + " " + List(g.objects))
+func (s spot) path() []string {
+	last := strings.TrimSpace(s.op + " " + List(s.objects))
 	if last == "" {
-		return g.within
+		return s.within
 	}
-	return append(g.within[:len(g.within):len(g.within)], last)
+	return append(s.within[:len(s.within):len(s.within)], last)
+}
+
+// group is errors with one reason.
+type group struct {
+	reason string
+	spots  []spot
 }
 
 func (s *Several) groups() []*group {
 	var groups []*group
 	for _, err := range s.Errs {
-		next := split(err)
-		i := slices.IndexFunc(groups, func(g *group) bool {
-			return g.op == next.op && g.reason == next.reason && slices.Equal(g.within, next.within)
-		})
+		at, reason := split(err)
+		i := slices.IndexFunc(groups, func(g *group) bool { return g.reason == reason })
 		if i < 0 {
-			groups = append(groups, next)
+			groups = append(groups, &group{reason, []spot{at}})
 			continue
 		}
-		for _, object := range next.objects {
-			groups[i].objects = appendNew(groups[i].objects, object)
-		}
+		groups[i].add(at)
 	}
 	return groups
 }
 
+func (g *group) add(at spot) {
+	for i := range g.spots {
+		if s := &g.spots[i]; s.op == at.op && slices.Equal(s.within, at.within) {
+			for _, object := range at.objects {
+				s.objects = appendNew(s.objects, object)
+			}
+			return
+		}
+	}
+	g.spots = append(g.spots, at)
+}
+
+func (g *group) text(before []string) string {
+	var places []string
+	for _, s := range g.spots {
+		places = appendNew(places, strings.Join(beyond(before, s.path()), ": "))
+	}
+	if len(places) == 0 {
+		return g.reason
+	}
+	return strings.Join(places, ", ") + ": " + g.reason
+}
+
+// beyond is a place without what it begins with like the one before.
+func beyond(before, place []string) []string {
+	same := 0
+	for same < len(place) && same < len(before) && place[same] == before[same] {
+		same++
+	}
+	rest := slices.Clone(place[same:])
+	if len(rest) > 0 && same < len(before) { // "reconcile web1" under "reconcile"
+		rest[0] = strings.TrimPrefix(rest[0], before[same]+" ")
+	}
+	return rest
+}
+
 // split takes an error's line apart.
-func split(err error) *group {
+func split(err error) (at spot, reason string) {
 	parts, ok := partsOf(err)
 	if !ok {
-		return &group{reason: Text(err)}
+		return spot{}, Text(err)
 	}
 	var l line
 	l.add(parts)
-	g := &group{reason: l.text()}
 	if last := len(l.at) - 1; last >= 0 {
-		g.op = l.at[last].Op
+		at.op = l.at[last].Op
 		if object := l.at[last].Object; object != "" {
-			g.objects = []string{object}
+			at.objects = []string{object}
 		}
+		reason = l.text()
 		l.at = l.at[:last]
-		g.within = l.places()
+		at.within = l.places()
+		return at, reason
 	}
-	return g
+	return at, l.text()
 }
 
 // most is how many of a list one line names.

@@ -84,7 +84,7 @@ func (l *line) say(meaning string) {
 	}
 }
 
-// beneath takes in an error of somebody else. Under a meaning it is a detail, and
+// beneath takes in an error of another package. Under a meaning it is a detail, and
 // none if it is only a kind or the end of a context.
 func (l *line) beneath(err error) {
 	if l.reason == "" {

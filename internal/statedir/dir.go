@@ -23,7 +23,7 @@ const (
 )
 
 // Dir is the directory, of mode 0700; its files have 0600. It is safe for concurrent
-// use as long as whoever changes an entry has its lock.
+// use as long as an entry is changed under its lock.
 type Dir struct {
 	// Files does the changes of entries.
 	Files Files
@@ -68,8 +68,8 @@ func (osFiles) Rename(from, to string) error {
 func (osFiles) Remove(path string) error { return os.Remove(path) }
 
 // remove removes files; those that are not there are no error. The directories are
-// synced last: whichever removals a loss of power undoes are done again by whoever
-// cleans up after it.
+// synced last: whichever removals a loss of power undoes are done again by the
+// next clean-up.
 func (d *Dir) remove(paths ...string) error {
 	var removed []string
 	for _, path := range paths {
@@ -88,7 +88,7 @@ func (d *Dir) remove(paths ...string) error {
 	return d.explain(fault.Join(failures...))
 }
 
-// SetAside moves a damaged entry away, so that it is in nobody's way and can be
+// SetAside moves a damaged entry away, so that it is out of the way and can be
 // looked at, and returns where it is.
 func (d *Dir) SetAside(e *Damaged) (string, error) {
 	place := filepath.Base(filepath.Dir(e.Path))

@@ -18,8 +18,8 @@ import (
 	"github.com/vgpukit/vgpukit/internal/fault"
 )
 
-// holder is written into a lock file by whoever has the lock, for the error
-// message of whoever waits for it. The lock itself is flock's: the kernel frees
+// holder is written into a lock file by the process that has the lock, for the
+// error message of those that wait for it. The lock itself is flock's: the kernel frees
 // it when its owner dies.
 type holder struct {
 	PID       int       `json:"pid"`
@@ -59,7 +59,7 @@ func (d *Dir) Lock(ctx context.Context, kind, name, operation string) (unlock fu
 }
 
 // TryLockOf takes the lock of the object whose entry, or temporary file, a path is,
-// if nobody has it.
+// if it is free.
 func (d *Dir) TryLockOf(kind, path, operation string) (unlock func(), ok bool) {
 	if atomicfile.IsTemp(filepath.Base(path)) {
 		path = atomicfile.Target(path)
@@ -88,8 +88,8 @@ func (d *Dir) tryLock(path, operation string) (unlock func(), err error) {
 	return func() { f.Close() }, nil // closing the last descriptor frees the lock
 }
 
-// lockFile locks f and makes sure that it is still the file at path: whoever
-// forgets an object removes its lock file too.
+// lockFile locks f and makes sure that it is still the file at path: with
+// an object its lock file is removed too.
 func lockFile(f *os.File, path string) error {
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		return err
@@ -105,8 +105,8 @@ func lockFile(f *os.File, path string) error {
 	return err
 }
 
-// DropLock removes an object's lock file. The caller holds the lock; whoever waits
-// for it opens a new file, so that this must be the last act under the lock.
+// DropLock removes an object's lock file. The caller holds the lock; a process
+// that waits for it opens a new file, so that this must be the last act under the lock.
 func (d *Dir) DropLock(kind, name string) {
 	_ = os.Remove(d.lockPath(kind, name)) // an empty file left behind does no harm
 }

@@ -1,0 +1,346 @@
+//go:build cgo
+
+package vgpukit_test
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"iter"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/vgpukit/vgpukit/domain"
+	"github.com/vgpukit/vgpukit/domain/virt"
+	"github.com/vgpukit/vgpukit/mdev"
+	"github.com/vgpukit/vgpukit/mdev/mdevtest"
+	"github.com/vgpukit/vgpukit/vgpu"
+)
+
+const (
+	firstGPU  = "0000:05:00.0"
+	secondGPU = "0000:06:00.0"
+	biggest   = "GRID M60-8Q" // takes a GPU for itself
+)
+
+// world is a simulated host with a Tesla M60, which has two GPUs, and libvirt's test
+// driver.
+type world struct {
+	t     *testing.T
+	sim   *mdevtest.Host
+	host  *mdev.Host
+	hyper *hypervisor
+	dir   string
+	vm    string
+	force bool                // Stop may destroy the VM
+	ended chan vgpu.Operation // what the last run's operations were, as they end
+}
+
+// hypervisor is libvirt's test driver with guests and QEMUs that do not listen.
+type hypervisor struct {
+	*virt.Conn
+	deafGuest, deafQEMU bool
+	refusal             error // of what is defined or started
+}
+
+func (h *hypervisor) Shutdown(ctx context.Context, vm string, mode domain.ShutdownMode) error {
+	if h.deafGuest {
+		return nil
+	}
+	return h.Conn.Shutdown(ctx, vm, mode)
+}
+
+func (h *hypervisor) Terminate(ctx context.Context, vm string) error {
+	if h.deafQEMU {
+		return nil
+	}
+	return h.Conn.Terminate(ctx, vm)
+}
+
+func (h *hypervisor) Define(ctx context.Context, xml string) (domain.Info, error) {
+	if h.refusal != nil {
+		return domain.Info{}, h.refusal
+	}
+	return h.Conn.Define(ctx, xml)
+}
+
+func (h *hypervisor) Start(ctx context.Context, vm string) error {
+	if h.refusal != nil {
+		return h.refusal
+	}
+	return h.Conn.Start(ctx, vm)
+}
+
+func newWorld(t *testing.T, vm string) *world {
+	t.Helper()
+	board, err := mdevtest.NewBoard("tesla-m60@" + firstGPU)
+	require.NoError(t, err)
+	w := &world{t: t, sim: mdevtest.New(board), dir: stateDir(t), vm: vm}
+	w.host, err = mdev.Open(mdev.Config{FS: w.sim})
+	require.NoError(t, err)
+	conn, err := virt.Open(t.Context(), virt.Config{URI: "test:///default"})
+	require.NoError(t, err)
+	w.hyper = &hypervisor{Conn: conn}
+	return w
+}
+
+// stateDir is a directory for a state: in memory if possible, since no power is lost.
+func stateDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "vgpukit-test-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
+
+// end makes room for other worlds, which have the same libvirt.
+func (w *world) end() {
+	w.t.Helper()
+	ctx := context.Background()
+	_ = w.hyper.Destroy(ctx, w.vm) // it may be off, or not there
+	_ = w.hyper.Undefine(ctx, w.vm, domain.UndefineOptions{})
+	require.NoError(w.t, w.hyper.Close())
+}
+
+// recorder writes down what an Observer sees, in the words of the document.
+type recorder struct {
+	dies  func(step int, name string) bool // whether the process dies after it
+	ended chan vgpu.Operation
+
+	mu    sync.Mutex
+	verb  string // the outermost operation's
+	steps []string
+}
+
+type stepKey struct{}
+
+func (r *recorder) observer() vgpu.Observer {
+	return vgpu.Observer{
+		OperationBegun: func(ctx context.Context, o vgpu.Operation) context.Context {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.verb = cmp.Or(r.verb, o.Op)
+			return ctx
+		},
+		OperationEnded: func(_ context.Context, o vgpu.Operation, _ error) { r.ended <- o },
+		StepBegun: func(ctx context.Context, s vgpu.Step) context.Context {
+			return context.WithValue(ctx, stepKey{}, r.add(s, ""))
+		},
+		StepEnded: func(ctx context.Context, s vgpu.Step, err error) {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			i, _ := ctx.Value(stepKey{}).(int)
+			if err != nil {
+				r.steps[i] += " fails"
+			}
+			if r.dies(i, s.Name) {
+				runtime.Goexit() // as if killed: nothing is undone, and its locks are free
+			}
+		},
+		StepUndone: func(_ context.Context, s vgpu.Step, _ error) { r.add(s, "undo ") },
+	}
+}
+
+// add notes a step; one of an operation within the verb has that operation's name too.
+func (r *recorder) add(s vgpu.Step, prefix string) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if s.Op != r.verb {
+		prefix += s.Op + "/"
+	}
+	r.steps = append(r.steps, prefix+s.Name)
+	return len(r.steps) - 1
+}
+
+// call is one call of a Manager.
+type call func(context.Context, *vgpu.Manager) error
+
+// run makes a call in a process of its own.
+func (w *world) run(do call, dies func(int, string) bool) (steps []string, err error) {
+	w.t.Helper()
+	w.ended = make(chan vgpu.Operation, 100)
+	r := &recorder{dies: dies, ended: w.ended}
+	m, err := vgpu.New(vgpu.Config{Host: w.host, Hypervisor: w.hyper, StateDir: w.dir, Observer: r.observer()})
+	require.NoError(w.t, err)
+	var process sync.WaitGroup
+	process.Go(func() { err = do(w.t.Context(), m) })
+	process.Wait()
+	return r.steps, err
+}
+
+func lives(int, string) bool { return false }
+
+// done makes calls that succeed.
+func (w *world) done(calls ...call) {
+	w.t.Helper()
+	for _, do := range calls {
+		_, err := w.run(do, lives)
+		require.NoError(w.t, err)
+	}
+}
+
+// killed makes a call whose process dies after a step.
+func (w *world) killed(do call, step string) {
+	w.t.Helper()
+	steps, err := w.run(do, func(_ int, name string) bool { return name == step })
+	require.NoError(w.t, err)
+	require.Equal(w.t, step, steps[len(steps)-1])
+}
+
+func (w *world) provisionAs(life vgpu.Lifetime) call {
+	return func(ctx context.Context, m *vgpu.Manager) error {
+		_, err := m.Provision(ctx, vgpu.ProvisionRequest{
+			Domain: fmt.Sprintf("<domain type='test'>\n  <name>%s</name>\n  <uuid>f4cbcf76-3c2b-4c4e-9e0e-2a2a0a3f1b11</uuid>\n"+
+				"  <memory unit='MiB'>64</memory>\n  <os><type arch='x86_64' machine='q35'>hvm</type></os>\n  <devices/>\n</domain>\n", w.vm),
+			VGPUs: []vgpu.Request{{Type: biggest}}, Lifetime: life,
+		})
+		return err
+	}
+}
+
+func (w *world) provision(ctx context.Context, m *vgpu.Manager) error {
+	return w.provisionAs(vgpu.Reserved)(ctx, m)
+}
+
+func (w *world) provisionWhileRunning(ctx context.Context, m *vgpu.Manager) error {
+	return w.provisionAs(vgpu.WhileRunning)(ctx, m)
+}
+
+func (w *world) start(ctx context.Context, m *vgpu.Manager) error {
+	_, err := m.Start(ctx, w.vm, vgpu.StartOptions{})
+	return err
+}
+
+func (w *world) stop(ctx context.Context, m *vgpu.Manager) error {
+	_, err := m.Stop(ctx, w.vm, vgpu.StopOptions{GuestTimeout: time.Millisecond, TerminateTimeout: time.Millisecond, Force: w.force})
+	return err
+}
+
+func (w *world) teardown(ctx context.Context, m *vgpu.Manager) error {
+	return m.Teardown(ctx, w.vm, vgpu.TeardownOptions{})
+}
+
+func (w *world) reconcile(ctx context.Context, m *vgpu.Manager) error {
+	_, err := m.Reconcile(ctx, vgpu.ReconcileOptions{Restore: true})
+	return err
+}
+
+// clean is the Reconcile after a verb: when that is itself a Reconcile, the same again.
+func (w *world) clean(verb string) call {
+	return func(ctx context.Context, m *vgpu.Manager) error {
+		_, err := m.Reconcile(ctx, vgpu.ReconcileOptions{Restore: verb == "Reconcile"})
+		return err
+	}
+}
+
+// watch sees the VM end by itself, and what is done about it.
+func (w *world) watch(ctx context.Context, m *vgpu.Manager) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	over := make(chan error)
+	go func() { over <- m.Watch(ctx) }()
+	saw := func(want vgpu.Operation) error {
+		for {
+			select {
+			case o := <-w.ended:
+				if o.Op == want.Op && o.VM == want.VM {
+					return nil
+				}
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+	}
+	err := saw(vgpu.Operation{Op: "reconcile"}) // it listens before
+	if err == nil {
+		err = w.hyper.Destroy(ctx, w.vm)
+	}
+	if err == nil {
+		err = saw(vgpu.Operation{Op: "reconcile", VM: w.vm})
+	}
+	cancel()
+	<-over
+	return err
+}
+
+// vanish takes the VM's vGPU away, as a reboot of the host does.
+func (w *world) vanish() {
+	w.t.Helper()
+	inventory, err := w.host.Inventory(w.t.Context())
+	require.NoError(w.t, err)
+	for d := range devices(inventory) {
+		require.NoError(w.t, w.host.Remove(w.t.Context(), d.ID))
+	}
+}
+
+// refuse lets GPUs' drivers answer EIO.
+func (w *world) refuse(gpus ...string) {
+	for _, gpu := range gpus {
+		w.sim.Fail(mdevtest.Fault{Op: mdevtest.OpWrite, Path: "create", Do: func(a mdevtest.Access) error {
+			if strings.Contains(a.Name, gpu) {
+				return syscall.EIO
+			}
+			return nil
+		}})
+	}
+}
+
+// occupy gives a GPU's room to another program.
+func (w *world) occupy(gpu string) {
+	w.t.Helper()
+	_, err := w.host.Create(w.t.Context(), mdev.CreateRequest{Type: biggest, Parent: gpu})
+	require.NoError(w.t, err)
+}
+
+func devices(inventory *mdev.Inventory) iter.Seq[mdev.Device] {
+	return func(yield func(mdev.Device) bool) {
+		for _, gpu := range inventory.GPUs {
+			for _, parent := range gpu.Parents {
+				for _, d := range parent.Devices {
+					if !yield(d) {
+						return
+					}
+				}
+			}
+		}
+	}
+}
+
+// undefine is virsh's.
+func (w *world) undefine() {
+	w.t.Helper()
+	require.NoError(w.t, w.hyper.Undefine(w.t.Context(), w.vm, domain.UndefineOptions{}))
+}
+
+// picture is all that there is: devices, the VM, and the entries of the state directory.
+func (w *world) picture() string {
+	w.t.Helper()
+	inventory, err := w.host.Inventory(w.t.Context())
+	require.NoError(w.t, err)
+	var lines []string
+	for d := range devices(inventory) {
+		lines = append(lines, fmt.Sprintln("device", d.Parent, d.Type))
+	}
+	vm, err := w.hyper.Definition(w.t.Context(), w.vm)
+	if err == nil {
+		lines = append(lines, fmt.Sprintln("domain", vm.State.Active(), vm.XML))
+	} else {
+		require.ErrorIs(w.t, err, domain.ErrNotFound)
+	}
+	entries, err := filepath.Glob(filepath.Join(w.dir, "[jv]*", "*"))
+	require.NoError(w.t, err)
+	for _, entry := range entries {
+		lines = append(lines, strings.TrimPrefix(entry, w.dir))
+	}
+	return strings.Join(lines, "\n")
+}
