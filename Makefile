@@ -13,6 +13,8 @@ endif
 TAGS    := libvirt_dlopen
 NESTED  := integration integration/compare $(patsubst %/go.mod,%,$(wildcard examples/*/go.mod))
 MODULES := . $(filter-out integration/compare,$(NESTED))
+# How long the unit tests of a package may take, in seconds.
+TIMEOUT := 600
 LAB     := $(GO) -C integration run ./cmd/lab
 
 GOFUMPT     := $(GO) run mvdan.cc/gofumpt@v0.12.0
@@ -47,7 +49,12 @@ arrows:
 
 unit: export VGPUKIT_MDEVCTL := $(CURDIR)/bin/mdevctl
 unit: bin/mdevctl
-	@for m in $(MODULES); do echo "test $$m"; (cd $$m && $(GO) test -race -tags '$(TAGS)' ./...) || exit 1; done
+	@rm -f bin/unit.failed
+	@for m in $(MODULES); do echo "test $$m"; (cd $$m && $(GO) test -race -timeout $(TIMEOUT)s -tags '$(TAGS)' ./...) || { touch bin/unit.failed; break; }; done | tee bin/unit.log
+	@[ ! -e bin/unit.failed ]
+	@echo "the slowest packages; on a quiet machine each should take less than a tenth of its $(TIMEOUT) s:"
+	@awk '$$1 == "ok" && $$3+0 > 0 { print $$3, $$2 }' bin/unit.log | sort -rn | head -5
+	@[ "$$VGPUKIT_QUIET" != 1 ] || awk '$$1 == "ok" && $$3+0 > $(TIMEOUT)/10 { print $$2 " takes too long"; bad = 1 } END { exit bad }' bin/unit.log
 
 # On a real kernel, libvirtd and QEMU, in the lab.
 integration: bin/integration.test

@@ -58,6 +58,7 @@ func TestModulesByThemselves(t *testing.T) {
 		{".", "", `fmt.Printf("%T", it.Open)`, nil, "*vgpukit.Kit"},
 	} {
 		t.Run(c.dir, func(t *testing.T) {
+			t.Parallel() // most of it is unpacked and linked
 			name := path.Join(module, c.pkg)
 			program := filepath.Join(bin, path.Base(name))
 			if c.program == "" {

@@ -6,7 +6,6 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/assert"
@@ -244,10 +243,8 @@ func randomDocument(r *rand.Rand) string {
 // through bytes, gives back the document; so does removing some only what
 // adding the others would have given.
 func TestAddThenRemoveIsTheIdentity(t *testing.T) {
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
-	r := rand.New(rand.NewPCG(seed, 0))
-	for range 1500 {
+	r, rounds := random(t, 500)
+	for range rounds {
 		text := randomDocument(r)
 		d := mustParse(t, text)
 		devices := randomHostdevs(r)
@@ -317,9 +314,7 @@ func randomHostdevs(r *rand.Rand) []Hostdev {
 // The same, and what libvirt's schema says, for documents that other people
 // wrote: those below $VGPUKIT_CORPUS.
 func TestCorpusAddThenRemoveIsTheIdentity(t *testing.T) {
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
-	r := rand.New(rand.NewPCG(seed, 0))
+	r, _ := random(t, 0)
 	var originals, edited []string
 	corpusDocuments(t, func(name string, text []byte, d *Document) {
 		devices := randomHostdevs(r)

@@ -2,11 +2,10 @@ package domain
 
 import (
 	"fmt"
-	"math/rand"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/assert"
@@ -136,12 +135,12 @@ func TestFreeErrors(t *testing.T) {
 // randomGuest makes a document that libvirt could have been given: controllers
 // that fit together, devices with and without addresses, and some nonsense.
 func randomGuest(rng *rand.Rand) string {
-	machine := []string{"q35", "pc", "aarch64/virt", "ppc64/pseries", "q35", "pc"}[rng.Intn(6)]
+	machine := []string{"q35", "pc", "aarch64/virt", "ppc64/pseries", "q35", "pc"}[rng.IntN(6)]
 	var devices []string
 	taken := map[string]bool{}
 	place := func(bus int) string {
 		for {
-			a := Address{Bus: uint8(bus), Slot: uint8(1 + rng.Intn(30)), Function: uint8(max(0, rng.Intn(20)-12))}
+			a := Address{Bus: uint8(bus), Slot: uint8(1 + rng.IntN(30)), Function: uint8(max(0, rng.IntN(20)-12))}
 			if s := a.String(); !taken[s] {
 				taken[s] = true
 				return s
@@ -149,32 +148,32 @@ func randomGuest(rng *rand.Rand) string {
 		}
 	}
 	buses := 1
-	for range rng.Intn(12) {
+	for range rng.IntN(12) {
 		var model, address string
 		switch {
 		case strings.Contains(machine, "pseries"):
 			model = "pci-root"
 		case machine == "pc":
-			model, address = []string{"pci-bridge", "pci-expander-bus"}[rng.Intn(2)], place(0)
+			model, address = []string{"pci-bridge", "pci-expander-bus"}[rng.IntN(2)], place(0)
 		default:
 			model, address = []string{
 				"pcie-root-port", "pcie-root-port", "pcie-root-port", "dmi-to-pci-bridge", "pcie-expander-bus",
-			}[rng.Intn(5)], place(0)
+			}[rng.IntN(5)], place(0)
 		}
-		if rng.Intn(4) == 0 {
+		if rng.IntN(4) == 0 {
 			address = ""
 		}
 		var inner []string
-		if rng.Intn(3) == 0 {
-			inner = append(inner, fmt.Sprintf("<target><node>%d</node></target>", rng.Intn(2)))
+		if rng.IntN(3) == 0 {
+			inner = append(inner, fmt.Sprintf("<target><node>%d</node></target>", rng.IntN(2)))
 		}
-		if rng.Intn(8) > 0 { // else a gap
+		if rng.IntN(8) > 0 { // else a gap
 			devices = append(devices, pciController(buses, model, address, inner...))
 		}
 		buses++
 	}
-	for range rng.Intn(40) {
-		switch rng.Intn(8) {
+	for range rng.IntN(40) {
+		switch rng.IntN(8) {
 		case 0:
 			devices = append(devices, "<video><model type='vga'/></video>")
 		case 1:
@@ -182,9 +181,9 @@ func randomGuest(rng *rand.Rand) string {
 		case 2:
 			devices = append(devices, "<graphics type='vnc'/>")
 		case 3:
-			devices = append(devices, at(place(rng.Intn(buses+2)), "multifunction='off'"))
+			devices = append(devices, at(place(rng.IntN(buses+2)), "multifunction='off'"))
 		default:
-			devices = append(devices, at(place(rng.Intn(buses))))
+			devices = append(devices, at(place(rng.IntN(buses))))
 		}
 	}
 	rng.Shuffle(len(devices), func(i, j int) { devices[i], devices[j] = devices[j], devices[i] })
@@ -196,23 +195,21 @@ func randomGuest(rng *rand.Rand) string {
 // devices one after the other in any order, and one that is given away is then
 // in use.
 func TestFreeProperties(t *testing.T) {
-	seed := time.Now().UnixNano()
-	t.Logf("seed %d", seed)
-	rng := rand.New(rand.NewSource(seed))
+	rng, rounds := random(t, 100)
 	offered := 0
-	for range 400 {
+	for range rounds {
 		text := randomGuest(rng)
 		doc, err := Parse([]byte(text))
 		require.NoError(t, err)
-		req := AddressRequest{Hotplug: rng.Intn(2) == 0}
-		if rng.Intn(3) == 0 {
-			node := rng.Intn(2)
+		req := AddressRequest{Hotplug: rng.IntN(2) == 0}
+		if rng.IntN(3) == 0 {
+			node := rng.IntN(2)
 			req.NUMANode = &node
 		}
 		found := topologyOf(doc.root, nil).free(req)
 		offered += len(found)
 		if len(found) > 0 {
-			fewer := 1 + rng.Intn(len(found))
+			fewer := 1 + rng.IntN(len(found))
 			got, err := doc.Free(fewer, req)
 			require.NoError(t, err)
 			require.Equal(t, found[:fewer], got)
@@ -240,15 +237,13 @@ func TestFreeProperties(t *testing.T) {
 			require.ErrorIs(t, doc.CheckAddress(a), ErrInUse)
 		}
 	}
-	assert.Greater(t, offered, 2000, "the documents leave too little to test")
+	assert.Greater(t, offered, 5*rounds, "the documents leave too little to test")
 }
 
 // Every address that is used is refused as in use, unless it is impossible.
 func TestUsedIsRefused(t *testing.T) {
-	seed := time.Now().UnixNano()
-	t.Logf("seed %d", seed)
-	rng := rand.New(rand.NewSource(seed))
-	for range 400 {
+	rng, rounds := random(t, 100)
+	for range rounds {
 		text := randomGuest(rng)
 		doc, err := Parse([]byte(text))
 		require.NoError(t, err)

@@ -1,10 +1,8 @@
 package domain
 
 import (
-	"math/rand/v2"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -62,10 +60,8 @@ func TestMetadataIsWrittenWhereLibvirtDoes(t *testing.T) {
 
 // What is written is read back, and writing again replaces it in its place.
 func TestMetadataRoundTrip(t *testing.T) {
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
-	r := rand.New(rand.NewPCG(seed, 0))
-	for range 500 {
+	r, rounds := random(t, 200)
+	for range rounds {
 		text := randomDocument(r)
 		d := mustParse(t, text)
 		with, err := d.WithMetadata(someMetadata())

@@ -210,16 +210,19 @@ func TestParseTimeGrowsWithTheDocument(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			cost := func(n int) time.Duration {
 				text := []byte(document(n))
-				best := time.Hour
-				for range 3 {
-					start := time.Now()
-					_, _ = Parse(text)
-					best = min(best, time.Since(start))
-				}
-				return best
+				start := time.Now()
+				_, _ = Parse(text)
+				return time.Since(start)
 			}
-			small, large := cost(2000), cost(64000)
-			assert.Less(t, large, 32*10*small+50*time.Millisecond, "32 times the document, %v after %v", large, small)
+			small := min(cost(2000), cost(2000), cost(2000))
+			limit := 32*10*small + 50*time.Millisecond
+			large := cost(64000)
+			for range 2 { // something else was busy perhaps
+				if large >= limit {
+					large = min(large, cost(64000))
+				}
+			}
+			assert.Less(t, large, limit, "32 times the document, %v after %v", large, small)
 		})
 	}
 }
@@ -261,12 +264,10 @@ func seeds() []string {
 
 // What Parse takes is well-formed for encoding/xml too, and means the same.
 func TestParseAgreesWithDecoderOnMutations(t *testing.T) {
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
-	r := rand.New(rand.NewPCG(seed, 0))
+	r, rounds := random(t, 5000)
 	texts := seeds()
 	taken := 0
-	for range 5000 {
+	for range rounds {
 		text := mutate(r, texts[r.IntN(len(texts))])
 		if d, err := Parse([]byte(text)); err == nil {
 			taken++
@@ -275,7 +276,7 @@ func TestParseAgreesWithDecoderOnMutations(t *testing.T) {
 			t.Fatalf("%q: %v", text, err)
 		}
 	}
-	assert.Greater(t, taken, 200)
+	assert.Greater(t, 25*taken, rounds)
 }
 
 // What Parse takes is well-formed for libxml2, libvirt's parser, without a
@@ -286,9 +287,7 @@ func TestParseAgreesWithLibxml2(t *testing.T) {
 	if xmllint == "" {
 		t.Skip("VGPUKIT_XMLLINT names no xmllint")
 	}
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
-	r := rand.New(rand.NewPCG(seed, 0))
+	r, rounds := random(t, 20000)
 	texts := seeds()
 	var documents []string
 	for _, table := range []map[string]string{wellFormed, malformed, refused} {
@@ -296,7 +295,7 @@ func TestParseAgreesWithLibxml2(t *testing.T) {
 			documents = append(documents, text)
 		}
 	}
-	for len(documents) < 20000 {
+	for len(documents) < rounds {
 		documents = append(documents, mutate(r, texts[r.IntN(len(texts))]))
 	}
 	ours := regexp.MustCompile(`DOCTYPE|version|encoding|root element|bytes, more than|UTF-16`)

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/uuid"
@@ -28,18 +29,20 @@ func TestErrnosOfCreate(t *testing.T) {
 		syscall.EPERM: mdev.ErrPermission, syscall.EACCES: mdev.ErrPermission, syscall.EROFS: mdev.ErrPermission, syscall.EAGAIN: mdev.ErrInUse, syscall.EBUSY: mdev.ErrInUse,
 	} {
 		t.Run(errno.Error(), func(t *testing.T) {
-			sim, host := simulated(t, "tesla-m60")
-			before := inventory(t, host)
-			sim.Fail(mdevtest.Fault{Op: mdevtest.OpWrite, Path: "create", Err: errno})
-			_, err := host.Create(t.Context(), mdev.CreateRequest{Type: "GRID M60-2Q", Parent: "0000:05:00.0"})
-			require.ErrorIs(t, err, want)
-			require.ErrorIs(t, err, errno)
-			var e *mdev.Error
-			require.ErrorAs(t, err, &e)
-			assert.NotEmpty(t, e.Meaning)
-			assert.NotEmpty(t, e.Hint())
-			assert.NotContains(t, err.Error(), "\n")
-			assert.Equal(t, before, inventory(t, host))
+			synctest.Test(t, func(t *testing.T) {
+				sim, host := simulated(t, "tesla-m60")
+				before := inventory(t, host)
+				sim.Fail(mdevtest.Fault{Op: mdevtest.OpWrite, Path: "create", Err: errno})
+				_, err := host.Create(t.Context(), mdev.CreateRequest{Type: "GRID M60-2Q", Parent: "0000:05:00.0"})
+				require.ErrorIs(t, err, want)
+				require.ErrorIs(t, err, errno)
+				var e *mdev.Error
+				require.ErrorAs(t, err, &e)
+				assert.NotEmpty(t, e.Meaning)
+				assert.NotEmpty(t, e.Hint())
+				assert.NotContains(t, err.Error(), "\n")
+				assert.Equal(t, before, inventory(t, host))
+			})
 		})
 	}
 }
@@ -171,37 +174,39 @@ func TestEveryAccessMayFail(t *testing.T) {
 // A write that the kernel does not finish holds nobody longer than the context,
 // and what it makes in the end is taken back.
 func TestBlockedWritesHangNobody(t *testing.T) {
-	sim, host := simulated(t, "tesla-m60", "l40s,vfs=1")
-	before := inventory(t, host)
-	for file, typ := range map[string]string{"create": "GRID M60-2Q", "current_vgpu_type": "NVIDIA L40S-2Q"} {
+	synctest.Test(t, func(t *testing.T) {
+		sim, host := simulated(t, "tesla-m60", "l40s,vfs=1")
+		before := inventory(t, host)
+		for file, typ := range map[string]string{"create": "GRID M60-2Q", "current_vgpu_type": "NVIDIA L40S-2Q"} {
+			let := make(chan struct{})
+			undo := sim.Fail(mdevtest.Fault{Op: mdevtest.OpWrite, Path: file, N: 1, Do: func(mdevtest.Access) error { <-let; return nil }})
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
+			start := time.Now()
+			_, err := host.Create(ctx, mdev.CreateRequest{Type: typ})
+			cancel()
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			assert.Less(t, time.Since(start), 3*time.Second)
+			close(let)
+			require.Eventually(t, func() bool {
+				inv, err := host.Inventory(context.Background())
+				return err == nil && assert.ObjectsAreEqual(before, inv)
+			}, 5*time.Second, 10*time.Millisecond, "what was made late is removed")
+			undo()
+		}
+		created, err := host.Create(t.Context(), mdev.CreateRequest{Type: "GRID M60-2Q"})
+		require.NoError(t, err)
 		let := make(chan struct{})
-		undo := sim.Fail(mdevtest.Fault{Op: mdevtest.OpWrite, Path: file, N: 1, Do: func(mdevtest.Access) error { <-let; return nil }})
+		undo := sim.Fail(mdevtest.Fault{Op: mdevtest.OpWrite, Path: "remove", N: 1, Do: func(mdevtest.Access) error { <-let; return nil }})
+		defer undo()
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
-		start := time.Now()
-		_, err := host.Create(ctx, mdev.CreateRequest{Type: typ})
-		cancel()
-		require.ErrorIs(t, err, context.DeadlineExceeded)
-		assert.Less(t, time.Since(start), 3*time.Second)
+		defer cancel()
+		require.ErrorIs(t, host.Remove(ctx, created.ID), context.DeadlineExceeded)
 		close(let)
 		require.Eventually(t, func() bool {
-			inv, err := host.Inventory(context.Background())
-			return err == nil && assert.ObjectsAreEqual(before, inv)
-		}, 5*time.Second, 10*time.Millisecond, "what was made late is removed")
-		undo()
-	}
-	created, err := host.Create(t.Context(), mdev.CreateRequest{Type: "GRID M60-2Q"})
-	require.NoError(t, err)
-	let := make(chan struct{})
-	undo := sim.Fail(mdevtest.Fault{Op: mdevtest.OpWrite, Path: "remove", N: 1, Do: func(mdevtest.Access) error { <-let; return nil }})
-	defer undo()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
-	defer cancel()
-	require.ErrorIs(t, host.Remove(ctx, created.ID), context.DeadlineExceeded)
-	close(let)
-	require.Eventually(t, func() bool {
-		_, err := host.Device(context.Background(), created.ID)
-		return errors.Is(err, mdev.ErrNotFound)
-	}, 5*time.Second, time.Millisecond)
+			_, err := host.Device(context.Background(), created.ID)
+			return errors.Is(err, mdev.ErrNotFound)
+		}, 5*time.Second, time.Millisecond)
+	})
 }
 
 func TestReadOnlySysfs(t *testing.T) {

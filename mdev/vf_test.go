@@ -3,6 +3,7 @@ package mdev_test
 import (
 	"context"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/uuid"
@@ -65,28 +66,30 @@ func TestDeviceThatNeverGetsItsGroup(t *testing.T) {
 // A device that someone removes while it is being made is theirs to remove: the
 // error says so.
 func TestDeviceThatIsRemovedWhileItIsMade(t *testing.T) {
-	sim, host := simulated(t, "mtty")
-	const id = "5b1d8c8e-0a51-4a52-9d3c-5a0c3d9d6a01"
-	removed := make(chan error, 1)
-	undo := sim.Fail(mdevtest.Fault{Op: mdevtest.OpWrite, Path: "create", N: 1, After: true, Do: func(mdevtest.Access) error {
-		release, err := sim.Use(id, "desk1", 4242)
-		if err == nil {
-			go func() { removed <- sim.WriteAttr("sys/bus/mdev/devices/"+id+"/remove", []byte("1\n")) }()
-			for err == nil {
-				_, err = sim.Stat("sys/bus/mdev/devices/" + id)
+	synctest.Test(t, func(t *testing.T) {
+		sim, host := simulated(t, "mtty")
+		const id = "5b1d8c8e-0a51-4a52-9d3c-5a0c3d9d6a01"
+		removed := make(chan error, 1)
+		undo := sim.Fail(mdevtest.Fault{Op: mdevtest.OpWrite, Path: "create", N: 1, After: true, Do: func(mdevtest.Access) error {
+			release, err := sim.Use(id, "desk1", 4242)
+			if err == nil {
+				go func() { removed <- sim.WriteAttr("sys/bus/mdev/devices/"+id+"/remove", []byte("1\n")) }()
+				for err == nil {
+					_, err = sim.Stat("sys/bus/mdev/devices/" + id)
+				}
+				time.AfterFunc(time.Second, release)
 			}
-			time.AfterFunc(time.Second, release)
-		}
-		return nil
-	}})
-	defer undo()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	_, err := host.Create(ctx, mdev.CreateRequest{Type: "mtty-2", UUID: uuid.MustParse(id)})
-	require.ErrorIs(t, err, mdev.ErrNotFound, "it is gone when the VM has ended")
-	require.NoError(t, <-removed)
-	_, err = host.Device(t.Context(), id)
-	require.ErrorIs(t, err, mdev.ErrNotFound)
+			return nil
+		}})
+		defer undo()
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		_, err := host.Create(ctx, mdev.CreateRequest{Type: "mtty-2", UUID: uuid.MustParse(id)})
+		require.ErrorIs(t, err, mdev.ErrNotFound, "it is gone when the VM has ended")
+		require.NoError(t, <-removed)
+		_, err = host.Device(t.Context(), id)
+		require.ErrorIs(t, err, mdev.ErrNotFound)
+	})
 }
 
 // An exclusive request refuses what is there already, also if it is as asked, and

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -111,12 +110,7 @@ func TestLastInstance(t *testing.T) {
 // each operation succeeds or fails with a named error, and what is true of the host
 // after one process is true after all of them.
 func TestManyProcesses(t *testing.T) {
-	seed := rand.Uint64()
-	if text := os.Getenv("VGPUKIT_SEED"); text != "" {
-		_, err := fmt.Sscan(text, &seed)
-		require.NoError(t, err)
-	}
-	t.Logf("VGPUKIT_SEED=%d (what is done; not when)", seed)
+	seed := seeded(t) // repeats what is done; not when
 	for n := range uint64(len(smallHosts)) {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
 			t.Parallel()

@@ -163,16 +163,17 @@ func (r *rig) reboot(typ string) {
 	stranger(r, typ)
 }
 
-// stride returns at which points of a long series to try: at all if VGPUKIT_POINTS
-// is "all", else at one in some, from a random one on.
-func stride(t *testing.T) (first, step int) {
-	if os.Getenv("VGPUKIT_POINTS") == "all" {
-		return 1, 1
+// drawn returns at which of these accesses to try: at some that are drawn, or at all
+// if VGPUKIT_POINTS is "all".
+func drawn(rng *rand.Rand, some int, accesses []int) []int {
+	if os.Getenv("VGPUKIT_POINTS") == "all" || len(accesses) <= some {
+		return accesses
 	}
-	const some = 12
-	first = 1 + rand.IntN(some)
-	t.Logf("VGPUKIT_POINTS: one in %d from %d on", some, first)
-	return first, some
+	var few []int
+	for _, i := range rng.Perm(len(accesses))[:some] {
+		few = append(few, accesses[i])
+	}
+	return few
 }
 
 // TestEveryAccess: at each access of each operation to host, hypervisor and state
@@ -180,14 +181,19 @@ func stride(t *testing.T) (first, step int) {
 // fails, alone or with all changes that follow, undoing included. Then one
 // Reconcile brings the world to what it was before or to what was asked for, a
 // second one finds nothing to do, and no stranger is touched.
+//
+// VGPUKIT_POINTS=all tries each access; else each way to fail is tried at some of
+// each operation on each board, and VGPUKIT_SEED repeats which.
 func TestEveryAccess(t *testing.T) {
+	seed := seeded(t)
 	var points atomic.Int64
 	t.Cleanup(func() { t.Logf("%d points in all", points.Load()) })
 	for _, b := range everyBoard {
-		for _, j := range journeys {
+		for i, j := range journeys {
 			t.Run(b.board+" "+j.name, func(t *testing.T) {
 				t.Parallel() // most of it waits
-				n := j.everyAccess(t, b.board, b.typ)
+				rng := rand.New(rand.NewPCG(seed, uint64(i)))
+				n := j.everyAccess(t, rng, b.board, b.typ)
 				points.Add(int64(n))
 				t.Logf("%d points", n)
 			})
@@ -195,7 +201,7 @@ func TestEveryAccess(t *testing.T) {
 	}
 }
 
-func (j journey) everyAccess(t *testing.T, board, typ string) (points int) {
+func (j journey) everyAccess(t *testing.T, rng *rand.Rand, board, typ string) (points int) {
 	world := func() *rig {
 		r := newRig(t, board)
 		stranger(r, typ)
@@ -204,7 +210,17 @@ func (j journey) everyAccess(t *testing.T, board, typ string) (points int) {
 	}
 	r := world()
 	before := r.picture()
-	whole := r.launch(nil)
+	var accesses, changes, answers []int // the accesses, the changes among them, and those whose answer can get lost
+	whole := r.launch(func(a access) fate {
+		accesses = append(accesses, a.n)
+		if a.change != 0 {
+			changes = append(changes, a.change)
+		}
+		if a.answers {
+			answers = append(answers, a.change)
+		}
+		return live
+	})
 	err, _ := whole.run(func(ctx context.Context, m *Manager) error { return j.do(ctx, m, typ) })
 	require.NoError(t, err)
 	after := r.picture()
@@ -241,14 +257,20 @@ func (j journey) everyAccess(t *testing.T, board, typ string) (points int) {
 		require.NoError(t, err)
 		require.Empty(t, left, at)
 	}
-	first, step := stride(t)
-	for k := first; k <= whole.accesses; k += step {
+	const some = 2
+	for _, k := range drawn(rng, some, accesses) {
 		try("fails", func(a access) fate { return when(a.n == k, fail) })
 	}
-	for k := 1 + first%min(step, 3); k <= whole.changes; k += min(step, 3) {
+	for _, k := range drawn(rng, some, changes) {
 		try("dies before", func(a access) fate { return when(a.change == k, dieBefore) })
+	}
+	for _, k := range drawn(rng, some, changes) {
 		try("dies after", func(a access) fate { return when(a.change == k, dieAfter) })
-		try("answer lost", func(a access) fate { return when(a.change == k && a.answers, failAfter) })
+	}
+	for _, k := range drawn(rng, some, answers) {
+		try("answer lost", func(a access) fate { return when(a.change == k, failAfter) })
+	}
+	for _, k := range drawn(rng, some, changes) {
 		try("all changes fail from", func(a access) fate { return when(a.change >= k, fail) })
 	}
 	return points

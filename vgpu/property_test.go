@@ -55,21 +55,15 @@ type hostModel struct {
 // GPU holds more than it can, other VMs are as they were, and a second Reconcile
 // changes nothing.
 //
-// VGPUKIT_OPERATIONS says how many operations to do, VGPUKIT_SEED repeats a run.
+// VGPUKIT_OPERATIONS says how many operations to do, on each kind of host in turn;
+// VGPUKIT_SEED repeats a run.
 func TestRandomOperations(t *testing.T) {
-	operations, seed := 3000, rand.Uint64()
-	if testing.Short() {
-		operations = 500
+	operations, seed := 700, seeded(t) // two runs on each kind of host
+	if text := os.Getenv("VGPUKIT_OPERATIONS"); text != "" {
+		_, err := fmt.Sscan(text, &operations)
+		require.NoError(t, err, "VGPUKIT_OPERATIONS")
 	}
-	number := func(name string, to any) {
-		if text := os.Getenv(name); text != "" {
-			_, err := fmt.Sscan(text, to)
-			require.NoError(t, err, name)
-		}
-	}
-	number("VGPUKIT_OPERATIONS", &operations)
-	number("VGPUKIT_SEED", &seed)
-	t.Logf("VGPUKIT_SEED=%d VGPUKIT_OPERATIONS=%d", seed, operations)
+	t.Logf("VGPUKIT_OPERATIONS=%d", operations)
 	const each = 50 // operations on one host
 	var told int
 	for n := 0; n*each < operations; n++ {
@@ -82,9 +76,20 @@ func TestRandomOperations(t *testing.T) {
 	t.Cleanup(func() { t.Logf("%d operations", told) })
 }
 
+// seeded is VGPUKIT_SEED, or new; either way it is told.
+func seeded(t *testing.T) (seed uint64) {
+	seed = rand.Uint64()
+	if text := os.Getenv("VGPUKIT_SEED"); text != "" {
+		_, err := fmt.Sscan(text, &seed)
+		require.NoError(t, err, "VGPUKIT_SEED")
+	}
+	t.Logf("VGPUKIT_SEED=%d", seed)
+	return seed
+}
+
 func newHostModel(t *testing.T, seed, n uint64) *hostModel {
 	rng := rand.New(rand.NewPCG(seed, n))
-	host := smallHosts[rng.IntN(len(smallHosts))]
+	host := smallHosts[n%uint64(len(smallHosts))]
 	return newHostModelOn(t, rng, host.boards, host.types)
 }
 

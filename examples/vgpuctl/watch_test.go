@@ -50,7 +50,7 @@ func TestWatch(t *testing.T) {
 		require.NoError(t, err)
 		var done deed
 		require.NoError(t, json.Unmarshal(line, &done))
-		assert.Equal(t, deed{done.Time, "reconcile", "vm", "give-back", id}, done)
+		assert.Equal(t, deed{done.Time, "reconcile", "vm", "release", id}, done)
 		assert.Empty(t, host.devices())
 	}
 	interrupt()
@@ -64,6 +64,6 @@ func TestWatchTellsFailures(t *testing.T) {
 	var stderr bytes.Buffer
 	log := slog.New(failures{&globals{ctx: t.Context(), stderr: &stderr}}).With("vm", "vm")
 	log.Info("waiting", "err", errors.New("nothing"))
-	log.Error("step failed", "step", "give-back", "err", &vgpu.Error{Op: "reconcile", VM: "vm", Kind: vgpu.ErrInUse, Next: "wait"})
+	log.Error("step failed", "step", "release", "err", &vgpu.Error{Op: "reconcile", VM: "vm", Kind: vgpu.ErrInUse, Next: "wait"})
 	assert.Equal(t, "vgpuctl: reconcile vm: in use\nwhat to do: wait\n", stderr.String())
 }

@@ -1,6 +1,7 @@
 package statedir
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"strings"
@@ -47,7 +48,11 @@ func TestDamagedEntries(t *testing.T) {
 		check(t, data[:n], "cut at", n)
 	}
 	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	if text := os.Getenv("VGPUKIT_SEED"); text != "" {
+		_, err := fmt.Sscan(text, &seed)
+		require.NoError(t, err, "VGPUKIT_SEED")
+	}
+	t.Logf("VGPUKIT_SEED=%d", seed)
 	rng := rand.New(rand.NewPCG(seed, 0))
 	for n := range 500 {
 		noise := make([]byte, rng.IntN(2*len(data)))

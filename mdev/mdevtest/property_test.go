@@ -2,24 +2,29 @@ package mdevtest_test
 
 import (
 	"fmt"
-	"math/rand"
+	"math/rand/v2"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/vgpukit/vgpukit/mdev/mdevtest"
 )
 
-// seed returns a random source and prints its seed.
-func seed(t testing.TB) *rand.Rand {
-	n := time.Now().UnixNano()
-	t.Logf("seed %d", n)
-	return rand.New(rand.NewSource(n))
+// random is drawn from VGPUKIT_SEED, or anew; either way the seed is told.
+func random(t *testing.T) *rand.Rand {
+	t.Helper()
+	seed := rand.Uint64()
+	if text := os.Getenv("VGPUKIT_SEED"); text != "" {
+		_, err := fmt.Sscan(text, &seed)
+		require.NoError(t, err, "VGPUKIT_SEED")
+	}
+	t.Logf("VGPUKIT_SEED=%d", seed)
+	return rand.New(rand.NewPCG(seed, 0))
 }
 
 // offer is one type of one parent.
@@ -48,20 +53,20 @@ func TestCounters(t *testing.T) {
 		"a100,vfs=5", "a100-mig,vfs=5", "a100,vfs=8,mixed", "gvt-g", "ap-matrix", "ccw", "mtty", "mdpy", "mbochs",
 	} {
 		t.Run(spec, func(t *testing.T) {
-			random := seed(t)
+			random := random(t)
 			h := newHost(t, spec)
 			before := snapshot(t, h)
 			all := offers(t, h)
 			var made []string
 			for range 300 {
-				if len(made) > 0 && random.Intn(3) == 0 {
-					i := random.Intn(len(made))
+				if len(made) > 0 && random.IntN(3) == 0 {
+					i := random.IntN(len(made))
 					require.NoError(t, write(h, deviceDir(made[i])+"/remove", "1"))
 					made[i] = made[len(made)-1]
 					made = made[:len(made)-1]
 					continue
 				}
-				o := all[random.Intn(len(all))]
+				o := all[random.IntN(len(all))]
 				dir := typeDir(o.parent, o.typ)
 				left, err := strconv.Atoi(strings.TrimSpace(read(t, h, dir+"/available_instances")))
 				require.NoError(t, err)
@@ -88,7 +93,7 @@ func TestCounters(t *testing.T) {
 func TestCreatableTypesTellTheTruth(t *testing.T) {
 	for _, spec := range []string{"l40s,vfs=6", "a100,vfs=6,vendor-vfio,mixed", "a100-mig,vfs=4,vendor-vfio", "a40,vfs=6,vendor-vfio,old-driver"} {
 		t.Run(spec, func(t *testing.T) {
-			random := seed(t)
+			random := random(t)
 			h := newHost(t, spec)
 			before := snapshot(t, h)
 			listed := func(n int) map[string]bool {
@@ -104,13 +109,13 @@ func TestCreatableTypesTellTheTruth(t *testing.T) {
 				seen = append(seen, typ)
 			}
 			for range 300 {
-				n := random.Intn(count)
+				n := random.IntN(count)
 				file := vf(n) + "/current_vgpu_type"
 				if read(t, h, file) != "0\n" {
 					require.NoError(t, write(h, file, "0"))
 					continue
 				}
-				typ := seen[random.Intn(len(seen))]
+				typ := seen[random.IntN(len(seen))]
 				can := listed(n)[typ]
 				err := write(h, file, typ)
 				require.Equal(t, can, err == nil, "%s: %v", typ, err)
@@ -136,11 +141,11 @@ func TestConcurrency(t *testing.T) {
 	var wg sync.WaitGroup
 	for worker := range 64 {
 		wg.Go(func() {
-			random := rand.New(rand.NewSource(int64(worker)))
+			random := rand.New(rand.NewPCG(0, uint64(worker)))
 			for i := range 50 {
 				id := fmt.Sprintf("%08x-0000-4000-8000-%012x", worker, i)
 				dir, full := typeDir("mtty", "mtty-2"), syscall.ENOSPC
-				if random.Intn(2) == 0 {
+				if random.IntN(2) == 0 {
 					dir, full = typeDir("0000:06:00.0", "nvidia-18"), syscall.EIO
 				}
 				err := write(h, dir+"/create", id)
