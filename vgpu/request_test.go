@@ -24,7 +24,7 @@ func TestRefusalInAnError(t *testing.T) {
 	require.NoError(t, err)
 	_, refusal := s.Place([]placement.Request{{Type: "nvidia-22"}}, placement.Options{})
 	err = &Error{Op: "plan", VM: "vm", Step: "place", Kind: kindOf(refusal), Err: refusal}
-	assert.EqualError(t, err, `plan vm: place vGPU 0: no GPU has a type "nvidia-22" now, and 1 GPUs have no virtual functions enabled`)
+	assert.EqualError(t, err, `plan vm: place vGPU 0: no GPU has a type "nvidia-22" now; without virtual functions enabled: 1 GPU`)
 	require.ErrorIs(t, err, ErrNotFound)
 	var read Error
 	data, err := json.Marshal(err)

@@ -17,6 +17,7 @@ import (
 // parent that was chosen, until placing refuses, and then the driver refuses it
 // on every parent.
 func TestPlaceAgreesWithTheDriver(t *testing.T) {
+	t.Parallel()
 	for _, boards := range [][]string{
 		{"tesla-m60", "tesla-m60"},
 		{"tesla-m60,old-driver"},

@@ -236,12 +236,18 @@ func randomRequest(r *rand.Rand, f simFleet) ([]Request, Options) {
 // Pack opens and NUMA strays no more than needed, that equal questions have
 // equal answers, and that After is what a new inventory would say.
 func TestPlaceAgreesWithEveryAssignment(t *testing.T) {
-	rounds := 1_000
+	t.Parallel()
+	rounds, first := 1_000, rand.Int63n(1<<40)
+	if n, err := strconv.ParseInt(os.Getenv("VGPUKIT_SEED"), 10, 64); err == nil {
+		first = n
+	}
+	t.Logf("VGPUKIT_SEED=%d", first)
 	if n, err := strconv.Atoi(os.Getenv("VGPUKIT_SEEDS")); err == nil {
 		rounds = n
 	}
 	placed, refusedCount := 0, 0
-	for seed := range int64(rounds) {
+	for n := range int64(rounds) {
+		seed := first + n
 		r := rand.New(rand.NewSource(seed))
 		fleet := randomFleet(r)
 		snapshot := fleet.snapshot(t)

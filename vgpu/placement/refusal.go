@@ -88,7 +88,10 @@ func (r *Refusal) meaning() string {
 	case r.UnknownType:
 		idle := ""
 		if n := r.count()[ReasonNoParent]; n > 0 {
-			idle = fmt.Sprintf(" now, and %d GPUs have no virtual functions enabled", n)
+			idle = fmt.Sprintf(" now; without virtual functions enabled: %d GPU", n)
+			if n > 1 {
+				idle += "s"
+			}
 		}
 		return fmt.Sprintf("no GPU has a type %q", request.Type) + idle + guess
 	case r.UnknownParent:
