@@ -6,14 +6,16 @@
 //	vm, err := kit.Provision(ctx, vgpu.ProvisionRequest{…})
 //	vm, err = kit.Start(ctx, vm.Name, vgpu.StartOptions{})
 //
-// The work is done by four packages, which can be used without this one:
+// The work is done by five packages, which can be used without this one:
 //
 //		            your program
 //		                 |
 //		              vgpukit            opens what is below
 //		                 |
 //		               vgpu              the Manager: VM and vGPU as one unit
-//		              /    \
+//		            / |    \
+//		  placement   |     \            which GPU takes which vGPU
+//		            \ |      \
 //		          mdev      domain       the host's vGPUs; libvirt domain documents
 //		           |           |
 //		           |      domain/virt    the connection to libvirt (calls C: needs cgo)
@@ -26,9 +28,10 @@
 //	  - [github.com/vgpukit/vgpukit/domain] puts a vGPU into a libvirt domain
 //	    document at a chosen guest PCI address and changes no other byte of it.
 //	  - [github.com/vgpukit/vgpukit/domain/virt] talks to libvirt.
+//	  - [github.com/vgpukit/vgpukit/vgpu/placement] chooses the GPUs.
 //	  - [github.com/vgpukit/vgpukit/vgpu] brings VM and vGPU up and down in the
 //	    right order, and cleans up after whatever died in between.
 //
-// The first two are pure Go and know nothing of each other. The words are explained in
+// mdev and domain are pure Go and know nothing of each other. The words are explained in
 // docs/concepts.md of the repository, the order of all steps in docs/architecture.md.
 package vgpukit

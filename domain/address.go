@@ -29,7 +29,7 @@ func ParseAddress(s string) (Address, error) {
 	a, ok := parseAddress(s)
 	if !ok {
 		return Address{}, &Error{
-			Op: "parse", Object: "PCI address " + strconv.Quote(clip(s, 40)), Meaning: "not a PCI address",
+			Op: "parse", Object: "PCI address " + strconv.Quote(clip(s, 40)), Meaning: "it is not domain:bus:slot.function",
 			Next: "write it as 0000:00:08.0: domain, bus, slot (at most 1f) and function (at most 7) in hexadecimal",
 			Kind: ErrInvalid,
 		}

@@ -97,7 +97,7 @@ func TestAddressText(t *testing.T) {
 		"0000.00.08.0", "0000:00:+8.0", "0x00:00:08.0", "0000:00:0_.0", "g000:00:08.0", ":00:08.0", "00:00:08.0", "0000:00:08.00",
 	} {
 		_, err := ParseAddress(s)
-		requireError(t, err, ErrInvalid, "not a PCI address")
+		requireError(t, err, ErrInvalid, "it is not domain:bus:slot.function")
 		assert.Error(t, new(Address).UnmarshalText([]byte(s)))
 	}
 	_, err := Address{Slot: 32}.MarshalText()

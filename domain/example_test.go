@@ -222,7 +222,7 @@ func ExampleParseAddress() {
 	// Output:
 	// 0000:00:1f.2 31 2 <nil>
 	// {"address":"0000:00:1f.2"} <nil>
-	// parse PCI address "0000:00:20.0": not a PCI address
+	// parse PCI address "0000:00:20.0": it is not domain:bus:slot.function
 }
 
 func ExampleAddress_Compare() {

@@ -6,7 +6,8 @@ import (
 	"github.com/vgpukit/vgpukit/internal/fault"
 )
 
-// What can go wrong, for [errors.Is]. An error matches exactly one of them. A wait
+// What can go wrong, for [errors.Is]. An error matches one of them
+// at most, and exactly one if the package knows what it means. A wait
 // that was cut short matches context.DeadlineExceeded or context.Canceled, and
 // beside it the sentinel of what was waited for, where that is known: [ErrInUse] of
 // a driver that was busy. Packages domain and vgpu have the same sentinels under the
@@ -54,7 +55,7 @@ func (e *Error) Unwrap() []error {
 	return errs
 }
 
-// As lets errors around this one take its words apart.
+// As is for this library's own formatting of errors around this one.
 func (e *Error) As(target any) bool { return fault.As(e.parts(), target) }
 
 func (e *Error) parts() fault.Parts {

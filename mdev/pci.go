@@ -25,7 +25,7 @@ type PCIAddress struct {
 func ParsePCIAddress(text string) (PCIAddress, error) {
 	a, ok := pci.ParseShort(text)
 	if !ok {
-		return PCIAddress{}, &Error{Op: "parse", Object: fmt.Sprintf("%q", text), Meaning: "not a PCI address", Next: "write it as lspci -D does: 0000:41:00.4", Kind: ErrInvalid}
+		return PCIAddress{}, &Error{Op: "parse", Object: fmt.Sprintf("%q", text), Meaning: "it is not domain:bus:slot.function", Next: "write it as lspci -D does: 0000:41:00.4", Kind: ErrInvalid}
 	}
 	return PCIAddress(a), nil
 }

@@ -114,9 +114,15 @@ func (o *operation) create(ctx context.Context, d device, c candidate) (next boo
 
 // pending tells of a failed creation whether the kernel may still do it.
 func pending(err error) bool {
-	var e *mdev.Error
-	if errors.As(err, &e) {
+	var (
+		e    *mdev.Error
+		told *told
+	)
+	switch {
+	case errors.As(err, &e):
 		return e.Pending
+	case errors.As(err, &told) && told.Pending:
+		return true
 	}
 	return unanswered(err) // a caller's own Host
 }

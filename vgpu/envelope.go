@@ -37,8 +37,11 @@ type Envelope struct {
 }
 
 // NewEnvelope puts an error of any of the library's packages into an envelope. Of
-// another error it takes the text.
+// another error it takes the text; of nil nothing.
 func NewEnvelope(err error) Envelope {
+	if err == nil {
+		return Envelope{}
+	}
 	e := Envelope{
 		Error: fault.Text(err), Kind: fault.Name(KindOf(err)), Next: Hint(err), Ended: fault.Name(fault.EndOf(err)),
 	}
@@ -53,8 +56,12 @@ func NewEnvelope(err error) Envelope {
 	if errors.As(err, &told) {
 		e.LibvirtCode, e.Pending, e.DidYouMean, e.Reasons = told.LibvirtCode, told.Pending, told.DidYouMean, told.Reasons
 	}
-	if errors.As(err, &op) {
+	e.Op, e.Object = fault.PlaceOf(err)
+	for within := err; errors.As(within, &op); within = op.Err { // of the whole host, it is the VM's that tells more
 		e.Op, e.VM, e.Step, e.Object = op.Op, op.VM, op.Step, op.Object
+		if op.VM != "" || op.Err == nil {
+			break
+		}
 	}
 	if errors.As(err, &errno) {
 		e.Errno = unix.ErrnoName(errno)
@@ -72,8 +79,12 @@ func NewEnvelope(err error) Envelope {
 }
 
 // Err is the error in the envelope. It reads the same, and matches the same kind,
-// errno, libvirt's number and end of a context; other errors beneath stay behind.
+// errno, libvirt's number and end of a context; other errors beneath stay behind. An
+// empty envelope has none.
 func (e Envelope) Err() error {
+	if e.Error == "" {
+		return nil
+	}
 	return &Error{
 		Op: e.Op, VM: e.VM, Step: e.Step, Object: e.Object, Next: e.Next,
 		Kind: kindNamed(e.Kind), Err: &told{e}, line: e.Error,
@@ -98,8 +109,11 @@ func (e *Error) UnmarshalJSON(data []byte) error {
 	if err := json.Unmarshal(data, &envelope); err != nil {
 		return err
 	}
-	*e = *envelope.Err().(*Error)
-	return nil
+	if read, ok := envelope.Err().(*Error); ok {
+		*e = *read
+		return nil
+	}
+	return errors.New("an error without a text")
 }
 
 // told stands for what lay beneath an error that travelled.

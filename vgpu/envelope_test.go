@@ -59,6 +59,19 @@ func TestErrorsOfAllPackagesTravel(t *testing.T) {
 	}
 }
 
+// TestEnvelopeSaysWhere: where it happened travels too: on which VM, if one of several
+// failed, and for errors of packages without VMs.
+func TestEnvelopeSaysWhere(t *testing.T) {
+	inner := &vgpu.Error{Op: "reconcile", VM: "web1", Step: "release", Object: "x", Kind: vgpu.ErrInUse}
+	whole := vgpu.NewEnvelope(&vgpu.Error{Op: "reconcile", Kind: vgpu.ErrInUse, Err: inner})
+	assert.Equal(t, []string{"reconcile", "web1", "release", "x"}, []string{whole.Op, whole.VM, whole.Step, whole.Object})
+	host := vgpu.NewEnvelope(&mdev.Error{Op: "remove", Object: "0000:41:00.4", Kind: mdev.ErrInUse})
+	assert.Equal(t, []string{"remove", "0000:41:00.4"}, []string{host.Op, host.Object})
+	assert.Equal(t, vgpu.Envelope{}, vgpu.NewEnvelope(nil))
+	assert.NoError(t, vgpu.Envelope{}.Err())
+	require.Error(t, json.Unmarshal([]byte("{}"), new(vgpu.Error)))
+}
+
 // An error from any of the library's packages has one kind and says what to do, and
 // travels as JSON.
 func ExampleKindOf() {

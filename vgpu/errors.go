@@ -27,8 +27,9 @@ var (
 
 // KindOf returns the one kind of an error of this library, of whichever of its
 // packages: one of the sentinels above, or context.DeadlineExceeded or
-// context.Canceled where nothing else explains it. It is nil for nil and for an
-// error that is not of this library.
+// context.Canceled where nothing else explains it. It is nil for nil, for an error
+// that is not of this library, and for one of packages mdev and domain/virt that the
+// kernel or libvirt gave and no kind describes; the Manager's is then ErrUnavailable.
 func KindOf(err error) error { return fault.KindOf(err) }
 
 // Hint returns what to do about an error of this library, of whichever of its
@@ -64,7 +65,7 @@ func (e *Error) Unwrap() []error { return fault.Unwrap(e.Kind, e.Err) }
 // Hint says what to do about it; empty if nothing better than the text is known.
 func (e *Error) Hint() string { return fault.Hint(e.Next, e.Err) }
 
-// As lets errors around this one take its words apart.
+// As is for this library's own formatting of errors around this one.
 func (e *Error) As(target any) bool { return e.line == "" && fault.As(e.parts(), target) }
 
 func (e *Error) parts() fault.Parts {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math/rand/v2"
 	"os"
 	"regexp"
 	"strings"
@@ -33,7 +32,7 @@ var (
 	blank     = regexp.MustCompile(`: :|: ;|; ;|\(\)|: $|; $|  `)
 )
 
-// readable checks promise 6: an error is one line that begins with operation and VM, is
+// readable checks what is promised of errors: one is one line that begins with operation and VM, is
 // of one kind, says nothing twice, and travels.
 func readable(t *testing.T, err error, op, vm, at string) {
 	t.Helper()
@@ -123,8 +122,7 @@ func TestEveryStepFails(t *testing.T) {
 		errors.New("this\nand that"),
 		context.DeadlineExceeded,
 	}
-	lot, all := rand.IntN(4), os.Getenv("VGPUKIT_POINTS") == "all"
-	t.Logf("the lot is %d", lot)
+	lot, all := int(seeded(t)%4), os.Getenv("VGPUKIT_POINTS") == "all"
 	for _, b := range everyBoard {
 		for _, j := range journeys {
 			t.Run(b.board+" "+j.name, func(t *testing.T) {

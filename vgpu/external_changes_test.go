@@ -186,6 +186,22 @@ func TestAskedAgain(t *testing.T) {
 	}
 }
 
+// TestNewerLease: a lease that a newer program wrote counts as none, and keeps no other
+// VM from being seen.
+func TestNewerLease(t *testing.T) {
+	r := newRig(t, "l40s,vfs=3")
+	vm := r.provisionVM("NVIDIA L40S-4Q", Reserved)
+	path := r.m.store.leases.Path(vm.VGPUs[0].ID)
+	data, err := os.ReadFile(path)
+	require.NoError(t, err)
+	newer := strings.Replace(string(data), `"vgpukit": 1`, `"vgpukit": 2`, 1)
+	require.NotEqual(t, string(data), newer)
+	require.NoError(t, os.WriteFile(path, []byte(newer), 0o600))
+	vms, err := r.m.List(t.Context())
+	require.NoError(t, err)
+	assert.Len(t, vms, 1)
+}
+
 // TestNewerEntry: what a newer program wrote is neither moved nor acted upon.
 func TestNewerEntry(t *testing.T) {
 	for _, place := range []func(*rig) statedir.Entries[record]{

@@ -18,6 +18,7 @@ type altered struct {
 	define     func(ctx context.Context, xml string) (domain.Info, error)
 	undefine   func(ctx context.Context, vm string, opts domain.UndefineOptions) error
 	start      func(ctx context.Context, vm string) error
+	shutdown   func(ctx context.Context, vm string) error
 	terminate  func(ctx context.Context, vm string) error
 	events     func(ctx context.Context) (<-chan domain.Event, error)
 }
@@ -55,6 +56,13 @@ func (a altered) Start(ctx context.Context, vm string) error {
 		return a.start(ctx, vm)
 	}
 	return a.fakeHypervisor.Start(ctx, vm)
+}
+
+func (a altered) Shutdown(ctx context.Context, vm string, mode domain.ShutdownMode) error {
+	if a.shutdown != nil {
+		return a.shutdown(ctx, vm)
+	}
+	return a.fakeHypervisor.Shutdown(ctx, vm, mode)
 }
 
 func (a altered) Terminate(ctx context.Context, vm string) error {

@@ -120,7 +120,7 @@ func callWithin[T any](ctx context.Context, patience time.Duration, call func(co
 	limited, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	v, err := call(limited)
-	if err != nil && limited.Err() != nil && ctx.Err() == nil {
+	if fault.EndOf(err) != nil && limited.Err() != nil && ctx.Err() == nil {
 		err = noAnswer(patience, err)
 	}
 	return v, err
@@ -128,18 +128,27 @@ func callWithin[T any](ctx context.Context, patience time.Duration, call func(co
 
 func noAnswer(patience time.Duration, err error) error {
 	return &Error{
-		Kind: ErrUnavailable, Err: &fault.Error{Meaning: fmt.Sprintf("libvirt did not answer within %s", patience), Err: err},
+		Kind: ErrUnavailable, Err: &silence{patience, err},
 		Next: "see whether its daemon hangs: systemctl status libvirtd virtqemud; virsh list",
 	}
 }
 
+// silence is libvirt's, for longer than it was given.
+type silence struct {
+	patience time.Duration
+	err      error
+}
+
+func (s *silence) Error() string { return fmt.Sprintf("libvirt did not answer within %s", s.patience) }
+func (s *silence) Unwrap() error { return s.err }
+
 // unreachable tells that there is no connection to libvirt; one that is silent may
 // answer the next call.
 func unreachable(err error) bool {
-	return errors.Is(err, ErrUnavailable) && !errors.Is(err, context.DeadlineExceeded)
+	return errors.Is(err, ErrUnavailable) && !errors.As(err, new(*silence))
 }
 
-// done is answer for what returns nothing.
+// doWithin is callWithin for what returns nothing.
 func doWithin(ctx context.Context, patience time.Duration, call func(context.Context) error) error {
 	_, err := callWithin(ctx, patience, func(ctx context.Context) (struct{}, error) { return struct{}{}, call(ctx) })
 	return err

@@ -2,14 +2,13 @@ package vgpu
 
 import (
 	"encoding/json"
-	"errors"
 	"time"
 )
 
 // Durations travel as text ("1m30s"), not as Go's numbers: each type here shadows the
 // fields that need it.
 
-// duration is one as text. Numbers are nanoseconds, as the journal once had them.
+// duration is one as text.
 type duration time.Duration
 
 func (d duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
@@ -17,12 +16,8 @@ func (d duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d)
 // IsZero leaves out what is not set.
 func (d *duration) IsZero() bool { return d == nil || *d == 0 }
 
-func (d *duration) UnmarshalJSON(data []byte) error {
-	var text string
-	if json.Unmarshal(data, &text) != nil {
-		return json.Unmarshal(data, (*time.Duration)(d))
-	}
-	parsed, err := time.ParseDuration(text)
+func (d *duration) UnmarshalText(text []byte) error {
+	parsed, err := time.ParseDuration(string(text))
 	*d = duration(parsed)
 	return err
 }
@@ -53,9 +48,6 @@ type stopOptionsJSON struct {
 	*plainStopOptions
 	GuestTimeout     *duration `json:"guest_timeout,omitzero"`
 	TerminateTimeout *duration `json:"terminate_timeout,omitzero"`
-	// As the journal once had them: a negative time meant that the guest is not asked.
-	OldGuest     duration `json:"guest,omitzero"`
-	OldTerminate duration `json:"terminate,omitzero"`
 }
 
 func (o *StopOptions) wire() stopOptionsJSON {
@@ -71,36 +63,7 @@ func (o StopOptions) MarshalJSON() ([]byte, error) { return json.Marshal(o.wire(
 // UnmarshalJSON reads durations as text.
 func (o *StopOptions) UnmarshalJSON(data []byte) error {
 	wire := o.wire()
-	if err := json.Unmarshal(data, &wire); err != nil {
-		return err
-	}
-	switch {
-	case wire.OldGuest < 0:
-		o.SkipGuest = true
-	case wire.OldGuest > 0:
-		o.GuestTimeout = time.Duration(wire.OldGuest)
-	}
-	if wire.OldTerminate > 0 {
-		o.TerminateTimeout = time.Duration(wire.OldTerminate)
-	}
-	return nil
-}
-
-type plainTeardownOptions TeardownOptions
-
-// UnmarshalJSON reads also what the journal once had.
-func (o *TeardownOptions) UnmarshalJSON(data []byte) error {
-	var old struct {
-		Undefine struct{ ManagedSave, KeepNVRAM, SnapshotsMetadata, CheckpointsMetadata bool } `json:"undefine"`
-	}
-	if err := errors.Join(json.Unmarshal(data, (*plainTeardownOptions)(o)), json.Unmarshal(data, &old)); err != nil {
-		return err
-	}
-	u := &o.Undefine
-	u.ManagedSave, u.KeepNVRAM = u.ManagedSave || old.Undefine.ManagedSave, u.KeepNVRAM || old.Undefine.KeepNVRAM
-	u.SnapshotsMetadata = u.SnapshotsMetadata || old.Undefine.SnapshotsMetadata
-	u.CheckpointsMetadata = u.CheckpointsMetadata || old.Undefine.CheckpointsMetadata
-	return nil
+	return json.Unmarshal(data, &wire)
 }
 
 type plainOperation Operation

@@ -10,6 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/vgpukit/vgpukit/domain"
+	"github.com/vgpukit/vgpukit/internal/fault"
+	"github.com/vgpukit/vgpukit/mdev"
 	"github.com/vgpukit/vgpukit/mdev/mdevtest"
 )
 
@@ -211,4 +213,47 @@ func TestWatchEnds(t *testing.T) {
 		return events, nil
 	}}).Watch(t.Context())
 	require.ErrorIs(t, err, ErrUnavailable)
+}
+
+// TestUnreachableLibvirtEndsNoVM: a guest that cannot be asked because there is no
+// connection is not sent SIGTERM instead, however the connection failed.
+func TestUnreachableLibvirtEndsNoVM(t *testing.T) {
+	for name, beneath := range map[string]error{"refused": nil, "no answer while connecting": context.DeadlineExceeded} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, "mtty")
+			r.provisionVM("mtty-1", Reserved)
+			_, err := r.m.Start(t.Context(), "vm", StartOptions{})
+			require.NoError(t, err)
+			terminated := false
+			a := altered{fakeHypervisor: r.hyper, shutdown: func(context.Context, string) error {
+				return &domain.Error{Op: "connect to", Object: "qemu:///system", Kind: domain.ErrUnavailable, Err: beneath}
+			}, terminate: func(context.Context, string) error {
+				terminated = true
+				return nil
+			}}
+			_, err = r.through(a).Stop(t.Context(), "vm", StopOptions{GuestTimeout: time.Minute})
+			require.ErrorIs(t, err, ErrUnavailable)
+			assert.False(t, terminated)
+		})
+	}
+}
+
+// TestDefiniteAnswerIsNoSilence: what libvirt says just as it is given up on counts.
+func TestDefiniteAnswerIsNoSilence(t *testing.T) {
+	gone := &domain.Error{Op: "look up", Object: "vm", Kind: domain.ErrNotFound}
+	h := patientHypervisor{altered{definition: func(ctx context.Context, _ string) (domain.Definition, error) {
+		<-ctx.Done()
+		return domain.Definition{}, gone
+	}}, time.Millisecond}
+	_, err := h.Definition(t.Context(), "vm")
+	require.Equal(t, error(gone), err)
+}
+
+// TestRecoverWaitsForLibvirt: a start that libvirt still does keeps its devices, also
+// if one of them fails to be removed for another reason.
+func TestRecoverWaitsForLibvirt(t *testing.T) {
+	busy := &mdev.Error{Op: "remove", Object: "b", Kind: mdev.ErrInUse}
+	joined := fault.Join((&operation{op: opStart, vm: "vm"}).wrap("remove", "a", errFault), busy)
+	assert.True(t, fault.Any(joined, ErrInUse))
+	assert.NotErrorIs(t, joined, ErrInUse, "the whole is of the first one's kind")
 }

@@ -6,10 +6,10 @@ import (
 )
 
 // Operation is one call of the Manager, as an [Observer] sees it. Reconcile does its
-// work on each VM, and the finishing of an interrupted operation, as operations
-// within its own.
+// work on each VM, and the finishing of an interrupted operation under that one's name,
+// as operations within its own.
 type Operation struct {
-	Op   string        `json:"op"`            // provision, start, stop, teardown, reconcile, plan, status, list, watch
+	Op   string        `json:"op"`            // provision, start, stop, teardown, reconcile, adopt, plan, status, list
 	VM   string        `json:"vm,omitempty"`  // the VM's name; empty: of the whole host
 	Took time.Duration `json:"took,omitzero"` // zero when it begins
 }

@@ -3,6 +3,8 @@ package vgpu
 import (
 	"context"
 	"errors"
+
+	"github.com/vgpukit/vgpukit/internal/fault"
 )
 
 // recover finishes or undoes what was interrupted on a VM, whose lock is held.
@@ -80,7 +82,7 @@ func (o *operation) recoverStart(ctx context.Context, v *view) error {
 			return true, nil
 		}
 		err = o.removeAll(ctx, v.made())
-		if errors.Is(err, ErrInUse) && waiting.Err() == nil {
+		if fault.Any(err, ErrInUse) && waiting.Err() == nil {
 			o.wait(ctx, "recover", "libvirt, which is still starting the VM")
 			return false, nil
 		}

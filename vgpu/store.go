@@ -1,7 +1,9 @@
 package vgpu
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"time"
 
@@ -59,6 +61,38 @@ type record struct {
 
 func (r record) name() string { return r.VM }
 
+// UnmarshalJSON reads also the wishes that earlier versions wrote: times as numbers, of
+// which a negative one meant that the guest is not asked.
+func (r *record) UnmarshalJSON(data []byte) error {
+	type plain record
+	type stop struct{ Guest, Terminate time.Duration }
+	var old struct {
+		Stop     *stop
+		Teardown *struct {
+			Stop     stop
+			Undefine struct{ ManagedSave, KeepNVRAM, SnapshotsMetadata, CheckpointsMetadata bool }
+		}
+	}
+	if err := errors.Join(json.Unmarshal(data, (*plain)(r)), json.Unmarshal(data, &old)); err != nil {
+		return err
+	}
+	carry := func(to *StopOptions, from stop) {
+		to.SkipGuest = to.SkipGuest || from.Guest < 0
+		to.GuestTimeout = cmp.Or(to.GuestTimeout, max(from.Guest, 0))
+		to.TerminateTimeout = cmp.Or(to.TerminateTimeout, from.Terminate)
+	}
+	if old.Stop != nil {
+		carry(r.Stop, *old.Stop)
+	}
+	if was := old.Teardown; was != nil {
+		carry(&r.Teardown.Stop, was.Stop)
+		u, v := &r.Teardown.Undefine, was.Undefine
+		u.ManagedSave, u.KeepNVRAM = u.ManagedSave || v.ManagedSave, u.KeepNVRAM || v.KeepNVRAM
+		u.SnapshotsMetadata, u.CheckpointsMetadata = u.SnapshotsMetadata || v.SnapshotsMetadata, u.CheckpointsMetadata || v.CheckpointsMetadata
+	}
+	return nil
+}
+
 // store is the state directory with what this package keeps in it.
 type store struct {
 	dir     *statedir.Dir
@@ -93,11 +127,11 @@ func (s store) forget(vm string) error { return s.claims.Remove(vm, s.intents) }
 // knows tells whether anything is stored of a VM.
 func (s store) knows(vm string) bool { return s.intents.Has(vm) || s.claims.Has(vm) }
 
-// lease reads whose a virtual function is. A lease that is damaged is as good as
-// none.
+// lease reads whose a virtual function is. A lease that is damaged, or that a newer
+// program wrote, is as good as none.
 func (s store) lease(vf string) (l lease, ok bool, err error) {
 	l, ok, err = s.leases.Read(vf)
-	if errors.As(err, new(*statedir.Damaged)) {
+	if errors.As(err, new(*statedir.Damaged)) || errors.Is(err, ErrState) {
 		err = nil
 	}
 	return l, ok, err

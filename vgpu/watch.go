@@ -14,33 +14,29 @@ import (
 // does at its start. It returns when ctx ends, with its error, or with another when
 // events cannot be had any more. What could not be given back goes to the Logger and the
 // Observer, and is tried again at the VM's next event or by Reconcile.
+//
+// To an Observer it is no operation of its own: it is told of those that Watch does.
 func (m *Manager) Watch(ctx context.Context) error {
-	err := m.operation(ctx, opWatch, "", func(ctx context.Context, o *operation) error {
-		events, err := m.hyper.Events(ctx)
-		if err != nil {
-			return o.wrap("listen", "", err)
+	o := &operation{m: m, op: opWatch}
+	events, err := m.hyper.Events(ctx)
+	if err != nil {
+		return o.wrap("listen", "", err)
+	}
+	m.reconcileQuietly(ctx)
+	for event := range events {
+		switch event.Kind {
+		case domain.EventReconnected:
+			m.reconcileQuietly(ctx)
+		case domain.EventStopped, domain.EventCrashed, domain.EventUndefined:
+			m.giveBack(ctx, event.VM)
 		}
-		m.reconcileQuietly(ctx)
-		for event := range events {
-			switch event.Kind {
-			case domain.EventReconnected:
-				m.reconcileQuietly(ctx)
-			case domain.EventStopped, domain.EventCrashed, domain.EventUndefined:
-				m.giveBack(ctx, event.VM)
-			}
-		}
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		return &Error{
-			Step: "listen", Kind: ErrUnavailable, Err: errors.New("the stream of events ended"),
-			Next: "the connection was closed: open another and watch again",
-		}
-	})
+	}
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	return err
+	return o.wrap("listen", "", &Error{
+		Kind: ErrUnavailable, Err: errors.New("the stream of events ended"), Next: "the connection was closed: open another and watch again",
+	})
 }
 
 func (m *Manager) reconcileQuietly(ctx context.Context) {

@@ -42,7 +42,7 @@ func (e *Error) Unwrap() []error { return fault.Unwrap(e.Kind, e.Err) }
 // Hint returns the next step to take, or "".
 func (e *Error) Hint() string { return fault.Hint(e.Next, e.Err) }
 
-// As lets errors around this one take its words apart.
+// As is for this library's own formatting of errors around this one.
 func (e *Error) As(target any) bool { return fault.As(e.parts(), target) }
 
 // LibvirtCode returns Code, for programs that do not import this package.

@@ -20,7 +20,7 @@ func (e *Error) Unwrap() []error { return Unwrap(e.Kind, e.Err) }
 // Hint returns the next step to take, or "".
 func (e *Error) Hint() string { return Hint(e.Next, e.Err) }
 
-// As lets errors around this one take its words apart.
+// As is for this library's own formatting of errors around this one.
 func (e *Error) As(target any) bool { return As(e.parts(), target) }
 
 func (e *Error) parts() Parts {

@@ -20,23 +20,26 @@ func at(op, object, meaning string, beneath error) *Error {
 // happened, the code, and the causes.
 func TestLine(t *testing.T) {
 	for want, err := range map[string]error{
-		"add: no room":                               at("add", "", "no room", nil),
-		"in use":                                     &Error{Kind: InUse},
-		"add x: in use":                              &Error{Op: "add", Object: "x", Kind: InUse},
-		"failed":                                     &Error{},
-		"start web1: no room":                        at("start", "web1", "", at("start", "web1", "no room", nil)),
-		"start web1: define: no room":                at("start", "web1", "", at("define", "web1", "no room", nil)),
-		"create web1: nvidia-22 on 05:00.0: no":      at("create", "web1", "", at("create", "nvidia-22 on 05:00.0", "no", nil)),
-		"create type on 05:00.0: no":                 at("create", "05:00.0", "", at("create", "type on 05:00.0", "no", nil)),
-		"recover provision: undefine: no":            at("recover", "provision", "", at("provision", "", "", at("undefine", "", "no", nil))),
-		"look: its time was over before it was done": at("look", "", "", context.DeadlineExceeded),
-		"look: it was cancelled before it was done":  at("look", "", "", context.Canceled),
-		"stop: still held":                           at("stop", "", "still held", context.DeadlineExceeded),
-		"two lines in one":                           at("", "", "two lines\nin one", nil),
-		"read: odd; the disk; a guess":               &Error{Op: "read", Meaning: "odd", Err: errors.New("the disk"), Cause: "a guess"},
-		"read: odd; lower":                           at("read", "", "odd", at("", "", "lower", nil)),
-		"read: odd":                                  at("read", "", "odd", at("read", "", "odd", NotFound)),
-		"write: open /x: no space left on device":    at("write", "", "", &fs.PathError{Op: "open", Path: "/x", Err: syscall.ENOSPC}),
+		"add: no room":                          at("add", "", "no room", nil),
+		"in use":                                &Error{Kind: InUse},
+		"add x: in use":                         &Error{Op: "add", Object: "x", Kind: InUse},
+		"failed":                                &Error{},
+		"start web1: no room":                   at("start", "web1", "", at("start", "web1", "no room", nil)),
+		"start web1: define: no room":           at("start", "web1", "", at("define", "web1", "no room", nil)),
+		"create web1: nvidia-22 on 05:00.0: no": at("create", "web1", "", at("create", "nvidia-22 on 05:00.0", "no", nil)),
+		"create type on 05:00.0: no":            at("create", "05:00.0", "", at("create", "type on 05:00.0", "no", nil)),
+		"start web1: recover provision: undefine: no":      at("start", "web1", "", at("recover", "provision", "", at("provision", "web1", "", at("undefine", "", "no", nil)))),
+		"look: its time was over before it was done":       at("look", "", "", context.DeadlineExceeded),
+		"look: it was cancelled before it was done":        at("look", "", "", context.Canceled),
+		"stop: still held":                                 at("stop", "", "still held", context.DeadlineExceeded),
+		"two lines; in one":                                at("", "", "two lines\nin one", nil),
+		"read: odd; the disk; a guess":                     &Error{Op: "read", Meaning: "odd", Err: errors.New("the disk"), Cause: "a guess"},
+		"read: odd; lower":                                 at("read", "", "odd", at("", "", "lower", nil)),
+		"read: odd":                                        at("read", "", "odd", at("read", "", "odd", NotFound)),
+		"start create: create: no":                         at("start", "create", "", at("create", "", "no", nil)),
+		"look: host: its time was over before it was done": at("look", "", "", fmt.Errorf("host: %w", context.DeadlineExceeded)),
+		"look: a: x; b: y":                                 at("look", "", "", errors.Join(errors.New("a: x"), errors.New("b: y"))),
+		"write: open /x: no space left on device":          at("write", "", "", &fs.PathError{Op: "open", Path: "/x", Err: syscall.ENOSPC}),
 	} {
 		assert.EqualError(t, err, want)
 	}
@@ -76,6 +79,12 @@ func TestJoin(t *testing.T) {
 	require.ErrorIs(t, err, syscall.EIO, "codes of all are found")
 	assert.Equal(t, InUse, KindOf(err))
 	assert.Equal(t, "retry", Hint("", err))
+	assert.True(t, Any(err, Invalid), "asked for, that of each is found")
+	assert.True(t, Any(fmt.Errorf("x: %w", err), Invalid))
+	assert.False(t, Any(err, Busy))
+	assert.True(t, Any(of("a", "no", InUse), InUse))
+	assert.False(t, Any(nil, InUse))
+	assert.EqualError(t, at("x", "", "", Join(errors.New(""), errors.New("b"))), "x: b", "what says nothing is left out")
 }
 
 // TestOneKind: an error is of the kind of the outermost error that names one; errnos,

@@ -1,6 +1,7 @@
 package fault
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -47,7 +48,7 @@ func severalOf(err error) (*Several, bool) {
 func (s *Several) text(before []string) string {
 	var parts []string
 	for _, g := range s.groups() {
-		parts = append(parts, g.text(before))
+		parts = appendNew(parts, g.text(before))
 		before = g.spots[len(g.spots)-1].path()
 	}
 	return strings.Join(parts, "; ")
@@ -60,6 +61,15 @@ func (s *Several) Unwrap() []error {
 		errs = append(errs, kindless{err})
 	}
 	return errs
+}
+
+// Any tells whether an error, or one of several that were joined, is of a kind.
+func Any(err, kind error) bool {
+	var s *Several
+	if !errors.As(err, &s) {
+		return errors.Is(err, kind)
+	}
+	return slices.ContainsFunc(s.Errs, func(err error) bool { return errors.Is(err, kind) })
 }
 
 // Hint is that of the first error that has one.

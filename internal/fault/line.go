@@ -31,12 +31,15 @@ func As(p Parts, target any) bool {
 }
 
 // partsOf asks an error of the four packages, whose As gives them.
-func partsOf(err error) (p Parts, ok bool) {
+func partsOf(err error) (p Parts, found bool) {
 	if k, hidden := err.(kindless); hidden {
 		err = k.err
 	}
-	asked, ok := err.(interface{ As(target any) bool })
-	return p, ok && asked.As(&p)
+	if asked, ok := err.(interface{ As(target any) bool }); ok {
+		found := asked.As(&p)
+		return p, found
+	}
+	return Parts{}, false
 }
 
 // Line is an error in one line: "op object: meaning (code); cause". What errors
@@ -107,13 +110,23 @@ func (l *line) place(p Place) {
 			l.at[i].Object = p.Object // the same, told better
 			p.Object = ""
 		}
-		if p.Op == q.Op || p.Op == q.Object {
+		if p.Op == q.Op || p.Op == q.Object && i > 0 { // the first object is a VM, which may have the name of a step
 			p.Op = ""
 		}
 	}
 	if p != (Place{}) {
 		l.at = append(l.at, p)
 	}
+}
+
+// PlaceOf is the first operation of an error of the four packages, and what it
+// worked on.
+func PlaceOf(err error) (op, object string) {
+	var p Parts
+	if errors.As(err, &p) && len(p.Places) > 0 {
+		return p.Places[0].Op, p.Places[0].Object
+	}
+	return "", ""
 }
 
 // names tells whether a text names an object, as a word of it.
@@ -139,15 +152,12 @@ func (l *line) places() []string {
 }
 
 // Text is any error in one line. The end of a context is said in plain words.
-func Text(err error) string {
-	switch err {
-	case context.DeadlineExceeded:
-		return "its time was over before it was done"
-	case context.Canceled:
-		return "it was cancelled before it was done"
-	}
-	return oneLine(err.Error())
-}
+func Text(err error) string { return oneLine(plainly.Replace(err.Error())) }
+
+var plainly = strings.NewReplacer(
+	context.DeadlineExceeded.Error(), "its time was over before it was done",
+	context.Canceled.Error(), "it was cancelled before it was done",
+)
 
 // Hint is what to do about an error: what it says itself, else what lies beneath
 // says; "" if nothing is known.
@@ -171,4 +181,11 @@ func appendNew(list []string, s string) []string {
 	return append(list, s)
 }
 
-func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
+// oneLine makes parts of lines.
+func oneLine(s string) string {
+	var lines []string
+	for line := range strings.Lines(s) {
+		lines = appendNew(lines, strings.Join(strings.Fields(line), " "))
+	}
+	return strings.Join(lines, "; ")
+}

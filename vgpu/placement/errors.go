@@ -33,7 +33,7 @@ func (e *Error) Hint() string { return e.Next }
 // Unwrap gives the kind to [errors.Is].
 func (e *Error) Unwrap() error { return e.Kind }
 
-// As lets errors around this one take its words apart.
+// As is for this library's own formatting of errors around this one.
 func (e *Error) As(target any) bool { return fault.As(e.parts(), target) }
 
 func (e *Error) parts() fault.Parts {

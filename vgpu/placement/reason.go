@@ -216,7 +216,7 @@ func (d *decision) sentence(f finding) string {
 	case ReasonNoParent:
 		return fmt.Sprintf("%s has no parent that makes vGPUs; its virtual functions are not enabled", g.name)
 	case ReasonMustBeAlone:
-		return fmt.Sprintf("%s on %s cannot be one of several vGPUs in a VM", wanted.name, g.name)
+		return fmt.Sprintf("on %s it cannot be one of several vGPUs in a VM", g.name)
 	}
 	return fmt.Sprintf("%s has room for vGPU %d, but not together with the others", g.name, f.request)
 }
@@ -232,7 +232,7 @@ func noRoom(g *gpu, wanted kind, parents []string) string {
 	case g.parents == 0:
 		return fmt.Sprintf("%s is full: none of its virtual functions or GPU instances offers a vGPU any more", g.name)
 	}
-	return fmt.Sprintf("%s has no room for another %s beside its %d vGPUs", g.name, wanted.name, g.used)
+	return fmt.Sprintf("%s has no room for another %s beside what it runs (%d)", g.name, wanted.name, g.used)
 }
 
 // inShort are the names, or something shorter if they are many.

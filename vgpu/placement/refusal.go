@@ -67,7 +67,7 @@ func (r *Refusal) Error() string {
 // Unwrap gives the kind to [errors.Is].
 func (r *Refusal) Unwrap() error { return r.Kind }
 
-// As lets errors around this one take its words apart.
+// As is for this library's own formatting of errors around this one.
 func (r *Refusal) As(target any) bool { return r.decision != nil && fault.As(r.parts(), target) }
 
 func (r *Refusal) parts() fault.Parts {
@@ -150,9 +150,17 @@ func (r *Refusal) because() string {
 	codes := slices.Sorted(maps.Keys(rest))
 	slices.SortStableFunc(codes, func(a, b ReasonCode) int { return rest[b] - rest[a] })
 	for _, code := range codes {
-		sentences = append(sentences, fmt.Sprintf("%d %s", rest[code], code))
+		sentences = append(sentences, fmt.Sprintf("%d more: %s", rest[code], inFew[code]))
 	}
 	return strings.Join(sentences, "; ")
+}
+
+// inFew are the reasons of GPUs that are only counted.
+var inFew = map[ReasonCode]string{
+	ReasonNoSuchType: "no such type", ReasonNoRoom: "no room", ReasonOtherSize: "another size", ReasonOtherType: "another type",
+	ReasonMIGOff: "not in MIG mode", ReasonMIGOn: "in MIG mode", ReasonNUMANode: "on another NUMA node", ReasonAntiAffinity: "to be kept apart from",
+	ReasonPinned: "not what was asked for", ReasonProblem: "with a problem", ReasonParentInUse: "in use", ReasonNoParent: "without virtual functions",
+	ReasonMustBeAlone: "for a VM's only vGPU", ReasonNotJointly: "not for all together",
 }
 
 // count sums the reasons up.
