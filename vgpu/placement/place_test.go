@@ -136,7 +136,7 @@ func TestRefusalTravels(t *testing.T) {
 	for text, requests := range map[string][]Request{
 		`place vGPU 0: no GPU has a type "GRID M60-9Q"; did you mean GRID M60-0Q or GRID M60-1Q or GRID M60-2Q?`:                                                                                    ask("GRID M60-9Q"),
 		`place vGPU 0: there is no parent or GPU "0000:07:00.0"`:                                                                                                                                    ask("GRID M60-8Q@0000:07:00.0"),
-		`place vGPU 0: no GPU can take GRID M60-8Q: 0000:05:00.0 runs GRID M60-2Q, whose framebuffer is 2 GiB; GRID M60-8Q has 8 GiB; 1 more: not what was asked for`:                                           ask("GRID M60-8Q@0000:05:00.0"),
+		`place vGPU 0: no GPU can take it: 0000:05:00.0 runs GRID M60-2Q, whose framebuffer is 2 GiB; GRID M60-8Q has 8 GiB; 1 more: not what was asked for`:                                        ask("GRID M60-8Q@0000:05:00.0"),
 		`place: no host can take all 2 vGPUs: 0000:05:00.0 runs GRID M60-2Q, whose framebuffer is 2 GiB; GRID M60-8Q has 8 GiB; 0000:06:00.0 has room for vGPU 0, but not together with the others`: ask("GRID M60-8Q", "GRID M60-8Q"),
 	} {
 		_, err := s.Place(requests, Options{})

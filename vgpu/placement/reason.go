@@ -216,7 +216,7 @@ func (d *decision) sentence(f finding) string {
 	case ReasonNoParent:
 		return fmt.Sprintf("%s has no parent that makes vGPUs; its virtual functions are not enabled", g.name)
 	case ReasonMustBeAlone:
-		return fmt.Sprintf("on %s it cannot be one of several vGPUs in a VM", g.name)
+		return fmt.Sprintf("%s on %s cannot be one of several vGPUs in a VM", wanted.name, g.name)
 	}
 	return fmt.Sprintf("%s has room for vGPU %d, but not together with the others", g.name, f.request)
 }

@@ -97,7 +97,7 @@ func (r *Refusal) meaning() string {
 	case r.UnknownParent:
 		return fmt.Sprintf("there is no parent or GPU %q", request.Parent) + guess
 	case !r.Jointly:
-		return fmt.Sprintf("no GPU can take %s: ", request.Type) + r.because()
+		return "no GPU can take it: " + r.because()
 	case r.GaveUp:
 		return fmt.Sprintf("found no place for all %d vGPUs on one host before the search became too long: ", len(requests)) + r.because()
 	}
