@@ -11,13 +11,13 @@ import (
 
 // Job is a long operation on a VM: a save, a migration, a snapshot.
 type Job struct {
-	Active    bool          // false: no job is under way
-	Operation string        // "start", "save", "restore", "migration-in", "migration-out", "snapshot", "dump", "backup", …
-	Elapsed   time.Duration // since its start
-	Total     uint64        // bytes to move, as known so far; 0: unknown
-	Processed uint64        // bytes moved
-	Remaining uint64        // bytes left; may grow while the guest writes to its memory
-	VFIO      uint64        // bytes of device state of vGPUs among those moved, where QEMU tells
+	Active    bool          `json:"active"`          // false: no job is under way
+	Operation string        `json:"operation"`       // "start", "save", "restore", "migration-in", "migration-out", "snapshot", "dump", "backup", …
+	Elapsed   time.Duration `json:"elapsed_ns"`      // since its start
+	Total     uint64        `json:"total_bytes"`     // bytes to move, as known so far; 0: unknown
+	Processed uint64        `json:"processed_bytes"` // bytes moved
+	Remaining uint64        `json:"remaining_bytes"` // bytes left; may grow while the guest writes to its memory
+	VFIO      uint64        `json:"vfio_bytes"`      // bytes of device state of vGPUs among those moved, where QEMU tells
 }
 
 // operations is by virDomainJobOperation.
