@@ -8,6 +8,13 @@ import (
 	"github.com/vgpukit/vgpukit/mdev"
 )
 
+// candidate is a parent that may take a vGPU.
+type candidate struct {
+	Parent, GPU string
+	TypeName    string // of the vGPU that it may take
+	VF          bool   // the parent is the device
+}
+
 // lookup finds things in an inventory by name.
 type lookup struct {
 	inv     *mdev.Inventory

@@ -13,13 +13,6 @@ import (
 	"github.com/vgpukit/vgpukit/vgpu/placement"
 )
 
-// candidate is a parent that may take a vGPU.
-type candidate struct {
-	Parent, GPU string
-	TypeName    string // of the vGPU that it may take
-	VF          bool   // the parent is the device
-}
-
 // place finds parents for a VM's vGPUs on the host, best first, and names the
 // devices. It refuses a UUID that exists already, unless it is what the VM has
 // left, which is cleared first: that device is not ours.
