@@ -152,28 +152,31 @@ type room struct {
 	largest int // that fit on one empty GPU
 }
 
-func (d *decision) roomFor(h int, a *sought) (r room) {
-	for i := range d.hosts[h].gpus {
-		g := &d.hosts[h].gpus[i]
+func (d *decision) roomFor(h int, a *sought) room {
+	gpus := d.hosts[h].gpus
+	open, apart := d.avoid == nil && !d.options.Strict, d.options.AntiAffinity
+	var usable, all, near, opened, largest int // in registers, unlike a room's fields
+	for i := range gpus {
+		g := &gpus[i]
 		left := min(a.left(g.state), MaxVGPUs)
-		if left <= 0 || d.forbidden(h, i) {
+		if left <= 0 || !open && d.forbidden(h, i) {
 			continue
 		}
-		if d.options.AntiAffinity {
+		if apart {
 			left = 1
 		}
-		r.gpus++
-		r.all += left
+		usable++
+		all += left
 		if d.near(g) {
-			r.near += left
+			near += left
 		}
 		if g.used == 0 {
-			r.largest = max(r.largest, left)
+			largest = max(largest, left)
 		} else {
-			r.opened += left
+			opened += left
 		}
 	}
-	return r
+	return room{usable, all, near, opened, largest}
 }
 
 // descend places the next vGPU and those behind it. It returns true when the
