@@ -129,6 +129,7 @@ func (b *builder) state(s state) *state {
 // collect fills b.offers with the GPU's types, and the device's parents.
 func (b *builder) collect(g *mdev.GPU, d *device, single bool) {
 	b.offers = b.offers[:0]
+	d.free = make([]string, 0, len(g.Parents))
 	for i := range g.Parents {
 		p := &g.Parents[i]
 		inUse := single && len(p.Devices) > 0
@@ -164,24 +165,33 @@ func (b *builder) collect(g *mdev.GPU, d *device, single bool) {
 
 // types adds one parent's types. any: it is open and offers one.
 func (b *builder) types(p *mdev.Parent, open bool) (any bool) {
+	offers := b.offers
 	for j := range p.Types {
 		t := &p.Types[j]
 		at := j // virtual functions of a GPU list the same
-		if at >= len(b.offers) || b.offers[at].id != t.ID {
-			at = b.offered(t.ID)
-		}
-		if at < 0 {
-			at = len(b.offers)
-			kind := b.kind(t.ID, t.Name, t.Description.Framebuffer, p.Framework)
-			b.offers = append(b.offers, offer{id: t.ID, kind: kind, max: clamp(t.Description.MaxInstances)})
+		if at >= len(offers) || offers[at].id != t.ID {
+			at = b.offer(p, t)
+			offers = b.offers
 		}
 		if open && t.Available > 0 {
 			any = true
-			b.offers[at].parents++
-			b.offers[at].available = clamp(int(b.offers[at].available) + t.Available)
+			o := &offers[at]
+			o.parents++
+			o.available = clamp(int(o.available) + t.Available)
 		}
 	}
 	return any
+}
+
+// offer is the place of a type in b.offers, to which it is added if it is new.
+func (b *builder) offer(p *mdev.Parent, t *mdev.Type) int {
+	at := b.offered(t.ID)
+	if at < 0 {
+		at = len(b.offers)
+		kind := b.kind(t.ID, t.Name, t.Description.Framebuffer, p.Framework)
+		b.offers = append(b.offers, offer{id: t.ID, kind: kind, max: clamp(t.Description.MaxInstances)})
+	}
+	return at
 }
 
 func (b *builder) offered(id string) int {

@@ -18,6 +18,7 @@ type decision struct {
 	from, to int     // the hosts to be considered
 	types    []sought
 	wants    []want // one for each request
+	pinned   []want // those of them that are
 	avoid    []bool // the GPUs of all hosts that anti-affinity forbids; nil: none
 	empty    []int  // empty GPUs by host; nil: not needed
 }
@@ -50,6 +51,7 @@ func (s *Snapshot) decide(requests []Request, options Options) (*decision, error
 	if err := d.narrow(); err != nil {
 		return nil, err
 	}
+	d.wants = make([]want, 0, len(requests))
 	for i := range d.requests {
 		if err := d.resolve(i); err != nil {
 			return nil, err
@@ -118,6 +120,7 @@ func (d *decision) resolve(i int) error {
 	w := want{sought: d.seek(r.Type), pinned: r.Parent != ""}
 	if w.pinned {
 		w.spots = d.spots[r.Parent]
+		d.pinned = append(d.pinned, w)
 	}
 	d.types[w.sought].need++
 	d.wants = append(d.wants, w)

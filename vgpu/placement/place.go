@@ -156,7 +156,7 @@ func (a *assignment) alternatives(i int) []Candidate {
 		order order
 		Candidate
 	}
-	found := make([]other, 0, len(a.hosts[a.host].gpus))
+	found := make([]other, 0, 2*maxAlternatives) // on the stack: few hosts have more GPUs
 	w := &a.wants[i]
 	for n := range a.hosts[a.host].gpus {
 		if w.pinned { // to a GPU whose other parents would do, or to nothing else

@@ -49,7 +49,7 @@ func (d *decision) search() (host int, picks []int, gaveUp bool) {
 	var first hostCandidate
 	some := false
 	for h := d.from; h < d.to; h++ {
-		if c, ok := d.consider(h); ok && (!some || compareHosts(c, first) < 0) {
+		if c, ok := d.consider(h); ok && (!some || c.order.compare(&first.order) < 0) {
 			first, some = c, true
 		}
 	}
@@ -81,6 +81,7 @@ func (s *search) try(c hostCandidate) bool {
 		return false
 	}
 	s.gpus, s.state, s.tried = s.hosts[s.host].gpus, nil, nil
+	s.state = slices.Grow(s.state, len(s.gpus))
 	for i := range s.gpus {
 		s.state = append(s.state, s.gpus[i].state)
 	}
@@ -108,8 +109,8 @@ func (s *search) isLike(h int) bool {
 // consider bounds what a host can do for the VM: ok is false when it surely
 // has no room.
 func (d *decision) consider(h int) (c hostCandidate, ok bool) {
-	for i := range d.wants {
-		if w := &d.wants[i]; w.pinned && !slices.ContainsFunc(spotsOn(h, w.spots), d.isOpen) {
+	for i := range d.pinned {
+		if w := &d.pinned[i]; !slices.ContainsFunc(spotsOn(h, w.spots), d.isOpen) {
 			return c, false
 		}
 	}
@@ -136,7 +137,7 @@ func (d *decision) consider(h int) (c hostCandidate, ok bool) {
 		return c, true
 	}
 	c.bound = far * farCost
-	for _, n := range opens {
+	for _, n := range opens[:len(d.types)] {
 		c.bound += n
 	}
 	c.order = order{int32(c.bound), int32(spare), -used}
@@ -152,28 +153,31 @@ type room struct {
 	largest int // that fit on one empty GPU
 }
 
-func (d *decision) roomFor(h int, a *sought) (r room) {
-	for i := range d.hosts[h].gpus {
-		g := &d.hosts[h].gpus[i]
+func (d *decision) roomFor(h int, a *sought) room {
+	gpus := d.hosts[h].gpus
+	open, apart := d.avoid == nil && !d.options.Strict, d.options.AntiAffinity
+	var usable, all, near, opened, largest int // in registers, unlike a room's fields
+	for i := range gpus {
+		g := &gpus[i]
 		left := min(a.left(g.state), MaxVGPUs)
-		if left <= 0 || d.forbidden(h, i) {
+		if left <= 0 || !open && d.forbidden(h, i) {
 			continue
 		}
-		if d.options.AntiAffinity {
+		if apart {
 			left = 1
 		}
-		r.gpus++
-		r.all += left
+		usable++
+		all += left
 		if d.near(g) {
-			r.near += left
+			near += left
 		}
 		if g.used == 0 {
-			r.largest = max(r.largest, left)
+			largest = max(largest, left)
 		} else {
-			r.opened += left
+			opened += left
 		}
 	}
-	return r
+	return room{usable, all, near, opened, largest}
 }
 
 // descend places the next vGPU and those behind it. It returns true when the
@@ -229,7 +233,7 @@ type choice struct {
 // exchanged for one another, the first only, and none that was tried for an equal
 // request, since their order makes no difference.
 func (s *search) choices(i, opened int) []choice {
-	found, seen := make([]choice, 0, len(s.gpus)), make([]int, 0, len(s.gpus))
+	found, seen := make([]choice, 0, len(s.gpus)), make([]int, 0, MaxVGPUs)
 	a := &s.types[s.wants[i].sought]
 	for n := range s.gpus {
 		g, state := &s.gpus[n], s.state[n]
