@@ -269,7 +269,7 @@ func TestGhostIsNamedAndFreedByItsVM(t *testing.T) {
 	require.ErrorIs(t, err, mdev.ErrInUse)
 	assert.Contains(t, err.(*mdev.Error).Hint(), "desk1")
 	_, err = host.Create(t.Context(), mdev.CreateRequest{Type: "GRID M60-2Q", UUID: id})
-	require.ErrorIs(t, err, mdev.ErrInUse)
+	require.ErrorIs(t, err, mdev.ErrExists)
 
 	free()
 	assert.Equal(t, before, inventory(t, host))

@@ -181,7 +181,7 @@ func (h *Host) existing(ctx context.Context, req *CreateRequest, dev Device) (Cr
 	if dev.State == StateGhost {
 		who, known := h.holdingOf(ctx, &dev)
 		e := ghostError(&dev, who, known)
-		e.Op = "create"
+		e.Op, e.Kind = "create", ErrExists
 		e.Next += "; or use another UUID"
 		return Created{}, e
 	}

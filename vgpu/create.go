@@ -99,8 +99,8 @@ func (o *operation) create(ctx context.Context, d device, c candidate) (next boo
 		o.unsure = true
 		return false, err
 	default:
-		found, there := o.m.host.Find(context.WithoutCancel(ctx), d.ID)
-		ours = !errors.Is(there, mdev.ErrNotFound) && found.State != mdev.StateGhost
+		_, there := o.m.host.Find(context.WithoutCancel(ctx), d.ID)
+		ours = !errors.Is(there, mdev.ErrNotFound)
 	}
 	if ours { // what could not be removed must not be forgotten
 		return false, err

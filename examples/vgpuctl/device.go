@@ -48,6 +48,12 @@ func (c *createCmd) Run(g *globals) error {
 	}
 	signal.Ignore(syscall.SIGPIPE) // else a reader that has gone ends us before the vGPU is taken back
 	made, err := host.Create(g.ctx, mdev.CreateRequest{Type: c.Type, Parent: c.Parent, UUID: uuid.UUID(c.UUID), Params: params(c.Param)})
+	if errors.Is(err, mdev.ErrExists) {
+		// A ghost keeps its UUID only until its VM lets go.
+		if there, found := host.Find(g.ctx, uuid.UUID(c.UUID).String()); found == nil && there.State == mdev.StateGhost {
+			return &mdev.Error{Kind: mdev.ErrInUse, Err: err}
+		}
+	}
 	if err != nil {
 		return err
 	}
