@@ -106,7 +106,7 @@ func same(t *testing.T, sent, got error, at string) {
 }
 
 // TestEveryStepFails makes every step of every operation fail, for reasons that
-// libvirt, the kernel and the disk have (two drawn by lot; each if VGPUKIT_POINTS is
+// libvirt, the kernel and the disk have (one drawn by lot; each if VGPUKIT_POINTS is
 // "all"), and reads each error.
 func TestEveryStepFails(t *testing.T) {
 	libvirt := func(kind error) error {
@@ -122,7 +122,7 @@ func TestEveryStepFails(t *testing.T) {
 		errors.New("this\nand that"),
 		context.DeadlineExceeded,
 	}
-	lot, all := int(seeded(t)%4), os.Getenv("VGPUKIT_POINTS") == "all"
+	lot, all := int(seeded(t)%8), os.Getenv("VGPUKIT_POINTS") == "all"
 	for _, b := range everyBoard {
 		for _, j := range journeys {
 			t.Run(b.board+" "+j.name, func(t *testing.T) {
@@ -131,7 +131,7 @@ func TestEveryStepFails(t *testing.T) {
 				require.NotZero(t, steps)
 				for step := 1; step <= steps; step++ {
 					for i, err := range faults {
-						if all || (i+step+lot)%4 == 0 {
+						if all || (i+step+lot)%8 == 0 {
 							j.failAtStep(t, b.board, b.typ, step, err)
 						}
 					}
