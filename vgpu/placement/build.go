@@ -140,13 +140,20 @@ func (b *builder) collect(g *mdev.GPU, d *device, single bool) {
 		case inUse:
 			d.closed = append(d.closed, closedParent{p.Name, ReasonParentInUse, p.Devices[0].ID})
 		case single && !offers:
+			if d.closed == nil { // the others are likely to be so too
+				d.closed = make([]closedParent, 0, len(g.Parents)-len(d.free))
+			}
 			d.closed = append(d.closed, closedParent{p.Name, ReasonNoRoom, ""})
 		default:
 			d.free = append(d.free, p.Name)
 		}
 	}
-	for _, c := range g.Capacity {
-		if at := b.offered(c.Type); at >= 0 {
+	for i, c := range g.Capacity {
+		at := i // they mostly have the types' order
+		if at >= len(b.offers) || b.offers[at].id != c.Type {
+			at = b.offered(c.Type)
+		}
+		if at >= 0 {
 			o := &b.offers[at]
 			o.available = min(o.available, clamp(c.Available))
 			o.max = max(o.max, clamp(c.Max))
