@@ -36,10 +36,9 @@ func partsOf(err error) (p Parts, found bool) {
 		err = k.err
 	}
 	if asked, ok := err.(interface{ As(target any) bool }); ok {
-		found := asked.As(&p)
-		return p, found
+		found = asked.As(&p)
 	}
-	return Parts{}, false
+	return p, found
 }
 
 // Line is an error in one line: "op object: meaning (code); cause". What errors
