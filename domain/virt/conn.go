@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/vgpukit/vgpukit/domain"
+	"github.com/vgpukit/vgpukit/internal/fanout"
 )
 
 const (
@@ -59,7 +60,7 @@ type Conn struct {
 	maxBackoff  time.Duration
 
 	slots chan struct{} // one place for each call under way
-	hub   hub
+	hub   fanout.Hub[domain.Event]
 
 	abortMu sync.Mutex     // aborting a save is not counted in slots: one at a time
 	done    chan struct{}  // closed by Close
@@ -154,7 +155,7 @@ func (c *Conn) shut() bool {
 	c.mu.Unlock()
 
 	close(c.done)
-	c.hub.close()
+	c.hub.Clear()
 	if l != nil {
 		c.retire(l)
 	}

@@ -15,6 +15,8 @@ import (
 	"libvirt.org/go/libvirt"
 
 	"github.com/vgpukit/vgpukit/domain"
+	"github.com/vgpukit/vgpukit/internal/devicexml"
+	"github.com/vgpukit/vgpukit/internal/fanout"
 )
 
 const (
@@ -58,9 +60,9 @@ func (c *Conn) Detach(ctx context.Context, vm, device string, scope domain.Scope
 		return err
 	}
 	device = strings.TrimSpace(device)
-	want := deviceIdentity{alias: device}
+	want := devicexml.Device{Alias: device}
 	if strings.HasPrefix(device, "<") {
-		found, err := identities(device, 0)
+		found, err := devicexml.Find(device, 0)
 		if err != nil || len(found) != 1 {
 			return &Error{
 				Op: op, Object: vm, Err: err, Kind: domain.ErrInvalid,
@@ -77,7 +79,7 @@ func (c *Conn) Detach(ctx context.Context, vm, device string, scope domain.Scope
 			absent = err
 		case err != nil:
 			return err
-		case want.nameless() && !userAlias(want.alias):
+		case want.Nameless() && !devicexml.UserAlias(want.Alias):
 			want = live // the saved definition has no alias of libvirt's making
 		}
 	}
@@ -85,10 +87,10 @@ func (c *Conn) Detach(ctx context.Context, vm, device string, scope domain.Scope
 		return nil
 	}
 	err := doDomain(ctx, c, op, vm, writes, func(_ *link, d *libvirt.Domain) error {
-		if want.element == "" || want.nameless() && userAlias(want.alias) {
-			return d.DetachDeviceAlias(want.alias, libvirt.DOMAIN_DEVICE_MODIFY_CONFIG)
+		if want.Element == "" || want.Nameless() && devicexml.UserAlias(want.Alias) {
+			return d.DetachDeviceAlias(want.Alias, libvirt.DOMAIN_DEVICE_MODIFY_CONFIG)
 		}
-		return d.DetachDeviceFlags(want.element, libvirt.DOMAIN_DEVICE_MODIFY_CONFIG)
+		return d.DetachDeviceFlags(want.Element, libvirt.DOMAIN_DEVICE_MODIFY_CONFIG)
 	})
 	if isDeviceMissing(err) && scope&domain.ScopeLive != 0 && absent == nil {
 		return nil
@@ -97,9 +99,9 @@ func (c *Conn) Detach(ctx context.Context, vm, device string, scope domain.Scope
 }
 
 // detachLive asks the guest, waits for it, and returns what the device was.
-func (c *Conn) detachLive(ctx context.Context, op, vm string, want deviceIdentity) (deviceIdentity, error) {
-	none := deviceIdentity{}
-	if want.alias == "" && want.nameless() {
+func (c *Conn) detachLive(ctx context.Context, op, vm string, want devicexml.Device) (devicexml.Device, error) {
+	none := devicexml.Device{}
+	if want.Alias == "" && want.Nameless() {
 		return none, invalid(op, vm, "the element does not say which device it is",
 			"give it an alias, an mdev's UUID or a host address; or give the alias alone")
 	}
@@ -115,7 +117,7 @@ func (c *Conn) detachLive(ctx context.Context, op, vm string, want deviceIdentit
 	if err != nil {
 		return none, err
 	}
-	defer c.hub.remove(events)
+	defer c.hub.Remove(events)
 
 	info, err := c.Info(ctx, vm)
 	if err != nil {
@@ -128,21 +130,21 @@ func (c *Conn) detachLive(ctx context.Context, op, vm string, want deviceIdentit
 	// By its alias, because libvirt waits some seconds itself when asked by the
 	// element, and then says that all is well.
 	err = doDomain(ctx, c, op, vm, writes, func(_ *link, d *libvirt.Domain) error {
-		return d.DetachDeviceAlias(live.alias, libvirt.DOMAIN_DEVICE_MODIFY_LIVE)
+		return d.DetachDeviceAlias(live.Alias, libvirt.DOMAIN_DEVICE_MODIFY_LIVE)
 	})
 	switch {
 	case err == nil:
 	case ctx.Err() != nil:
-		return none, stillAttached(op, vm, live.alias, ended(ctx))
+		return none, stillAttached(op, vm, live.Alias, ended(ctx))
 	case strings.Contains(err.Error(), "in the process of unplug"): // asked before
 	default:
 		return none, err
 	}
-	return live, c.untilGone(ctx, op, vm, info.UUID, live.alias, events)
+	return live, c.untilGone(ctx, op, vm, info.UUID, live.Alias, events)
 }
 
 // untilGone returns nil when the running VM has the device no more.
-func (c *Conn) untilGone(ctx context.Context, op, vm string, id uuid.UUID, alias string, events *subscriber) error {
+func (c *Conn) untilGone(ctx context.Context, op, vm string, id uuid.UUID, alias string, events *fanout.Subscriber[domain.Event]) error {
 	tick := time.NewTicker(detachPoll)
 	defer tick.Stop()
 	for {
@@ -154,8 +156,8 @@ func (c *Conn) untilGone(ctx context.Context, op, vm string, id uuid.UUID, alias
 		}
 		for look := false; !look; {
 			select {
-			case <-events.ready:
-				for _, e := range events.take() {
+			case <-events.Ready():
+				for _, e := range events.Take() {
 					if e.Kind == eventRemovalFailed && e.UUID == id && e.Detail == alias {
 						return refusedByGuest(op, vm, alias)
 					}
@@ -173,23 +175,23 @@ func (c *Conn) untilGone(ctx context.Context, op, vm string, id uuid.UUID, alias
 }
 
 // findLive finds the device, and the alias by which events name it.
-func (c *Conn) findLive(ctx context.Context, op, vm string, want deviceIdentity) (deviceIdentity, error) {
+func (c *Conn) findLive(ctx context.Context, op, vm string, want devicexml.Device) (devicexml.Device, error) {
 	devices, running, err := c.liveDevices(ctx, op, vm)
 	if err != nil {
-		return deviceIdentity{}, err
+		return devicexml.Device{}, err
 	}
 	if !running {
-		return deviceIdentity{}, &Error{
+		return devicexml.Device{}, &Error{
 			Op: op, Object: vm, Kind: domain.ErrState,
 			Meaning: "the VM does not run", Next: "use ScopeSaved alone to change its saved definition",
 		}
 	}
 	for _, d := range devices {
-		if want.matches(d) {
+		if want.Matches(d) {
 			return d, nil
 		}
 	}
-	return deviceIdentity{}, &Error{
+	return devicexml.Device{}, &Error{
 		Op: op, Object: vm, Code: int(libvirt.ERR_DEVICE_MISSING), Kind: domain.ErrNotFound,
 		Meaning: "the running VM has no such device: " + want.String(),
 		Next:    "list its devices: virsh dumpxml",
@@ -202,12 +204,12 @@ func (c *Conn) attached(ctx context.Context, op, vm, alias string) (bool, error)
 	if errors.Is(err, domain.ErrNotFound) {
 		return false, nil // a VM without a definition that stopped
 	}
-	has := func(d deviceIdentity) bool { return d.alias == alias }
+	has := func(d devicexml.Device) bool { return d.Alias == alias }
 	return slices.ContainsFunc(devices, has), err
 }
 
 // liveDevices lists what the running VM has; nothing when it does not run.
-func (c *Conn) liveDevices(ctx context.Context, op, vm string) (devices []deviceIdentity, running bool, err error) {
+func (c *Conn) liveDevices(ctx context.Context, op, vm string) (devices []devicexml.Device, running bool, err error) {
 	live, err := onDomain(ctx, c, op, vm, reads, func(_ *link, d *libvirt.Domain) (string, error) {
 		s, err := domainState(d)
 		if err != nil || !s.Active() {
@@ -218,7 +220,7 @@ func (c *Conn) liveDevices(ctx context.Context, op, vm string) (devices []device
 	if err != nil || live == "" {
 		return nil, false, err
 	}
-	devices, err = identities(live, 2)
+	devices, err = devicexml.Find(live, 2)
 	if err != nil {
 		return nil, false, c.wrap(op, vm, fmt.Errorf("libvirt's document: %w", err))
 	}

@@ -5,16 +5,13 @@ package virt
 import (
 	"context"
 	"errors"
-	"sync"
 
 	"github.com/google/uuid"
 	"libvirt.org/go/libvirt"
 
 	"github.com/vgpukit/vgpukit/domain"
+	"github.com/vgpukit/vgpukit/internal/fanout"
 )
-
-// eventQueue is how many events wait for a slow reader before they are dropped.
-const eventQueue = 1024
 
 // Events returns a channel of what happens to all VMs from now on. Events of one
 // VM come in libvirt's order. The channel is closed when the context ends or
@@ -29,127 +26,31 @@ func (c *Conn) Events(ctx context.Context) (<-chan domain.Event, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := make(chan domain.Event)
-	go func() {
-		defer close(out)
-		defer c.hub.remove(s)
-		for {
-			select {
-			case <-s.ready:
-			case <-ctx.Done():
-				return
-			case <-c.done:
-				return
-			}
-			for _, e := range s.take() {
-				select {
-				case out <- e:
-				case <-ctx.Done():
-					return
-				case <-c.done:
-					return
-				}
-			}
-		}
-	}()
-	return out, nil
+	return c.hub.Stream(ctx, c.done, s), nil
 }
 
 // listen queues the events that want accepts, from before it returns. The
 // caller removes the subscriber from the hub.
-func (c *Conn) listen(ctx context.Context, want func(domain.Event) bool) (*subscriber, error) {
-	s := &subscriber{want: want, ready: make(chan struct{}, 1)}
-	c.hub.add(s) // first, so that a connection opened meanwhile has them too
+func (c *Conn) listen(ctx context.Context, want func(domain.Event) bool) (*fanout.Subscriber[domain.Event], error) {
+	// First, so that a connection opened meanwhile has them too.
+	s := c.hub.Add(func(e domain.Event) bool { return e.Kind == domain.EventReconnected || want(e) },
+		reconnected("too many events waited for their reader"))
 	err := do(ctx, c, "listen to", c.uri, reads, func(l *link) error { return l.subscribe(&c.hub) })
 	if err != nil {
-		c.hub.remove(s)
+		c.hub.Remove(s)
 		return nil, err
 	}
 	return s, nil
 }
 
-// A hub gives each event to each subscriber.
-type hub struct {
-	mu   sync.Mutex
-	subs map[*subscriber]struct{}
-}
-
-// A subscriber has a queue of its own, so that nobody waits for its reader: not
-// libvirt's event loop, and no other subscriber.
-type subscriber struct {
-	want  func(domain.Event) bool
-	ready chan struct{} // holds one token while the queue is not empty
-
-	mu    sync.Mutex
-	queue []domain.Event
-}
-
-func (h *hub) add(s *subscriber) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.subs == nil {
-		h.subs = make(map[*subscriber]struct{})
-	}
-	h.subs[s] = struct{}{}
-}
-
-func (h *hub) remove(s *subscriber) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	delete(h.subs, s)
-}
-
-func (h *hub) wanted() bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return len(h.subs) > 0
-}
-
-func (h *hub) close() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.subs = nil
-}
-
-func (h *hub) publish(e domain.Event) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for s := range h.subs {
-		s.put(e)
-	}
-}
-
-func (h *hub) reconnected(why string) {
-	h.publish(domain.Event{Kind: domain.EventReconnected, Detail: why})
-}
-
-func (s *subscriber) put(e domain.Event) {
-	if e.Kind != domain.EventReconnected && !s.want(e) {
-		return
-	}
-	s.mu.Lock()
-	if len(s.queue) >= eventQueue {
-		s.queue = []domain.Event{{Kind: domain.EventReconnected, Detail: "too many events waited for their reader"}}
-	}
-	s.queue = append(s.queue, e)
-	s.mu.Unlock()
-	select {
-	case s.ready <- struct{}{}:
-	default:
-	}
-}
-
-func (s *subscriber) take() []domain.Event {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	events := s.queue
-	s.queue = nil
-	return events
+// reconnected stands for events that were lost.
+func reconnected(why string) domain.Event {
+	return domain.Event{Kind: domain.EventReconnected, Detail: why}
 }
 
 // subscribe registers with libvirt, once in the life of the link. The callbacks
 // run on the event loop: they only read what the handle holds, and queue.
-func (l *link) subscribe(h *hub) error {
+func (l *link) subscribe(h *fanout.Hub[domain.Event]) error {
 	l.eventMu.Lock()
 	defer l.eventMu.Unlock()
 	if len(l.callbacks) > 0 {
@@ -161,7 +62,7 @@ func (l *link) subscribe(h *hub) error {
 		if id, err := d.GetUUIDString(); err == nil {
 			e.UUID, _ = uuid.Parse(id)
 		}
-		h.publish(e)
+		h.Publish(e)
 	}
 	id, err := l.conn.DomainEventLifecycleRegister(nil, func(_ *libvirt.Connect, d *libvirt.Domain, e *libvirt.DomainEventLifecycle) {
 		if kind, detail, ok := lifecycle(e); ok {

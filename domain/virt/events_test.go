@@ -5,7 +5,6 @@ package virt
 import (
 	"context"
 	"fmt"
-	"slices"
 	"sync"
 	"testing"
 
@@ -77,26 +76,6 @@ func TestEventsEnd(t *testing.T) {
 	assert.True(t, drained(unread))
 	_, err = c.Events(t.Context())
 	require.ErrorIs(t, err, domain.ErrUnavailable)
-}
-
-// A listener that does not read costs a bounded amount of memory, is told that
-// it lost events, and gets the newest.
-func TestSlowListener(t *testing.T) {
-	s := &subscriber{want: func(domain.Event) bool { return true }, ready: make(chan struct{}, 1)}
-	var h hub
-	h.add(s)
-	const n = 3*eventQueue + 7
-	for i := range n {
-		h.publish(domain.Event{Kind: domain.EventStarted, Detail: fmt.Sprint(i)})
-	}
-	<-s.ready
-	got := s.take()
-	assert.LessOrEqual(t, len(got), eventQueue+1)
-	assert.Equal(t, domain.EventReconnected, got[0].Kind)
-	for i, e := range slices.Backward(got[1:]) {
-		assert.Equal(t, fmt.Sprint(n-len(got)+1+i), e.Detail)
-	}
-	assert.Empty(t, s.take())
 }
 
 // Every event that libvirt's headers name has a kind and a word for each detail;

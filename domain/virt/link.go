@@ -106,7 +106,7 @@ func (c *Conn) open(o *opening) {
 	c.mu.Unlock()
 	if again {
 		c.log.Info("connected to libvirt again", "uri", c.uri)
-		c.hub.reconnected("connection restored")
+		c.hub.Publish(reconnected("connection restored"))
 	}
 	close(o.done)
 }
@@ -129,7 +129,7 @@ func (c *Conn) dial() (*link, error) {
 	if err != nil {
 		c.log.Debug("no notice of a lost connection", "uri", c.uri, "error", err)
 	}
-	if c.hub.wanted() {
+	if c.hub.Wanted() {
 		if err := l.subscribe(&c.hub); err != nil {
 			l.release()
 			return nil, err
@@ -152,7 +152,7 @@ func (c *Conn) watch(l *link) {
 	if mine {
 		c.link = nil
 	}
-	start := mine && !c.closed && !c.reconnecting && c.hub.wanted()
+	start := mine && !c.closed && !c.reconnecting && c.hub.Wanted()
 	if start {
 		c.reconnecting = true
 		c.tasks.Add(1)
@@ -177,7 +177,7 @@ func (c *Conn) reconnect() {
 		}
 		c.mu.Lock()
 		// A link that was lost at once has left the work to this loop.
-		if c.link != nil || c.closed || !c.hub.wanted() {
+		if c.link != nil || c.closed || !c.hub.Wanted() {
 			c.reconnecting = false
 			c.mu.Unlock()
 			return
