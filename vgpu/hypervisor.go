@@ -14,6 +14,8 @@ import (
 // Host is what the Manager needs of a machine's vGPUs; *mdev.Host has it. Errors
 // match package mdev's sentinels.
 type Host interface {
+	// Boot tells one boot of the machine from another.
+	Boot(ctx context.Context) (string, error)
 	// Inventory reads all GPUs with their parents, types and devices.
 	Inventory(ctx context.Context) (*mdev.Inventory, error)
 	// Find reads one vGPU by UUID or VF address, but not who has it open.

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"strings"
 
 	"github.com/vgpukit/vgpukit/domain"
 	"github.com/vgpukit/vgpukit/internal/fault"
@@ -22,15 +20,6 @@ type lease struct {
 }
 
 func (l lease) name() string { return l.VF }
-
-// bootID tells one boot of the host from another.
-func bootID() string {
-	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	if err != nil {
-		return "unknown"
-	}
-	return strings.TrimSpace(string(id))
-}
 
 // ownsVF tells whether the vGPU that a virtual function has is the VM's.
 func (m *Manager) ownsVF(v *view, vf string) (bool, error) {

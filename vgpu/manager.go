@@ -2,6 +2,7 @@ package vgpu
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"log/slog"
 	"strings"
@@ -51,9 +52,12 @@ func New(cfg Config) (*Manager, error) {
 	if cfg.Host == nil || cfg.Hypervisor == nil {
 		return nil, &Error{Op: "new manager", Kind: ErrInvalid, Err: errors.New("Config needs a Host and a Hypervisor"), Next: "open them with mdev.Open and virt.Open"}
 	}
-	m := &Manager{host: cfg.Host, log: cfg.Logger, observer: cfg.Observer, timeouts: cfg.Timeouts, boot: bootID()}
+	m := &Manager{host: cfg.Host, log: cfg.Logger, observer: cfg.Observer, timeouts: cfg.Timeouts, boot: "unknown"}
 	if m.log == nil {
 		m.log = slog.New(slog.DiscardHandler)
+	}
+	if boot, err := cfg.Host.Boot(context.Background()); err == nil {
+		m.boot = boot
 	}
 	t := &m.timeouts
 	t.Lock, t.Call, t.Start = cmp.Or(t.Lock, 30*time.Second), cmp.Or(t.Call, time.Minute), cmp.Or(t.Start, time.Minute)

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/google/uuid"
 )
 
 // Host is one simulated machine. All its methods are safe for concurrent use.
@@ -34,6 +36,7 @@ type Host struct {
 	open      map[*openNode]func()
 
 	watchers map[*watcher]struct{}
+	onReboot []*func()
 }
 
 // New returns a host with these boards and Linux 6.12. It panics when a board
@@ -76,6 +79,7 @@ func (h *Host) boot() {
 	vfio := h.newNode(h.dir(h.root, "dev/vfio"), "vfio", fs.ModeDevice|fs.ModeCharDevice|0o666)
 	vfio.open = func() (func(), error) { return func() {}, nil }
 	release := h.dir(h.root, "proc/sys/kernel")
+	h.text(h.dir(release, "random"), "boot_id", uuid.NewString()+"\n")
 	h.attr(release, "osrelease", func() (string, error) { return fmt.Sprintf("%d.%d.0-mdevtest\n", h.major, h.minor), nil }, nil)
 
 	h.gpus = nil
@@ -137,8 +141,29 @@ func (h *Host) GPUs() []string {
 
 // Reboot ends all VMs, and loses all mdevs, vGPU types of VFs, parameters and
 // GPU instances. Boards come back as they were plugged, with [Board.VFs]
-// enabled; files in etc/ stay.
+// enabled; files in etc/ stay. It returns when all that [Host.OnReboot] asked for
+// is done.
 func (h *Host) Reboot() {
+	for _, f := range h.reboot() {
+		(*f)()
+	}
+}
+
+// OnReboot calls f after each reboot, until it is taken out again: what a service
+// that starts at boot does. f may use the host.
+func (h *Host) OnReboot(f func()) (remove func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.onReboot = append(h.onReboot, &f)
+	return func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.onReboot = slices.DeleteFunc(h.onReboot, func(other *func()) bool { return other == &f })
+	}
+}
+
+// reboot returns what is to be done after it.
+func (h *Host) reboot() []*func() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, d := range h.devices {
@@ -157,6 +182,7 @@ func (h *Host) Reboot() {
 			panic(err) // it was there before
 		}
 	}
+	return slices.Clone(h.onReboot)
 }
 
 // SetKernel says how old the kernel is. Before 5.14 a write to "remove" of a

@@ -1,6 +1,8 @@
 package mdevtest
 
 import (
+	"io/fs"
+	"strings"
 	"syscall"
 
 	"github.com/vgpukit/vgpukit/mdev"
@@ -31,6 +33,27 @@ func (h *Host) Probe(group, id string) (mdev.Probe, error) {
 		return effect{}
 	})
 	return p, err
+}
+
+// Migration tells what the driver of a device, by UUID or VF address, does to save and
+// move its state, whoever has it open. mtty's probe promises a log of dirty pages that
+// then answers EOPNOTSUPP; NVIDIA's drivers can do all (chosen: it depends on board and
+// release). ENOENT: there is no such device.
+func (h *Host) Migration(id string) (mdev.Migration, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	d, err := h.find(strings.ToLower(id))
+	switch {
+	case err != nil:
+		return mdev.Migration{}, &fs.PathError{Op: "migration", Path: id, Err: err}
+	case d.gpu.model.nvidia():
+		return mdev.Migration{StopCopy: true, P2P: true, PreCopy: true, DirtyTracking: true}, nil
+	case sampleProbes[d.gpu.model.driver] == nil:
+		return mdev.Migration{}, nil
+	}
+	m := sampleProbes[d.gpu.model.driver](d.typ).Migration
+	m.DirtyTracking = m.DirtyTracking && d.gpu.model.driver != "mtty"
+	return m, nil
 }
 
 // sampleProbes are the answers of samples/vfio-mdev, by driver.

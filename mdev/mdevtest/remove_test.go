@@ -170,7 +170,7 @@ func TestCleanUp(t *testing.T) {
 	require.NoError(t, write(h, deviceDir(uuid1)+"/remove", "1"))
 }
 
-// A reboot frees who waits, and loses all devices.
+// A reboot frees who waits, and loses all devices; it is another boot.
 func TestReboot(t *testing.T) {
 	h := newHost(t, "mtty", "l40s,vfs=2", "a100-mig@0002:41:00.0")
 	require.NoError(t, h.WriteFile("etc/mdevctl.d/mtty/"+uuid1, []byte("{}"), 0o644))
@@ -179,6 +179,29 @@ func TestReboot(t *testing.T) {
 	_, done := removeInUse(t, h, typeDir("mtty", "mtty-2"))
 	h.Reboot()
 	require.NoError(t, within(t, "remove", done))
-	requireSame(t, before, snapshot(t, h))
+	after := snapshot(t, h)
+	const boot = "./proc/sys/kernel/random/boot_id"
+	require.NotEqual(t, before[boot], after[boot])
+	delete(before, boot)
+	delete(after, boot)
+	requireSame(t, before, after)
 	require.Equal(t, []string{"mtty", "0000:41:00.0", "0002:41:00.0"}, h.GPUs())
+}
+
+// Who asked for it is called after each reboot, when the host is there again, until he
+// asks no more.
+func TestOnReboot(t *testing.T) {
+	h := newHost(t, "mtty")
+	var seen []string
+	remove := h.OnReboot(func() {
+		names, err := h.ReadDir("sys/class/mdev_bus")
+		require.NoError(t, err)
+		seen = append(seen, names[0].Name())
+	})
+	h.Reboot()
+	h.Reboot()
+	remove()
+	remove()
+	h.Reboot()
+	require.Equal(t, []string{"mtty", "mtty"}, seen)
 }

@@ -126,15 +126,10 @@ func (h *Host) Use(id, vm string, pid int) (release func(), err error) {
 }
 
 func (h *Host) usable(id, vm string) (*device, error) {
-	d := h.devices[id]
-	if f := h.pci[id]; f != nil && f.vfio != nil {
-		if d = f.vgpu; d == nil {
-			return nil, syscall.ENODEV
-		}
-	}
+	d, err := h.find(id)
 	switch {
-	case d == nil || d.state != ready:
-		return nil, syscall.ENOENT
+	case err != nil:
+		return nil, err
 	case d.vfio.holder != nil || d.vfio.opened || d.cleaning():
 		return nil, syscall.EBUSY
 	case !d.gpu.model.nvidia():
@@ -152,6 +147,20 @@ func (h *Host) usable(id, vm string) (*device, error) {
 		}
 	}
 	return d, d.placeByParams()
+}
+
+// find returns a device that is there. ENODEV: a virtual function without a type.
+func (h *Host) find(id string) (*device, error) {
+	d := h.devices[id]
+	if f := h.pci[id]; f != nil && f.vfio != nil {
+		if d = f.vgpu; d == nil {
+			return nil, syscall.ENODEV
+		}
+	}
+	if d == nil || d.state != ready {
+		return nil, syscall.ENOENT
+	}
+	return d, nil
 }
 
 // together tells whether NVIDIA lets one VM have both.

@@ -1,0 +1,282 @@
+package vgputest
+
+import (
+	"context"
+	"slices"
+
+	"github.com/google/uuid"
+
+	"github.com/vgpukit/vgpukit/domain"
+)
+
+// Define saves a domain document. A VM of that name and UUID gets it as its new
+// definition, a running one at its next start; [domain.ErrExists] if only one of the two
+// is taken. A document without a UUID is that of a new VM.
+func (h *Hypervisor) Define(ctx context.Context, xml string) (domain.Info, error) {
+	return call(ctx, h, Call{Method: "Define", VM: nameOf(xml), XML: xml}, func() (domain.Info, error) {
+		m, doc, err := h.register(xml)
+		if err != nil {
+			return domain.Info{}, err
+		}
+		detail := "updated"
+		if m.saved == "" {
+			detail = "added"
+		}
+		m.saved = doc
+		h.publish(m, domain.EventDefined, detail)
+		return m.info(), nil
+	})
+}
+
+// Create starts a VM that has no definition: it is gone when it stops. One that is
+// defined under the same name and UUID runs with this document, this once.
+func (h *Hypervisor) Create(ctx context.Context, xml string) (domain.Info, error) {
+	return call(ctx, h, Call{Method: "Create", VM: nameOf(xml), XML: xml}, func() (domain.Info, error) {
+		m, doc, err := h.register(xml)
+		if err != nil {
+			return domain.Info{}, err
+		}
+		if m.active() {
+			return domain.Info{}, wrongState("domain '%s' is already active", m.name)
+		}
+		if err := h.run(m, doc, runningBooted); err != nil {
+			h.forget(m)
+			return domain.Info{}, err
+		}
+		h.publish(m, domain.EventStarted, "booted")
+		return m.info(), nil
+	})
+}
+
+// register finds the VM that a document is of, or makes it, and gives the document its
+// UUID.
+func (w *world) register(xml string) (*machine, string, error) {
+	doc, err := parse(xml)
+	if err != nil {
+		return nil, "", err
+	}
+	id, ok := doc.UUID()
+	if !ok && hasElement(xml, "domain/uuid") {
+		return nil, "", refuse(codeInternal, nil, "internal error: malformed uuid element")
+	}
+	if !ok {
+		id = uuid.New()
+	}
+	if err := doc.Check(); err != nil {
+		return nil, "", refuse(codeXML, domain.ErrInvalid, "XML error: %v", err)
+	}
+	m, named := w.machines[id], w.lookUp(doc.Name())
+	switch {
+	case m != nil && m.name != doc.Name():
+		return nil, "", refuse(codeOperationFailed, domain.ErrExists, "operation failed: domain '%s' is already defined with uuid %s", m.name, id)
+	case m == nil && named != nil:
+		return nil, "", refuse(codeOperationFailed, domain.ErrExists, "operation failed: domain '%s' already exists with uuid %s", named.name, named.uuid)
+	case m == nil:
+		m = &machine{name: doc.Name(), uuid: id, state: domain.StateShutOff}
+		w.machines[id] = m
+	}
+	return m, withUUID(xml, id), nil
+}
+
+// nameOf is the name in a document that may be none.
+func nameOf(xml string) string {
+	doc, err := domain.Parse([]byte(xml))
+	if err != nil {
+		return ""
+	}
+	return doc.Name()
+}
+
+// Undefine takes the definition away: a VM that runs goes on until it stops. It is
+// refused ([domain.ErrState]) if the VM has what the options name and they do not say
+// what is to become of it.
+func (h *Hypervisor) Undefine(ctx context.Context, vm string, opts domain.UndefineOptions) error {
+	return on(ctx, h, "Undefine", vm, func(m *machine) error {
+		switch {
+		case m.saved == "":
+			return wrongState("cannot undefine transient domain")
+		case !m.active() && len(m.snapshots) > 0 && !opts.SnapshotsMetadata:
+			return wrongState("cannot delete inactive domain with %d snapshots", len(m.snapshots))
+		case m.image != nil && !opts.ManagedSave:
+			return wrongState("Refusing to undefine while domain managed save image exists")
+		case h.nvram[m.name] && !opts.NVRAM && !opts.KeepNVRAM:
+			return wrongState("cannot undefine domain with nvram")
+		}
+		if opts.NVRAM {
+			delete(h.nvram, m.name)
+		}
+		m.saved, m.image, m.autostart = "", nil, false
+		h.publish(m, domain.EventUndefined, "removed")
+		h.forget(m)
+		return nil
+	})
+}
+
+// forget drops a VM of which nothing is left.
+func (w *world) forget(m *machine) {
+	if !m.active() && m.saved == "" {
+		delete(w.machines, m.uuid)
+	}
+}
+
+// Rename gives a VM that is off another name, as virsh domrename.
+func (h *Hypervisor) Rename(ctx context.Context, vm, to string) error {
+	return on(ctx, h, "Rename", vm, func(m *machine) error {
+		switch {
+		case m.active():
+			return wrongState("cannot rename active domain")
+		case len(m.snapshots) > 0:
+			return wrongState("cannot rename domain with snapshots")
+		case m.image != nil:
+			return wrongState("domain with a managed saved state can't be renamed")
+		case m.name == to || h.named(to) != nil:
+			return wrongState("domain with name '%s' already exists", to)
+		}
+		h.publish(m, domain.EventUndefined, "renamed")
+		if h.nvram[m.name] {
+			delete(h.nvram, m.name)
+			h.nvram[to] = true
+		}
+		m.name, m.saved = to, withName(m.saved, to)
+		h.publish(m, domain.EventDefined, "renamed")
+		return nil
+	})
+}
+
+func (w *world) named(name string) *machine {
+	for _, m := range w.machines {
+		if m.name == name {
+			return m
+		}
+	}
+	return nil
+}
+
+// Clone defines a copy of a VM as people make it: its document under another name and a
+// UUID of its own, all else as it is.
+func (h *Hypervisor) Clone(ctx context.Context, vm, to string) (domain.Info, error) {
+	def, err := h.Definition(ctx, vm)
+	if err != nil {
+		return domain.Info{}, err
+	}
+	doc, err := inactive(def.XML)
+	if err != nil {
+		return domain.Info{}, err
+	}
+	return h.Define(ctx, withName(withUUID(doc, uuid.New()), to))
+}
+
+// SetAutostart says whether the VM starts with the host.
+func (h *Hypervisor) SetAutostart(ctx context.Context, vm string, autostart bool) error {
+	return on(ctx, h, "SetAutostart", vm, func(m *machine) error {
+		if m.saved == "" {
+			return wrongState("cannot set autostart for transient domain")
+		}
+		m.autostart = autostart
+		return nil
+	})
+}
+
+// Autostart tells whether the VM starts with the host.
+func (h *Hypervisor) Autostart(ctx context.Context, vm string) (bool, error) {
+	return ask(ctx, h, "Autostart", vm, func(m *machine) (bool, error) { return m.autostart, nil })
+}
+
+// SetMetadata puts an element in the place of what a document says about our vGPUs, see
+// [domain.MetadataURI], as virsh metadata does; "" takes that out. The element may say
+// anything. Scope says in which of the VM's documents.
+func (h *Hypervisor) SetMetadata(ctx context.Context, vm, element string, scope domain.Scope) error {
+	return on(ctx, h, "SetMetadata", vm, func(m *machine) error {
+		if err := m.has(scope); err != nil {
+			return err
+		}
+		live, saved := m.live, m.saved
+		var err error
+		if scope&domain.ScopeLive != 0 {
+			live, err = withMetadata(live, element)
+		}
+		if scope&domain.ScopeSaved != 0 && err == nil {
+			saved, err = withMetadata(saved, element)
+		}
+		if err == nil {
+			m.live, m.saved = live, saved
+		}
+		return err
+	})
+}
+
+// withMetadata puts the element in the place of ours.
+func withMetadata(doc, element string) (string, error) {
+	parsed, err := parse(doc)
+	if err != nil {
+		return "", err
+	}
+	if parsed, err = parsed.WithoutMetadata(); err != nil {
+		return "", err
+	}
+	doc = parsed.String()
+	switch {
+	case element == "":
+		return doc, nil
+	case hasElement(doc, "domain/metadata"):
+		return within(doc, "domain/metadata", element), nil
+	}
+	s, _ := locate(doc, "domain/uuid")
+	return put(doc, s.end, s.end, "\n  <metadata>"+element+"</metadata>"), nil
+}
+
+// has tells whether the VM has the documents of a scope.
+func (m *machine) has(scope domain.Scope) error {
+	switch {
+	case scope&domain.ScopeLive != 0 && !m.active():
+		return wrongState("domain is not running")
+	case scope&domain.ScopeSaved != 0 && m.saved == "":
+		return wrongState("transient domains do not have any persistent config")
+	}
+	return nil
+}
+
+// snapshot is the definition that a VM had, under a name.
+type snapshot struct{ name, xml string }
+
+// Snapshot keeps the VM's definition under a name. Memory and disks are not simulated.
+func (h *Hypervisor) Snapshot(ctx context.Context, vm, name string) error {
+	return on(ctx, h, "Snapshot", vm, func(m *machine) error {
+		if m.snapshot(name) >= 0 {
+			return refuse(codeOperationFailed, domain.ErrExists, "operation failed: domain snapshot %s already exists", name)
+		}
+		m.snapshots = append(m.snapshots, snapshot{name, m.next()})
+		return nil
+	})
+}
+
+// Revert gives a VM that is off the definition that it had.
+func (h *Hypervisor) Revert(ctx context.Context, vm, name string) error {
+	return on(ctx, h, "Revert", vm, func(m *machine) error {
+		i := m.snapshot(name)
+		if i < 0 {
+			return refuse(codeNoSnapshot, domain.ErrNotFound, "Domain snapshot not found: no domain snapshot with matching name '%s'", name)
+		}
+		if m.active() {
+			h.end(m, "snapshot", offSnapshot)
+		}
+		m.saved, m.image = m.snapshots[i].xml, nil
+		return nil
+	})
+}
+
+// Snapshots lists the names of a VM's snapshots.
+func (h *Hypervisor) Snapshots(ctx context.Context, vm string) ([]string, error) {
+	return ask(ctx, h, "Snapshots", vm, func(m *machine) ([]string, error) {
+		names := []string{}
+		for _, s := range m.snapshots {
+			names = append(names, s.name)
+		}
+		slices.Sort(names)
+		return names, nil
+	})
+}
+
+func (m *machine) snapshot(name string) int {
+	return slices.IndexFunc(m.snapshots, func(s snapshot) bool { return s.name == name })
+}

@@ -1,0 +1,208 @@
+package vgputest
+
+import (
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"github.com/vgpukit/vgpukit/domain"
+	"github.com/vgpukit/vgpukit/internal/devicexml"
+)
+
+// span is where an element stands in a document: its tags and what is between them.
+type span struct{ start, inner, innerEnd, end int }
+
+// locate finds the first element at a path such as "domain/name".
+func locate(doc, path string) (s span, found bool) {
+	dec := xml.NewDecoder(strings.NewReader(doc))
+	var at []string
+	for {
+		begin := int(dec.InputOffset())
+		token, err := dec.RawToken()
+		if err != nil {
+			return s, false
+		}
+		switch t := token.(type) {
+		case xml.StartElement:
+			at = append(at, t.Name.Local)
+			if !found && strings.Join(at, "/") == path {
+				s.start, s.inner, found = begin, int(dec.InputOffset()), true
+			}
+		case xml.EndElement:
+			if found && strings.Join(at, "/") == path {
+				s.innerEnd, s.end = begin, int(dec.InputOffset())
+				return s, true
+			}
+			at = at[:len(at)-1]
+		}
+	}
+}
+
+// put replaces a part of a document.
+func put(doc string, from, to int, text string) string { return doc[:from] + text + doc[to:] }
+
+// within puts text before the end tag of the element at a path, which it opens if it is
+// written as one tag.
+func within(doc, path, text string) string {
+	s, ok := locate(doc, path)
+	switch {
+	case !ok:
+		return doc
+	case s.inner == s.end: // <devices/>
+		tag := strings.TrimRight(strings.TrimSuffix(doc[s.start:s.end], "/>"), " \t\n")
+		return put(doc, s.start, s.end, tag+">"+text+"</"+path[strings.LastIndex(path, "/")+1:]+">")
+	}
+	return put(doc, s.innerEnd, s.innerEnd, text)
+}
+
+// parse reads a document as [Hypervisor.Define] takes it.
+func parse(doc string) (*domain.Document, error) {
+	d, err := domain.Parse([]byte(doc))
+	if err != nil {
+		return nil, refuse(codeXML, domain.ErrInvalid, "XML error: %v", err)
+	}
+	if d.Name() == "" {
+		return nil, refuse(codeXML, domain.ErrInvalid, "XML error: missing domain name")
+	}
+	return d, nil
+}
+
+// withUUID writes the UUID into a document.
+func withUUID(doc string, id uuid.UUID) string {
+	if s, ok := locate(doc, "domain/uuid"); ok {
+		return put(doc, s.start, s.end, "<uuid>"+id.String()+"</uuid>")
+	}
+	s, _ := locate(doc, "domain/name")
+	indent := doc[strings.LastIndexByte(doc[:s.start], '>')+1 : s.start]
+	return put(doc, s.end, s.end, indent+"<uuid>"+id.String()+"</uuid>")
+}
+
+func withName(doc, name string) string {
+	s, ok := locate(doc, "domain/name")
+	if !ok {
+		return doc
+	}
+	var escaped strings.Builder
+	_ = xml.EscapeText(&escaped, []byte(name))
+	return put(doc, s.start, s.end, "<name>"+escaped.String()+"</name>")
+}
+
+var domainID = regexp.MustCompile(`\s+id\s*=\s*('\d*'|"\d*")`)
+
+// root is where the start tag of <domain> stands.
+func root(doc string) (start, end int) {
+	s, _ := locate(doc, "domain")
+	return s.start, s.inner
+}
+
+// running is a document as libvirt shows it of a VM that runs: with its number, and an
+// alias for each host device.
+func running(doc string, id int) (string, error) {
+	doc, err := inactive(doc)
+	if err != nil {
+		return "", err
+	}
+	devices, err := hostDevices(doc)
+	if err != nil {
+		return "", err
+	}
+	for i, d := range slices.Backward(devices) {
+		if d.Alias == "" {
+			doc = withAlias(doc, d, fmt.Sprint("hostdev", i))
+		}
+	}
+	start, _ := root(doc)
+	return put(doc, start+len("<domain"), start+len("<domain"), fmt.Sprintf(" id='%d'", id)), nil
+}
+
+// withAlias gives a device of a document its alias.
+func withAlias(doc string, d devicexml.Device, alias string) string {
+	s, _ := locate(d.Element, d.Kind)
+	return put(doc, d.Offset+s.innerEnd, d.Offset+s.innerEnd, "<alias name='"+alias+"'/>")
+}
+
+var madeAlias = regexp.MustCompile(`<alias name='hostdev\d+'/>`)
+
+// inactive is a document without what libvirt writes into that of a VM that runs.
+func inactive(doc string) (string, error) {
+	start, end := root(doc)
+	doc = put(doc, start, end, domainID.ReplaceAllString(doc[start:end], ""))
+	return madeAlias.ReplaceAllString(doc, ""), nil
+}
+
+// hostDevices are the devices of the host that a document names, mdevs and PCI.
+func hostDevices(doc string) ([]devicexml.Device, error) {
+	devices, err := devicexml.Find(doc, 2)
+	if err != nil {
+		return nil, refuse(codeXML, domain.ErrInvalid, "XML error: %v", err)
+	}
+	return slices.DeleteFunc(devices, func(d devicexml.Device) bool {
+		return d.Nameless() || d.Kind != "hostdev" && d.Kind != "interface"
+	}), nil
+}
+
+// hostID names a device as the simulated host does.
+func hostID(d devicexml.Device) string {
+	if d.UUID != "" {
+		return d.UUID
+	}
+	return d.PCI
+}
+
+// oneDevice reads the element of one device.
+func oneDevice(element string) (devicexml.Device, error) {
+	found, err := devicexml.Find(element, 0)
+	if err != nil || len(found) != 1 {
+		return devicexml.Device{}, refuse(codeXML, domain.ErrInvalid, "XML error: the device is not one element: %v", err)
+	}
+	return found[0], nil
+}
+
+var secret = regexp.MustCompile(`\s+passwd\s*=\s*("[^"]*"|'[^']*')`)
+
+func withoutSecrets(doc string) string { return secret.ReplaceAllString(doc, "") }
+
+// hasElement tells whether a document has an element at a path.
+func hasElement(doc, path string) bool {
+	_, ok := locate(doc, path)
+	return ok
+}
+
+// properties are those that <qemu:override> sets on the device of an alias.
+func properties(doc, alias string) map[string]string {
+	set := map[string]string{}
+	dec := xml.NewDecoder(strings.NewReader(doc))
+	device := ""
+	for {
+		token, err := dec.Token()
+		if errors.Is(err, io.EOF) || err != nil {
+			return set
+		}
+		t, ok := token.(xml.StartElement)
+		if !ok || t.Name.Space != "http://libvirt.org/schemas/domain/qemu/1.0" {
+			continue
+		}
+		attr := func(name string) string {
+			for _, a := range t.Attr {
+				if a.Name.Local == name {
+					return a.Value
+				}
+			}
+			return ""
+		}
+		switch t.Name.Local {
+		case "device":
+			device = attr("alias")
+		case "property":
+			if device == alias {
+				set[attr("name")] = attr("value")
+			}
+		}
+	}
+}

@@ -1,0 +1,202 @@
+package vgputest
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/vgpukit/vgpukit/domain"
+)
+
+// Call is one call of a method of [Hypervisor].
+type Call struct {
+	N      int    // counts all calls from 1
+	Method string // "Start"
+	VM     string // its name; empty for calls that concern none
+	XML    string // the document or element that came with it
+}
+
+// Fault describes what goes wrong with which calls, and when. The zero value fails
+// every call with an internal error of libvirt's.
+type Fault struct {
+	Method string // which calls: a method's name, "Start"; empty: any
+	VM     string // on which VM; empty: any
+	N      int    // which of the matching calls, from 1; 0: each
+
+	// After lets the call take effect before the rest happens: its answer is lost.
+	After bool
+	// Delay is how long the call takes, or less if its context ends.
+	Delay time.Duration
+	// Hang lets the call wait until its context ends, or the fault is taken out.
+	Hang bool
+	// Do is called, outside of any lock: it may block, or use the hypervisor. The call
+	// fails with its error.
+	Do func(context.Context, Call) error
+	// Err is what the call fails with. Nil stands for an internal error where nothing
+	// of Delay, Hang and Do is set, else for "does not fail".
+	Err error
+}
+
+type injected struct {
+	Fault
+	seen int
+	out  chan struct{} // closed when it is taken out
+}
+
+// Fail injects a fault into the calls of the program under test, not into those of
+// [Hypervisor.Virsh]. The function that it returns takes it out again. Faults strike in
+// the order in which they were injected. Fail panics at a method that there is not.
+func (h *Hypervisor) Fail(f Fault) (undo func()) {
+	if _, ok := reflect.TypeFor[*Hypervisor]().MethodByName(f.Method); !ok && f.Method != "" {
+		panic(fmt.Sprintf("vgputest: Hypervisor has no method %q", f.Method))
+	}
+	if f.Err == nil && f.Delay == 0 && !f.Hang && f.Do == nil {
+		f.Err = refuse(codeInternal, nil, "internal error: injected")
+	}
+	i := &injected{Fault: f, out: make(chan struct{})}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.faults = append(h.faults, i)
+	var once atomic.Bool
+	return func() {
+		if once.Swap(true) {
+			return
+		}
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.faults = slices.DeleteFunc(h.faults, func(other *injected) bool { return other == i })
+		close(i.out)
+	}
+}
+
+// Calls returns how many calls there were, those of [Hypervisor.Virsh] left out, since
+// the hypervisor was made or since [Hypervisor.ResetCalls].
+func (h *Hypervisor) Calls() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.calls
+}
+
+// ResetCalls starts the count of calls again.
+func (h *Hypervisor) ResetCalls() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.calls = 0
+}
+
+// call runs do with the lock held, and the faults around it. vm may be a name or a
+// UUID.
+func call[T any](ctx context.Context, h *Hypervisor, c Call, do func() (T, error)) (T, error) {
+	var none T
+	fail := func(err error) (T, error) { return none, at(c.Method, c.VM, err) }
+	if err := ctx.Err(); err != nil {
+		return fail(err)
+	}
+	h.mu.Lock()
+	if m := h.lookUp(c.VM); m != nil {
+		c.VM = m.name
+	}
+	var before, after []*injected
+	if !h.virsh {
+		h.calls++
+		c.N = h.calls
+		for _, f := range h.faults {
+			switch {
+			case !f.hit(c):
+			case f.After:
+				after = append(after, f)
+			default:
+				before = append(before, f)
+			}
+		}
+	}
+	h.mu.Unlock()
+	for _, f := range before {
+		if err := f.strike(ctx, c); err != nil {
+			return fail(err)
+		}
+	}
+	result, err := func() (T, error) {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if h.down {
+			return none, refuse(codeSystem, domain.ErrUnavailable, "Cannot recv data: Connection reset by peer")
+		}
+		return do()
+	}()
+	if err != nil {
+		return fail(err)
+	}
+	for _, f := range after {
+		if err := f.strike(ctx, c); err != nil {
+			return fail(err)
+		}
+	}
+	return result, nil
+}
+
+// act is call for what returns nothing.
+func act(ctx context.Context, h *Hypervisor, method, vm string, do func() error) error {
+	_, err := call(ctx, h, Call{Method: method, VM: vm}, func() (struct{}, error) { return struct{}{}, do() })
+	return err
+}
+
+// on is act for what is done to a VM that exists.
+func on(ctx context.Context, h *Hypervisor, method, vm string, do func(*machine) error) error {
+	return act(ctx, h, method, vm, func() error {
+		m, err := h.find(vm)
+		if err != nil {
+			return err
+		}
+		return do(m)
+	})
+}
+
+// ask is on for what returns something.
+func ask[T any](ctx context.Context, h *Hypervisor, method, vm string, do func(*machine) (T, error)) (T, error) {
+	return call(ctx, h, Call{Method: method, VM: vm}, func() (T, error) {
+		m, err := h.find(vm)
+		if err != nil {
+			var none T
+			return none, err
+		}
+		return do(m)
+	})
+}
+
+func (f *injected) hit(c Call) bool {
+	if f.Method != "" && f.Method != c.Method || f.VM != "" && f.VM != c.VM {
+		return false
+	}
+	f.seen++
+	return f.N == 0 || f.N == f.seen
+}
+
+func (f *injected) strike(ctx context.Context, c Call) error {
+	if f.Delay > 0 {
+		timer := time.NewTimer(f.Delay)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-f.out:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	if f.Hang {
+		select {
+		case <-f.out:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	if f.Do != nil {
+		if err := f.Do(ctx, c); err != nil {
+			return err
+		}
+	}
+	return f.Err
+}

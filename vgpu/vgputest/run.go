@@ -1,0 +1,243 @@
+package vgputest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"syscall"
+
+	"github.com/vgpukit/vgpukit/domain"
+	"github.com/vgpukit/vgpukit/internal/devicexml"
+)
+
+// Start starts a defined VM, or restores it when it has a managed save. It opens the
+// VM's vGPUs. [domain.ErrNotFound] also when one of these does not exist,
+// [domain.ErrInUse] when another VM has one.
+func (h *Hypervisor) Start(ctx context.Context, vm string) error {
+	return on(ctx, h, "Start", vm, func(m *machine) error { return h.start(m) })
+}
+
+func (w *world) start(m *machine) error {
+	if m.active() {
+		return wrongState("domain is already running")
+	}
+	if m.image != nil {
+		if err := w.restore(m, m.image.xml); err != nil {
+			return err
+		}
+		m.image = nil
+		return nil
+	}
+	if err := w.run(m, m.saved, runningBooted); err != nil {
+		return err
+	}
+	w.publish(m, domain.EventStarted, "booted")
+	return nil
+}
+
+// run starts QEMU: it opens the devices of the document.
+func (w *world) run(m *machine, doc string, why reason) error {
+	live, err := running(doc, w.lastID+1)
+	if err != nil {
+		return err
+	}
+	devices, err := hostDevices(live)
+	if err != nil {
+		return err
+	}
+	m.pid = int(lastPID.Add(1))
+	m.open, m.leaving = map[string]func(){}, map[string]bool{}
+	for _, d := range devices {
+		if err := w.openDevice(m, d); err != nil {
+			m.close()
+			return err
+		}
+	}
+	w.lastID++
+	m.id, m.live, m.state, m.lastReason = w.lastID, live, domain.StateRunning, why
+	if hasElement(doc, "domain/os/nvram") || hasElement(doc, "domain/os/loader") {
+		w.nvram[m.name] = true
+	}
+	return nil
+}
+
+// openDevice opens a vGPU for a VM, with libvirt's and QEMU's refusals.
+func (w *world) openDevice(m *machine, d devicexml.Device) error {
+	id := hostID(d)
+	kind := "mediated"
+	if d.UUID == "" {
+		kind = "PCI"
+	}
+	if owner := w.holder(id); owner != nil {
+		return refuse(codeOperationInvalid, domain.ErrInUse, "Requested operation is not valid: %s device %s is in use by driver QEMU, domain %s", kind, id, owner.name)
+	}
+	release, err := w.host.Use(id, m.name, m.pid)
+	if err == nil {
+		m.open[id] = release
+		return nil
+	}
+	qemu := func(kind error, format string, args ...any) error {
+		return refuse(codeInternal, kind, "internal error: QEMU unexpectedly closed the monitor (vm='%s'): %s", m.name, fmt.Sprintf(format, args...))
+	}
+	switch {
+	case errors.Is(err, syscall.ENOENT) && d.UUID != "":
+		return refuse(codeDeviceMissing, domain.ErrNotFound, "device not found: mediated device '%s' not found", id)
+	case errors.Is(err, syscall.ENOENT):
+		return refuse(codeDeviceMissing, domain.ErrNotFound, "Device %s not found: could not access /sys/bus/pci/devices/%s/config: No such file or directory", id, id)
+	case errors.Is(err, syscall.EBUSY):
+		return qemu(domain.ErrInUse, "vfio %s: Could not open '/dev/vfio/%d': Device or resource busy", id, w.group(id))
+	}
+	return qemu(nil, "vfio %s: error getting device from group %d: %v", id, w.group(id), unwrapped(err))
+}
+
+// holder is the VM that has a device open.
+func (w *world) holder(id string) *machine {
+	for _, m := range w.machines {
+		if m.open[id] != nil {
+			return m
+		}
+	}
+	return nil
+}
+
+// group is the number of a device's IOMMU group.
+func (w *world) group(id string) (n int) {
+	for _, bus := range []string{"mdev", "pci"} {
+		if link, err := w.host.Readlink("sys/bus/" + bus + "/devices/" + id + "/iommu_group"); err == nil {
+			_, _ = fmt.Sscanf(link[len(link)-1:], "%d", &n)
+		}
+	}
+	return n
+}
+
+func unwrapped(err error) error {
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		return errno
+	}
+	return err
+}
+
+// close lets go of all devices.
+func (m *machine) close() {
+	for _, release := range m.open {
+		release()
+	}
+	m.open, m.leaving = nil, nil
+}
+
+// end is the end of a VM's QEMU.
+func (w *world) end(m *machine, detail string, why reason) {
+	m.close()
+	m.state, m.lastReason, m.live, m.id, m.pid = domain.StateShutOff, why, "", 0, 0
+	w.publish(m, domain.EventStopped, detail)
+	w.forget(m)
+}
+
+// whileActive is on for what needs a VM that runs, or is paused.
+func whileActive(ctx context.Context, h *Hypervisor, method, vm string, do func(*machine) error) error {
+	return on(ctx, h, method, vm, func(m *machine) error {
+		if !m.active() {
+			return wrongState("domain is not running")
+		}
+		return do(m)
+	})
+}
+
+// Shutdown asks the guest to power off. See [Guest] for what it does.
+func (h *Hypervisor) Shutdown(ctx context.Context, vm string, mode domain.ShutdownMode) error {
+	return whileActive(ctx, h, "Shutdown", vm, func(m *machine) error {
+		agent := hasAgent(m.live)
+		guest := h.guest(m)
+		switch {
+		case mode == domain.ShutdownAgent && !agent:
+			return refuse(codeArgumentUnsupported, domain.ErrUnsupported, "argument unsupported: QEMU guest agent is not configured")
+		case mode == domain.ShutdownAgent && guest.Deaf:
+			return refuse(codeAgent, domain.ErrState, "Guest agent is not responding: QEMU guest agent is not connected")
+		case !guest.Deaf && m.state == domain.StateRunning:
+			h.powerOff(m)
+		}
+		return nil
+	})
+}
+
+func (w *world) powerOff(m *machine) {
+	w.publish(m, domain.EventShutdown, "guest request")
+	w.end(m, "shutdown", offShutdown)
+}
+
+// PowerOff lets the guest shut itself down.
+func (h *Hypervisor) PowerOff(ctx context.Context, vm string) error {
+	return whileActive(ctx, h, "PowerOff", vm, func(m *machine) error {
+		h.powerOff(m)
+		return nil
+	})
+}
+
+// Crash lets QEMU die, as when somebody kills it.
+func (h *Hypervisor) Crash(ctx context.Context, vm string) error {
+	return whileActive(ctx, h, "Crash", vm, func(m *machine) error {
+		h.end(m, "failed", offCrashed)
+		return nil
+	})
+}
+
+// Terminate ends QEMU with SIGTERM, and fails if it does not end.
+func (h *Hypervisor) Terminate(ctx context.Context, vm string) error {
+	return whileActive(ctx, h, "Terminate", vm, func(m *machine) error {
+		if h.guest(m).IgnoresSIGTERM {
+			return notEnded(m, "SIGTERM")
+		}
+		h.end(m, "destroyed", offDestroyed)
+		return nil
+	})
+}
+
+// Destroy ends QEMU, with SIGKILL where SIGTERM does not help.
+func (h *Hypervisor) Destroy(ctx context.Context, vm string) error {
+	return whileActive(ctx, h, "Destroy", vm, func(m *machine) error {
+		if h.guest(m).IgnoresSIGKILL {
+			return notEnded(m, "SIGKILL")
+		}
+		h.end(m, "destroyed", offDestroyed)
+		return nil
+	})
+}
+
+func notEnded(m *machine, signal string) error {
+	return refuse(codeSystem, domain.ErrState, "Failed to terminate process %d with %s: Device or resource busy", m.pid, signal)
+}
+
+// Suspend stops the virtual CPUs; the VM keeps its memory and its vGPUs.
+func (h *Hypervisor) Suspend(ctx context.Context, vm string) error {
+	return whileActive(ctx, h, "Suspend", vm, func(m *machine) error {
+		if m.state != domain.StatePaused {
+			m.state, m.lastReason = domain.StatePaused, pausedByUser
+			h.publish(m, domain.EventSuspended, "paused")
+		}
+		return nil
+	})
+}
+
+// Resume lets a suspended VM run on.
+func (h *Hypervisor) Resume(ctx context.Context, vm string) error {
+	return whileActive(ctx, h, "Resume", vm, func(m *machine) error {
+		if m.state == domain.StateRunning {
+			return wrongState("domain is already running")
+		}
+		m.state, m.lastReason = domain.StateRunning, runningUnpaused
+		h.publish(m, domain.EventResumed, "unpaused")
+		return nil
+	})
+}
+
+// Reset is the reset button: the VM keeps its vGPUs, and what a guest was asked to let
+// go leaves it now.
+func (h *Hypervisor) Reset(ctx context.Context, vm string) error {
+	return whileActive(ctx, h, "Reset", vm, func(m *machine) error {
+		for alias := range m.leaving {
+			h.leave(m, alias)
+		}
+		return nil
+	})
+}
