@@ -22,6 +22,7 @@ import (
 	"github.com/vgpukit/vgpukit/domain"
 	"github.com/vgpukit/vgpukit/internal/statedir"
 	"github.com/vgpukit/vgpukit/mdev"
+	"github.com/vgpukit/vgpukit/vgpu/vgputest"
 )
 
 // fate is what becomes of one access of a process to the world.
@@ -82,13 +83,16 @@ func (r *rig) launch(decide func(access) fate) *process {
 		Timeouts: Timeouts{Lock: 2 * time.Second, Start: 2 * time.Second, Release: 2 * time.Second, Undo: 5 * time.Second},
 	})
 	require.NoError(r.t, err)
-	p.m.boot = r.boot()
 	p.m.store.dir.Files = processFiles{p, p.m.store.dir.Files}
 	return p
 }
 
-// boot is the simulated host's.
-func (r *rig) boot() string { return fmt.Sprint("boot ", r.hyper.reboots) }
+// boot is the simulated host's, for a Manager that outlives it.
+func (r *rig) boot() string {
+	boot, err := r.host.Boot(context.Background())
+	require.NoError(r.t, err)
+	return boot
+}
 
 // run does an operation in the process, and tells whether it died of it.
 func (p *process) run(do func(context.Context, *Manager) error) (err error, died bool) {
@@ -275,7 +279,7 @@ func (n *node) Close() error {
 // processHypervisor is the hypervisor as the process reaches it.
 type processHypervisor struct {
 	p *process
-	f *fakeHypervisor
+	f *vgputest.Hypervisor
 }
 
 func (h processHypervisor) Domains(ctx context.Context) ([]domain.Info, error) {

@@ -17,6 +17,7 @@ import (
 	"github.com/vgpukit/vgpukit/mdev"
 	"github.com/vgpukit/vgpukit/mdev/mdevtest"
 	"github.com/vgpukit/vgpukit/vgpu/placement"
+	"github.com/vgpukit/vgpukit/vgpu/vgputest"
 )
 
 // TestEditIsKept: what an administrator changes in the document of a VM whose Start
@@ -41,12 +42,12 @@ func TestEditIsKept(t *testing.T) {
 			})
 			_, died := p.run(func(ctx context.Context, m *Manager) error { return start(ctx, m, "") })
 			require.True(t, died)
-			text, err := r.hyper.xml("vm")
+			text, err := r.xml("vm")
 			require.NoError(t, err)
 			_, err = r.hyper.Define(t.Context(), strings.Replace(text, "<graphics", "<!-- mine --><graphics", 1))
 			require.NoError(t, err)
 			r.settled()
-			text, err = r.hyper.xml("vm")
+			text, err = r.xml("vm")
 			require.NoError(t, err)
 			assert.Contains(t, text, "<!-- mine -->")
 			after, err := r.m.Status(t.Context(), "vm")
@@ -70,7 +71,7 @@ func TestSecretsAreKept(t *testing.T) {
 	require.NoError(t, err)
 	assert.NotEqual(t, vm.VGPUs[0].ID, moved.VGPUs[0].ID)
 	assert.Equal(t, vm.VGPUs[0].Address, moved.VGPUs[0].Address, "the guest has it where it had it")
-	text, err := r.hyper.xml("vm")
+	text, err := r.xml("vm")
 	require.NoError(t, err)
 	assert.Contains(t, text, "passwd='secret'")
 	files, err := os.ReadDir(r.dir + "/" + claimsDir)
@@ -86,7 +87,7 @@ func TestSecretsAreKept(t *testing.T) {
 func TestRenamedWhileRunning(t *testing.T) {
 	r := newRig(t, "mtty")
 	r.provisionVM("mtty-1", WhileRunning)
-	r.hyper.rename("vm", "renamed")
+	require.NoError(r.t, r.hyper.Rename(context.Background(), "vm", "renamed"))
 	_, err := r.m.Start(t.Context(), "renamed", StartOptions{})
 	require.NoError(t, err)
 	report := r.settled()
@@ -171,7 +172,7 @@ func TestAskedAgain(t *testing.T) {
 			_, err := r.m.Start(t.Context(), "vm", StartOptions{})
 			require.NoError(t, err)
 			interrupted(t, r, c.first)
-			r.hyper.stuckQEMU = true // only force helps
+			r.hyper.SetGuest("", vgputest.Guest{IgnoresSIGTERM: true}) // only force helps
 			endsSoon(t, func() { require.NoError(t, c.then(t.Context(), r.m)) })
 			vm, err := r.m.Status(t.Context(), "vm")
 			if c.after == StateAbsent {
@@ -236,7 +237,9 @@ func TestOtherLibvirt(t *testing.T) {
 	r := newRig(t, "mtty")
 	r.provisionVM("mtty-1", Reserved)
 	before := r.world()
-	m := r.through(altered{fakeHypervisor: newFakeHypervisor(r.sim), uri: "test:///default"})
+	other := vgputest.New(r.sim)
+	other.SetURI("qemu:///session")
+	m := r.through(other)
 	report, err := m.Reconcile(t.Context(), ReconcileOptions{Restore: true})
 	require.NoError(t, err)
 	require.Len(t, report.Actions, 1)
@@ -274,10 +277,8 @@ func TestNoLockIsLeft(t *testing.T) {
 // is not said to be as asked.
 func TestProvisionTellsDifferences(t *testing.T) {
 	r := newRig(t, "tesla-m60")
-	id := uuid.New()
 	ask := func() ProvisionRequest {
 		req := request("vm", "GRID M60-8Q", 1)
-		req.Domain = strings.Replace(req.Domain, "<memory", "<uuid>"+id.String()+"</uuid><memory", 1)
 		req.VGPUs[0].Params = []mdev.Param{{Name: "vgpu_params", Value: "enable_uvm=1"}}
 		req.VGPUs[0].Display, req.VGPUs[0].Alias = domain.SwitchOn, "ua-one"
 		return req
@@ -294,7 +295,7 @@ func TestProvisionTellsDifferences(t *testing.T) {
 		"ramfb":      func(q *ProvisionRequest) { q.VGPUs[0].RAMFB = domain.SwitchOn },
 		"alias":      func(q *ProvisionRequest) { q.VGPUs[0].Alias = "ua-two" },
 		"UUID": func(q *ProvisionRequest) {
-			q.Domain = strings.Replace(q.Domain, id.String(), uuid.NewString(), 1)
+			q.Domain = strings.Replace(q.Domain, documentUUID("vm").String(), uuid.NewString(), 1)
 		},
 	} {
 		req := ask()
@@ -330,7 +331,12 @@ func TestPlanSaysWhatProvisionWouldDo(t *testing.T) {
 	plan, err := r.m.Plan(ctx, req)
 	require.NoError(t, err)
 	assert.False(t, plan.Existed)
-	assert.Equal(t, uuid.Nil, plan.UUID, "libvirt will make one up")
+	assert.Equal(t, documentUUID("vm"), plan.UUID)
+	nameless := req
+	nameless.Domain = withoutUUID(req.Domain)
+	open, err := r.m.Plan(ctx, nameless)
+	require.NoError(t, err)
+	assert.Equal(t, uuid.Nil, open.UUID, "libvirt will make one up")
 	vm := r.provisionVM("mtty-1", Reserved)
 	assert.Equal(t, plan.VGPUs[0].ID, vm.VGPUs[0].ID)
 	there, err := r.m.Plan(ctx, req)

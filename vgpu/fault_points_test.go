@@ -127,7 +127,10 @@ var journeys = []journey{
 	{"reconcile a dead start", died(provisioned(2, WhileRunning), start, 2), reconcile},
 	{"reconcile a dead stop", died(started(2, WhileRunning), stop, 1), reconcile},
 	{"reconcile a dead teardown", died(started(2, Reserved), teardown, 3), reconcile},
-	{"reconcile a VM that crashed", func(r *rig, typ string) { started(2, WhileRunning)(r, typ); r.hyper.crash("vm") }, reconcile},
+	{"reconcile a VM that crashed", func(r *rig, typ string) {
+		started(2, WhileRunning)(r, typ)
+		require.NoError(r.t, r.hyper.Crash(context.Background(), "vm"))
+	}, reconcile},
 	{"reconcile an undefined VM", func(r *rig, typ string) {
 		provisioned(2, Reserved)(r, typ)
 		require.NoError(r.t, r.hyper.Undefine(context.Background(), "vm", domain.UndefineOptions{}))
@@ -136,7 +139,10 @@ var journeys = []journey{
 		provisioned(2, Reserved)(r, typ)
 		require.NoError(r.t, os.Remove(r.m.store.claims.Path("vm")))
 	}, reconcile},
-	{"reconcile a renamed VM", func(r *rig, typ string) { provisioned(2, Reserved)(r, typ); r.hyper.rename("vm", "renamed") }, reconcile},
+	{"reconcile a renamed VM", func(r *rig, typ string) {
+		provisioned(2, Reserved)(r, typ)
+		require.NoError(r.t, r.hyper.Rename(context.Background(), "vm", "renamed"))
+	}, reconcile},
 	{"restore", func(r *rig, typ string) { provisioned(2, Reserved)(r, typ); r.reboot(typ) }, func(ctx context.Context, m *Manager, _ string) error {
 		return reconciled(m.Reconcile(ctx, ReconcileOptions{Restore: true}))
 	}},
@@ -158,7 +164,7 @@ func stranger(r *rig, typ string) {
 
 // reboot reboots the host; its stranger makes his vGPU again.
 func (r *rig) reboot(typ string) {
-	r.hyper.reboot()
+	r.sim.Reboot()
 	r.m.boot = r.boot()
 	stranger(r, typ)
 }

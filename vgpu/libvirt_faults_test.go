@@ -3,6 +3,7 @@ package vgpu
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/vgpukit/vgpukit/internal/fault"
 	"github.com/vgpukit/vgpukit/mdev"
 	"github.com/vgpukit/vgpukit/mdev/mdevtest"
+	"github.com/vgpukit/vgpukit/vgpu/vgputest"
 )
 
 // TestLibvirtHangs: no call of the Manager waits for a libvirt that answers nothing;
@@ -20,44 +22,33 @@ import (
 func TestLibvirtHangs(t *testing.T) {
 	ctx := t.Context()
 	for _, c := range []struct {
-		name  string
-		hyper func(*altered)
-		do    func(*Manager) error
-		open  bool // libvirt may still do it
+		name   string
+		method string
+		do     func(*Manager) error
+		open   bool // libvirt may still do it
 	}{
-		{"read", func(a *altered) {
-			a.definition = func(ctx context.Context, _ string) (domain.Definition, error) {
-				return domain.Definition{}, hangs(ctx)
-			}
-		}, func(m *Manager) error {
+		{"read", "Definition", func(m *Manager) error {
 			_, err := m.Status(ctx, "vm")
 			return err
 		}, false},
-		{"define", func(a *altered) {
-			a.define = func(ctx context.Context, _ string) (domain.Info, error) { return domain.Info{}, hangs(ctx) }
-		}, func(m *Manager) error {
+		{"define", "Define", func(m *Manager) error {
 			_, err := m.Provision(ctx, request("other", "mtty-1", 1))
 			return err
 		}, true},
-		{"start", func(a *altered) { a.start = func(ctx context.Context, _ string) error { return hangs(ctx) } }, func(m *Manager) error {
+		{"start", "Start", func(m *Manager) error {
 			_, err := m.Start(ctx, "vm", StartOptions{})
 			return err
 		}, true},
-		{"undefine", func(a *altered) {
-			a.undefine = func(ctx context.Context, _ string, _ domain.UndefineOptions) error { return hangs(ctx) }
-		}, func(m *Manager) error { return m.Teardown(ctx, "vm", TeardownOptions{Stop: quickStop}) }, false},
-		{"events", func(a *altered) {
-			a.events = func(ctx context.Context) (<-chan domain.Event, error) { return nil, hangs(ctx) }
-		}, func(m *Manager) error { return m.Watch(ctx) }, false},
+		{"undefine", "Undefine", func(m *Manager) error { return m.Teardown(ctx, "vm", TeardownOptions{Stop: quickStop}) }, false},
+		{"events", "Events", func(m *Manager) error { return m.Watch(ctx) }, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := newRig(t, "mtty")
 			r.provisionVM("mtty-1", Reserved)
 			before := r.world()
-			a := altered{fakeHypervisor: r.hyper}
-			c.hyper(&a)
+			answer := r.hyper.Fail(vgputest.Fault{Method: c.method, Hang: true})
 			endsSoon(t, func() {
-				err := c.do(r.through(a))
+				err := c.do(r.through(r.hyper))
 				var e *Error
 				if assert.ErrorAs(t, err, &e) {
 					assert.NotEmpty(t, e.Op)
@@ -70,6 +61,7 @@ func TestLibvirtHangs(t *testing.T) {
 				require.NoError(t, err)
 				assert.True(t, unfinished, "the intent stays, since libvirt may still do it")
 			}
+			answer()
 			r.settled()
 			assert.Equal(t, before, r.world())
 		})
@@ -82,12 +74,13 @@ func TestLostAnswer(t *testing.T) {
 	r := newRig(t, "mtty")
 	before := r.world()
 	var late string
-	a := altered{fakeHypervisor: r.hyper, define: func(_ context.Context, xml string) (domain.Info, error) {
-		late = xml
-		return domain.Info{}, &domain.Error{Op: "define", Meaning: "the connection broke", Err: domain.ErrUnavailable}
-	}}
-	_, err := r.through(a).Provision(t.Context(), request("vm", "mtty-1", 1))
+	mend := r.hyper.Fail(vgputest.Fault{Method: "Define", Do: func(_ context.Context, c vgputest.Call) error {
+		late = c.XML
+		return &domain.Error{Op: "define", Meaning: "the connection broke", Err: domain.ErrUnavailable}
+	}})
+	_, err := r.through(r.hyper).Provision(t.Context(), request("vm", "mtty-1", 1))
 	require.ErrorIs(t, err, domain.ErrUnavailable)
+	mend()
 	_, err = r.hyper.Define(t.Context(), late) // only now
 	require.NoError(t, err)
 	r.settled()
@@ -98,11 +91,10 @@ func TestLostAnswer(t *testing.T) {
 func TestStartedByAnother(t *testing.T) {
 	r := newRig(t, "mtty")
 	r.provisionVM("mtty-1", WhileRunning)
-	a := altered{fakeHypervisor: r.hyper, start: func(ctx context.Context, vm string) error {
-		require.NoError(t, r.hyper.Start(ctx, vm)) // virsh start, just before
-		return r.hyper.Start(ctx, vm)
-	}}
-	vm, err := r.through(a).Start(t.Context(), "vm", StartOptions{})
+	r.hyper.Fail(vgputest.Fault{Method: "Start", Do: func(ctx context.Context, c vgputest.Call) error {
+		return r.hyper.Virsh().Start(ctx, c.VM) // virsh start, just before
+	}})
+	vm, err := r.through(r.hyper).Start(t.Context(), "vm", StartOptions{})
 	require.NoError(t, err)
 	assert.Equal(t, StateRunning, vm.State)
 	assert.Empty(t, r.settled().Actions)
@@ -116,10 +108,8 @@ func TestDeniedStop(t *testing.T) {
 	_, err := r.m.Start(t.Context(), "vm", StartOptions{})
 	require.NoError(t, err)
 	before := r.world()
-	a := altered{fakeHypervisor: r.hyper, terminate: func(context.Context, string) error {
-		return &domain.Error{Op: "terminate", Meaning: "access denied by polkit", Err: domain.ErrPermission}
-	}}
-	_, err = r.through(a).Stop(t.Context(), "vm", StopOptions{SkipGuest: true, TerminateTimeout: time.Hour})
+	r.hyper.Fail(vgputest.Fault{Method: "Terminate", Err: &domain.Error{Op: "terminate", Meaning: "access denied by polkit", Err: domain.ErrPermission}})
+	_, err = r.through(r.hyper).Stop(t.Context(), "vm", StopOptions{SkipGuest: true, TerminateTimeout: time.Hour})
 	require.ErrorIs(t, err, domain.ErrPermission)
 	assert.Equal(t, before, r.world())
 }
@@ -131,12 +121,8 @@ func TestUnreadableDomain(t *testing.T) {
 	_, err := r.m.Provision(t.Context(), request("other", "mtty-1", 1))
 	require.NoError(t, err)
 	broken := errors.New("broken")
-	m := r.through(altered{fakeHypervisor: r.hyper, definition: func(ctx context.Context, vm string) (domain.Definition, error) {
-		if vm == "vm" {
-			return domain.Definition{}, broken
-		}
-		return r.hyper.Definition(ctx, vm)
-	}})
+	r.hyper.Fail(vgputest.Fault{Method: "Definition", VM: "vm", Err: broken})
+	m := r.through(r.hyper)
 	_, err = m.Status(t.Context(), "vm")
 	require.ErrorIs(t, err, broken)
 	vms, err := m.List(t.Context())
@@ -182,38 +168,43 @@ func TestSlowCreate(t *testing.T) {
 // that too if a firmware's variables of that name are there from before.
 func TestNVRAMIsKept(t *testing.T) {
 	r := newRig(t, "mtty")
+	ctx, virsh := t.Context(), r.hyper.Virsh()
+	req := request("vm", "mtty-1", 1)
+	req.Domain = strings.Replace(req.Domain, "</type></os>", "</type><loader readonly='yes' type='pflash'>OVMF_CODE.fd</loader></os>", 1)
+	_, err := virsh.Define(ctx, req.Domain)
+	require.NoError(t, err)
+	require.NoError(t, virsh.Start(ctx, "vm"))
+	require.NoError(t, virsh.Destroy(ctx, "vm"))
+	require.ErrorIs(t, virsh.Undefine(ctx, "vm", domain.UndefineOptions{}), domain.ErrState)
+	require.NoError(t, virsh.Undefine(ctx, "vm", domain.UndefineOptions{KeepNVRAM: true}))
 	before := r.world()
 	broken := errors.New("broken")
-	a := altered{
-		fakeHypervisor: r.hyper,
-		define: func(ctx context.Context, xml string) (domain.Info, error) {
-			_, err := r.hyper.Define(ctx, xml)
-			require.NoError(t, err)
-			return domain.Info{}, broken
-		},
-		undefine: func(ctx context.Context, vm string, opts domain.UndefineOptions) error {
-			if !opts.KeepNVRAM && !opts.NVRAM {
-				return &domain.Error{Op: "undefine", Object: vm, Meaning: "cannot undefine domain with nvram", Err: domain.ErrState}
-			}
-			assert.False(t, opts.NVRAM, "it is not ours")
-			return r.hyper.Undefine(ctx, vm, opts)
-		},
-	}
-	_, err := r.through(a).Provision(t.Context(), request("vm", "mtty-1", 1))
+	mend := r.hyper.Fail(vgputest.Fault{Method: "Define", After: true, Err: broken})
+	_, err = r.through(r.hyper).Provision(ctx, req)
 	require.ErrorIs(t, err, broken)
+	mend()
 	assert.Equal(t, before, r.world())
+	_, err = virsh.Define(ctx, req.Domain)
+	require.NoError(t, err)
+	require.ErrorIs(t, virsh.Undefine(ctx, "vm", domain.UndefineOptions{}), domain.ErrState, "they were removed, and were not ours")
 }
 
 // TestWatchEnds: a Watch whose stream of events ends says so.
 func TestWatchEnds(t *testing.T) {
 	r := newRig(t, "mtty")
-	err := r.through(altered{fakeHypervisor: r.hyper, events: func(context.Context) (<-chan domain.Event, error) {
-		events := make(chan domain.Event)
-		close(events)
-		return events, nil
-	}}).Watch(t.Context())
+	ended := make(chan domain.Event)
+	close(ended)
+	err := r.through(streamOf{r.hyper, ended}).Watch(t.Context())
 	require.ErrorIs(t, err, ErrUnavailable)
 }
+
+// streamOf is a hypervisor with this stream of events.
+type streamOf struct {
+	Hypervisor
+	events <-chan domain.Event
+}
+
+func (s streamOf) Events(context.Context) (<-chan domain.Event, error) { return s.events, nil }
 
 // TestUnreachableLibvirtEndsNoVM: a guest that cannot be asked because there is no
 // connection is not sent SIGTERM instead, however the connection failed.
@@ -225,13 +216,12 @@ func TestUnreachableLibvirtEndsNoVM(t *testing.T) {
 			_, err := r.m.Start(t.Context(), "vm", StartOptions{})
 			require.NoError(t, err)
 			terminated := false
-			a := altered{fakeHypervisor: r.hyper, shutdown: func(context.Context, string) error {
-				return &domain.Error{Op: "connect to", Object: "qemu:///system", Kind: domain.ErrUnavailable, Err: beneath}
-			}, terminate: func(context.Context, string) error {
+			r.hyper.Fail(vgputest.Fault{Method: "Shutdown", Err: &domain.Error{Op: "connect to", Object: "qemu:///system", Kind: domain.ErrUnavailable, Err: beneath}})
+			r.hyper.Fail(vgputest.Fault{Method: "Terminate", Do: func(context.Context, vgputest.Call) error {
 				terminated = true
 				return nil
-			}}
-			_, err = r.through(a).Stop(t.Context(), "vm", StopOptions{GuestTimeout: time.Minute})
+			}})
+			_, err = r.through(r.hyper).Stop(t.Context(), "vm", StopOptions{GuestTimeout: time.Minute})
 			require.ErrorIs(t, err, ErrUnavailable)
 			assert.False(t, terminated)
 		})
@@ -241,12 +231,14 @@ func TestUnreachableLibvirtEndsNoVM(t *testing.T) {
 // TestDefiniteAnswerIsNoSilence: what libvirt says just as it is given up on counts.
 func TestDefiniteAnswerIsNoSilence(t *testing.T) {
 	gone := &domain.Error{Op: "look up", Object: "vm", Kind: domain.ErrNotFound}
-	h := patientHypervisor{altered{definition: func(ctx context.Context, _ string) (domain.Definition, error) {
+	hyper := vgputest.New(mdevtest.New())
+	hyper.Fail(vgputest.Fault{Method: "Domains", Do: func(ctx context.Context, _ vgputest.Call) error {
 		<-ctx.Done()
-		return domain.Definition{}, gone
-	}}, time.Millisecond}
-	_, err := h.Definition(t.Context(), "vm")
-	require.Equal(t, error(gone), err)
+		return gone
+	}})
+	_, err := patientHypervisor{hyper, time.Millisecond}.Domains(t.Context())
+	require.ErrorIs(t, err, domain.ErrNotFound)
+	require.NotErrorIs(t, err, ErrUnavailable)
 }
 
 // TestRecoverWaitsForLibvirt: a start that libvirt still does keeps its devices, also

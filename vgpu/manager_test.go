@@ -16,14 +16,15 @@ import (
 	"github.com/vgpukit/vgpukit/domain"
 	"github.com/vgpukit/vgpukit/mdev"
 	"github.com/vgpukit/vgpukit/mdev/mdevtest"
+	"github.com/vgpukit/vgpukit/vgpu/vgputest"
 )
 
-// rig is a simulated host with a fake hypervisor and a Manager.
+// rig is a simulated host with its libvirt and a Manager.
 type rig struct {
 	t     *testing.T
 	sim   *mdevtest.Host
 	host  *mdev.Host
-	hyper *fakeHypervisor
+	hyper *vgputest.Hypervisor
 	dir   string
 	m     *Manager
 	board string
@@ -41,7 +42,7 @@ func newRig(t *testing.T, boards ...string) *rig {
 	var err error
 	r.host, err = mdev.Open(mdev.Config{FS: r.sim})
 	require.NoError(t, err)
-	r.hyper = newFakeHypervisor(r.sim)
+	r.hyper = vgputest.New(r.sim)
 	r.m = r.manager(Observer{})
 	return r
 }
@@ -52,12 +53,12 @@ func (r *rig) manager(o Observer) *Manager {
 		Timeouts: Timeouts{Lock: 2 * time.Second, Start: 2 * time.Second, Release: 2 * time.Second, Undo: 5 * time.Second},
 	})
 	require.NoError(r.t, err)
-	m.boot = r.boot()
 	return m
 }
 
 const bareDomain = `<domain type='kvm'>
   <name>%s</name>
+  <uuid>%s</uuid>
   <memory unit='MiB'>64</memory>
   <os><type arch='x86_64' machine='q35'>hvm</type></os>
   <devices>
@@ -66,7 +67,25 @@ const bareDomain = `<domain type='kvm'>
 </domain>
 `
 
-func document(name string) string { return fmt.Sprintf(bareDomain, name) }
+// document is the same for a name each time.
+func document(name string) string {
+	return fmt.Sprintf(bareDomain, name, documentUUID(name))
+}
+
+func documentUUID(name string) uuid.UUID { return uuid.NewSHA1(uuid.NameSpaceDNS, []byte(name)) }
+
+// withoutUUID is a document that leaves its UUID to libvirt.
+func withoutUUID(doc string) string {
+	before, rest, _ := strings.Cut(doc, "  <uuid>")
+	_, after, _ := strings.Cut(rest, "</uuid>\n")
+	return before + after
+}
+
+// xml is the document from which a VM starts next.
+func (r *rig) xml(vm string) (string, error) {
+	def, err := r.hyper.Virsh().Definition(context.Background(), vm)
+	return def.XML, err
+}
 
 func request(name, typ string, n int) ProvisionRequest {
 	req := ProvisionRequest{Domain: document(name)}
@@ -98,7 +117,7 @@ func (r *rig) world() string {
 	infos, err := r.hyper.Domains(context.Background())
 	require.NoError(r.t, err)
 	for _, info := range infos {
-		xml, err := r.hyper.xml(info.Name)
+		xml, err := r.xml(info.Name)
 		require.NoError(r.t, err)
 		out += fmt.Sprintln("domain", info.Name, info.State, xml)
 	}
@@ -133,6 +152,9 @@ func TestLifeOfAVM(t *testing.T) {
 
 					req := request("vm", board.typ, n)
 					req.Lifetime = life
+					if n == 2 {
+						req.Domain = withoutUUID(req.Domain)
+					}
 					vm, err := r.m.Provision(ctx, req)
 					require.NoError(t, err)
 					assert.Equal(t, StateOff, vm.State)
@@ -184,7 +206,7 @@ func TestFailureAtEachStep(t *testing.T) {
 		{"provision", func(*rig) {}, func(r *rig) error {
 			_, err := r.m.Provision(context.Background(), request("vm", "NVIDIA L40S-4Q", 2))
 			return err
-		}, []point{{"define", false}, {"define", true}}},
+		}, []point{{"Define", false}, {"Define", true}}},
 		{"start", func(r *rig) {
 			req := request("vm", "NVIDIA L40S-4Q", 2)
 			req.Lifetime = WhileRunning
@@ -193,13 +215,13 @@ func TestFailureAtEachStep(t *testing.T) {
 		}, func(r *rig) error {
 			_, err := r.m.Start(context.Background(), "vm", StartOptions{})
 			return err
-		}, []point{{"start", false}, {"start", true}}},
+		}, []point{{"Start", false}, {"Start", true}}},
 		{"teardown", func(r *rig) {
 			_, err := r.m.Provision(context.Background(), request("vm", "NVIDIA L40S-4Q", 2))
 			require.NoError(r.t, err)
 		}, func(r *rig) error {
 			return r.m.Teardown(context.Background(), "vm", TeardownOptions{Stop: quickStop})
-		}, []point{{"undefine", false}}},
+		}, []point{{"Undefine", false}}},
 	} {
 		for _, p := range op.calls {
 			t.Run(fmt.Sprintf("%s %s after=%v", op.name, p.call, p.after), func(t *testing.T) {
@@ -207,12 +229,7 @@ func TestFailureAtEachStep(t *testing.T) {
 				op.setup(r)
 				before := r.world()
 				broken := fmt.Errorf("injected")
-				r.hyper.fault = func(call, vm string, after bool) error {
-					if call == p.call && after == p.after {
-						return broken
-					}
-					return nil
-				}
+				mend := r.hyper.Fail(vgputest.Fault{Method: p.call, After: p.after, Err: broken})
 				err := op.do(r)
 				require.ErrorIs(t, err, broken)
 				var e *Error
@@ -220,7 +237,7 @@ func TestFailureAtEachStep(t *testing.T) {
 				assert.Equal(t, op.name, e.Op)
 				assert.Equal(t, "vm", e.VM)
 				assert.NotEmpty(t, e.Step)
-				r.hyper.fault = nil
+				mend()
 				assert.Equal(t, before, r.world())
 			})
 		}
@@ -263,7 +280,7 @@ func TestHostReboot(t *testing.T) {
 	_, err = r.m.Provision(ctx, request("two", "NVIDIA L40S-4Q", 2))
 	require.NoError(t, err)
 	before := r.world()
-	r.hyper.reboot()
+	r.sim.Reboot()
 
 	report, err := r.m.Reconcile(ctx, ReconcileOptions{})
 	require.NoError(t, err)
@@ -284,7 +301,7 @@ func TestHostReboot(t *testing.T) {
 	require.NoError(t, err)
 	assert.Empty(t, report.Actions, "a second time there is nothing to do")
 
-	r.hyper.reboot()
+	r.sim.Reboot()
 	_, err = r.m.Start(ctx, "two", StartOptions{})
 	require.NoError(t, err)
 }
@@ -313,13 +330,10 @@ func TestWatchGivesBack(t *testing.T) {
 	<-started
 	_, err = r.m.Start(t.Context(), "vm", StartOptions{})
 	require.NoError(t, err)
-	r.hyper.crash("vm")
+	require.NoError(r.t, r.hyper.Crash(context.Background(), "vm"))
 	<-gave
 	cancel()
 	require.ErrorIs(t, <-ended, context.Canceled)
-	r.hyper.mu.Lock()
-	r.hyper.domains["vm"].info.State = domain.StateShutOff // "crashed" is how it ended, not a difference
-	r.hyper.mu.Unlock()
 	assert.Equal(t, before, r.world())
 }
 
@@ -338,7 +352,7 @@ func TestBehindOurBack(t *testing.T) {
 			require.NoError(r.t, os.Remove(r.m.store.claims.Path("vm")))
 		}, []ActionKind{ActionAdopt}},
 		{"renamed", func(r *rig) {
-			r.hyper.rename("vm", "renamed")
+			require.NoError(r.t, r.hyper.Rename(context.Background(), "vm", "renamed"))
 		}, []ActionKind{ActionAdopt, ActionForget}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

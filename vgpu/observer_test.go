@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/vgpukit/vgpukit/domain"
+	"github.com/vgpukit/vgpukit/vgpu/vgputest"
 )
 
 type observed struct{}
@@ -27,10 +28,11 @@ func TestObserverHasTheCallersContext(t *testing.T) {
 		}
 		order = append(order, what)
 	}
-	m := r.through(altered{fakeHypervisor: r.hyper, define: func(ctx context.Context, _ string) (domain.Info, error) {
+	r.hyper.Fail(vgputest.Fault{Method: "Define", Do: func(ctx context.Context, _ vgputest.Call) error {
 		within(ctx, "libvirt", "operation", "step define")
-		return domain.Info{}, &domain.Error{Op: "define", Kind: domain.ErrPermission}
+		return &domain.Error{Op: "define", Kind: domain.ErrPermission}
 	}})
+	m := r.through(r.hyper)
 	m.observer = Observer{
 		OperationBegun: func(ctx context.Context, op Operation) context.Context {
 			within(ctx, "begun "+op.Op)

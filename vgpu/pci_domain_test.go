@@ -86,7 +86,7 @@ func (r *rig) hasVF(vm VM, vf string, present bool) {
 	require.NoError(r.t, err)
 	assert.Equal(r.t, vm.VGPUs, status.VGPUs)
 
-	xml, err := r.hyper.xml(vm.Name)
+	xml, err := r.xml(vm.Name)
 	require.NoError(r.t, err)
 	doc, err := domain.Parse([]byte(xml))
 	require.NoError(r.t, err)

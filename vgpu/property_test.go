@@ -18,6 +18,7 @@ import (
 
 	"github.com/vgpukit/vgpukit/domain"
 	"github.com/vgpukit/vgpukit/mdev"
+	"github.com/vgpukit/vgpukit/vgpu/vgputest"
 )
 
 // boards of the small hosts that operations are tried on, with types that fit
@@ -47,6 +48,7 @@ type hostModel struct {
 
 	strangers map[string]string // devices of strangers: id to type
 	lost      map[string]bool   // VMs of ours whose Reserved vGPUs may be missing
+	guests    vgputest.Guest
 }
 
 // TestRandomOperations: whatever is done in whatever order, by the Manager, by hand
@@ -230,8 +232,7 @@ func (m *hostModel) byHand(name string) {
 	said := func(what string, err error) { m.trail = append(m.trail, fmt.Sprintf("by hand: %s -> %v", what, err)) }
 	switch m.rng.IntN(9) {
 	case 0:
-		m.hyper.crash(name)
-		said("kill QEMU of "+name, nil)
+		said("kill QEMU of "+name, m.hyper.Crash(ctx, name))
 	case 1:
 		v, err := m.m.Status(ctx, name)
 		if err != nil || slices.ContainsFunc(v.VGPUs, func(g VGPU) bool { return !g.Present }) {
@@ -277,9 +278,10 @@ func (m *hostModel) byHand(name string) {
 			said("remove "+ids[0], err)
 		}
 	case 8:
-		m.hyper.deafGuests, m.hyper.stuckQEMU = m.chance(0.3), m.chance(0.2)
+		m.guests = vgputest.Guest{Deaf: m.chance(0.3), IgnoresSIGTERM: m.chance(0.2)}
+		m.hyper.SetGuest("", m.guests)
 		if m.chance(0.4) {
-			m.hyper.reboot()
+			m.sim.Reboot()
 			m.m.boot = m.boot()
 			clear(m.strangers)
 			for _, name := range vmNames {
@@ -302,7 +304,7 @@ func (m *hostModel) parts() map[string]string {
 	infos, err := m.hyper.Domains(context.Background())
 	require.NoError(m.t, err)
 	for _, info := range infos {
-		xml, err := m.hyper.xml(info.Name)
+		xml, err := m.xml(info.Name)
 		require.NoError(m.t, err)
 		parts[info.Name] = fmt.Sprintln(info.State, xml)
 	}
@@ -332,8 +334,7 @@ func (m *hostModel) check() {
 	ctx := context.Background()
 	healer := m.launch(nil)
 	healer.m.timeouts.Release = 50 * time.Millisecond
-	deaf, stuck := m.hyper.deafGuests, m.hyper.stuckQEMU
-	m.hyper.deafGuests, m.hyper.stuckQEMU = false, false // an interrupted stop is to be finished
+	m.hyper.SetGuest("", vgputest.Guest{}) // an interrupted stop is to be finished
 	report, err := healer.m.Reconcile(ctx, ReconcileOptions{})
 	require.NoError(m.t, err, m)
 	m.trail = append(m.trail, fmt.Sprintf("  reconciled: %+v", report.Actions))
@@ -344,7 +345,7 @@ func (m *hostModel) check() {
 		require.False(m.t, a.Done, "the second time there is nothing to do: %+v: %s", a, m)
 	}
 	require.Equal(m.t, now, m.picture(), "the second time changes nothing: %s", m)
-	m.hyper.deafGuests, m.hyper.stuckQEMU = deaf, stuck
+	m.hyper.SetGuest("", m.guests)
 
 	inv, err := m.host.Inventory(ctx)
 	require.NoError(m.t, err)

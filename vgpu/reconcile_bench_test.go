@@ -9,6 +9,7 @@ import (
 
 	"github.com/vgpukit/vgpukit/mdev"
 	"github.com/vgpukit/vgpukit/mdev/mdevtest"
+	"github.com/vgpukit/vgpukit/vgpu/vgputest"
 )
 
 // BenchmarkReconcile reconciles hosts with many VMs where nothing is to be done;
@@ -24,7 +25,7 @@ func BenchmarkReconcile(b *testing.B) {
 			}
 			host, err := mdev.Open(mdev.Config{FS: sim})
 			require.NoError(b, err)
-			hyper, dir := newFakeHypervisor(sim), b.TempDir()
+			hyper, dir := vgputest.New(sim), b.TempDir()
 			inv, err := host.Inventory(b.Context())
 			require.NoError(b, err)
 			quick := oneGPU{Host: host}
