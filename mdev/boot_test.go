@@ -40,3 +40,11 @@ func ExampleHost_Boot() {
 	fmt.Println(before == after)
 	// Output: false
 }
+
+// A directory that is no machine has no boot.
+func TestNoBoot(t *testing.T) {
+	host, err := mdev.Open(mdev.Config{Root: t.TempDir()})
+	require.NoError(t, err)
+	_, err = host.Boot(t.Context())
+	require.ErrorIs(t, err, mdev.ErrNotFound)
+}

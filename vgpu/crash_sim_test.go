@@ -79,10 +79,11 @@ func (r *rig) launch(decide func(access) fate) *process {
 	host, err := mdev.Open(mdev.Config{FS: processFS{p, r.sim}})
 	require.NoError(r.t, err)
 	p.m, err = New(Config{
-		Host: host, Hypervisor: processHypervisor{p, r.hyper}, StateDir: r.dir,
+		Host: r.host, Hypervisor: processHypervisor{p, r.hyper}, StateDir: r.dir,
 		Timeouts: Timeouts{Lock: 2 * time.Second, Start: 2 * time.Second, Release: 2 * time.Second, Undo: 5 * time.Second},
 	})
 	require.NoError(r.t, err)
+	p.m.host = host
 	p.m.store.dir.Files = processFiles{p, p.m.store.dir.Files}
 	return p
 }

@@ -56,8 +56,11 @@ func New(cfg Config) (*Manager, error) {
 	if m.log == nil {
 		m.log = slog.New(slog.DiscardHandler)
 	}
-	if boot, err := cfg.Host.Boot(context.Background()); err == nil {
+	switch boot, err := cfg.Host.Boot(context.Background()); {
+	case err == nil:
 		m.boot = boot
+	case !errors.Is(err, ErrNotFound): // a directory that is no machine has none
+		return nil, &Error{Op: "new manager", Kind: kindOf(err), Err: err}
 	}
 	t := &m.timeouts
 	t.Lock, t.Call, t.Start = cmp.Or(t.Lock, 30*time.Second), cmp.Or(t.Call, time.Minute), cmp.Or(t.Start, time.Minute)

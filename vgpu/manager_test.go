@@ -414,3 +414,14 @@ func TestProvisionAfterUndefine(t *testing.T) {
 		assert.Empty(t, gpu.Parents[0].Devices)
 	}
 }
+
+// TestNoBootNoManager: whether a vGPU was made in this boot is not guessed.
+func TestNoBootNoManager(t *testing.T) {
+	r := newRig(t, "mtty")
+	mend := r.sim.Fail(mdevtest.Fault{Path: "boot_id"})
+	_, err := New(Config{Host: r.host, Hypervisor: r.hyper, StateDir: r.dir})
+	require.ErrorContains(t, err, "boot_id")
+	mend()
+	_, err = New(Config{Host: r.host, Hypervisor: r.hyper, StateDir: r.dir})
+	require.NoError(t, err)
+}

@@ -149,6 +149,21 @@ func (h *Host) usable(id, vm string) (*device, error) {
 	return d, d.placeByParams()
 }
 
+// Group returns the number of a device's VFIO group, by UUID or VF address: the name of
+// its node in dev/vfio.
+func (h *Host) Group(id string) (number int, ok bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	id = strings.ToLower(id)
+	if f := h.pci[id]; f != nil && f.vfio != nil {
+		return f.vfio.group, true
+	}
+	if d := h.devices[id]; d != nil {
+		return d.vfio.group, true
+	}
+	return 0, false
+}
+
 // find returns a device that is there. ENODEV: a virtual function without a type.
 func (h *Host) find(id string) (*device, error) {
 	d := h.devices[id]

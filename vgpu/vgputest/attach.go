@@ -87,7 +87,7 @@ func (w *world) plug(m *machine, d devicexml.Device) (live, alias string, err er
 
 // freeSlot tells whether one more device can be plugged into a VM that runs.
 func freeSlot(doc string) error {
-	parsed, err := parse(doc)
+	parsed, err := domain.Parse([]byte(doc))
 	if err != nil {
 		return err
 	}

@@ -19,7 +19,7 @@ func (h *Hypervisor) Define(ctx context.Context, xml string) (domain.Info, error
 			return domain.Info{}, err
 		}
 		detail := "updated"
-		if m.saved == "" {
+		if m.saved == "" && !m.active() {
 			detail = "added"
 		}
 		m.saved = doc
@@ -39,11 +39,10 @@ func (h *Hypervisor) Create(ctx context.Context, xml string) (domain.Info, error
 		if m.active() {
 			return domain.Info{}, wrongState("domain '%s' is already active", m.name)
 		}
-		if err := h.run(m, doc, runningBooted); err != nil {
+		if err := h.bootVM(m, doc); err != nil {
 			h.forget(m)
 			return domain.Info{}, err
 		}
-		h.publish(m, domain.EventStarted, "booted")
 		return m.info(), nil
 	})
 }
@@ -56,14 +55,8 @@ func (w *world) register(xml string) (*machine, string, error) {
 		return nil, "", err
 	}
 	id, ok := doc.UUID()
-	if !ok && hasElement(xml, "domain/uuid") {
-		return nil, "", refuse(codeInternal, nil, "internal error: malformed uuid element")
-	}
 	if !ok {
 		id = uuid.New()
-	}
-	if err := doc.Check(); err != nil {
-		return nil, "", refuse(codeXML, domain.ErrInvalid, "XML error: %v", err)
 	}
 	m, named := w.machines[id], w.lookUp(doc.Name())
 	switch {
@@ -97,15 +90,15 @@ func (h *Hypervisor) Undefine(ctx context.Context, vm string, opts domain.Undefi
 			return wrongState("cannot undefine transient domain")
 		case !m.active() && len(m.snapshots) > 0 && !opts.SnapshotsMetadata:
 			return wrongState("cannot delete inactive domain with %d snapshots", len(m.snapshots))
-		case m.image != nil && !opts.ManagedSave:
+		case m.image != "" && !opts.ManagedSave:
 			return wrongState("Refusing to undefine while domain managed save image exists")
-		case h.nvram[m.name] && !opts.NVRAM && !opts.KeepNVRAM:
+		case h.files[m.nvram()] != "" && !opts.NVRAM && !opts.KeepNVRAM:
 			return wrongState("cannot undefine domain with nvram")
 		}
 		if opts.NVRAM {
-			delete(h.nvram, m.name)
+			delete(h.files, m.nvram())
 		}
-		m.saved, m.image, m.autostart = "", nil, false
+		m.saved, m.image, m.autostart = "", "", false
 		h.publish(m, domain.EventUndefined, "removed")
 		h.forget(m)
 		return nil
@@ -127,17 +120,18 @@ func (h *Hypervisor) Rename(ctx context.Context, vm, to string) error {
 			return wrongState("cannot rename active domain")
 		case len(m.snapshots) > 0:
 			return wrongState("cannot rename domain with snapshots")
-		case m.image != nil:
+		case m.image != "":
 			return wrongState("domain with a managed saved state can't be renamed")
 		case m.name == to || h.named(to) != nil:
 			return wrongState("domain with name '%s' already exists", to)
 		}
 		h.publish(m, domain.EventUndefined, "renamed")
-		if h.nvram[m.name] {
-			delete(h.nvram, m.name)
-			h.nvram[to] = true
-		}
+		variables := m.nvram()
 		m.name, m.saved = to, withName(m.saved, to)
+		if content := h.files[variables]; content != "" {
+			delete(h.files, variables)
+			h.files[m.nvram()] = content
+		}
 		h.publish(m, domain.EventDefined, "renamed")
 		return nil
 	})
@@ -159,11 +153,7 @@ func (h *Hypervisor) Clone(ctx context.Context, vm, to string) (domain.Info, err
 	if err != nil {
 		return domain.Info{}, err
 	}
-	doc, err := inactive(def.XML)
-	if err != nil {
-		return domain.Info{}, err
-	}
-	return h.Define(ctx, withName(withUUID(doc, uuid.New()), to))
+	return h.Define(ctx, withName(withUUID(inactive(def.XML), uuid.New()), to))
 }
 
 // SetAutostart says whether the VM starts with the host.
@@ -207,7 +197,7 @@ func (h *Hypervisor) SetMetadata(ctx context.Context, vm, element string, scope 
 
 // withMetadata puts the element in the place of ours.
 func withMetadata(doc, element string) (string, error) {
-	parsed, err := parse(doc)
+	parsed, err := domain.Parse([]byte(doc))
 	if err != nil {
 		return "", err
 	}
@@ -260,7 +250,7 @@ func (h *Hypervisor) Revert(ctx context.Context, vm, name string) error {
 		if m.active() {
 			h.end(m, "snapshot", offSnapshot)
 		}
-		m.saved, m.image = m.snapshots[i].xml, nil
+		m.saved, m.image = m.snapshots[i].xml, ""
 		return nil
 	})
 }

@@ -44,16 +44,16 @@ func (e *Error) parts() fault.Parts {
 // libvirt's numbers, of https://libvirt.org/html/libvirt-virterror.html#virErrorNumber.
 const (
 	codeInternal            = 1
-	codeInvalidArgument     = 8
 	codeOperationFailed     = 9
+	codeNoName              = 21
 	codeXML                 = 27
-	codeExists              = 30
+	codeXMLDetail           = 35
 	codeSystem              = 38
 	codeNoDomain            = 42
 	codeOperationInvalid    = 55
-	codeArgumentUnsupported = 74
+	codeConfigUnsupported   = 67
 	codeNoSnapshot          = 72
-	codeNoMetadata          = 80
+	codeArgumentUnsupported = 74
 	codeAgent               = 86
 	codeDeviceMissing       = 99
 )

@@ -32,8 +32,7 @@ type world struct {
 	mu        sync.Mutex
 	uri       string
 	machines  map[uuid.UUID]*machine
-	nvram     map[string]bool   // firmware variables on disk, by VM
-	files     map[string]*image // saved VMs, by path
+	files     map[string]string // of the host, by path: saved VMs, firmware variables
 	guests    map[string]Guest  // by VM; "": all others
 	lastID    int
 	down      bool
@@ -49,7 +48,7 @@ type machine struct {
 	uuid       uuid.UUID
 	saved      string // its definition; empty: transient
 	autostart  bool
-	image      *image // its managed save
+	image      string // its managed save: the document that it ran with; empty: none
 	snapshots  []snapshot
 	lastReason reason
 
@@ -60,13 +59,6 @@ type machine struct {
 	pid     int
 	open    map[string]func() // its vGPUs, by UUID or VF address: lets go
 	leaving map[string]bool   // aliases that the guest was asked to let go
-}
-
-// image is the memory of a VM in a file.
-type image struct {
-	uuid uuid.UUID
-	xml  string // its live document
-	held []string
 }
 
 // lastPID is of the QEMU that was started last, on any simulated host: a host may have
@@ -80,7 +72,7 @@ func init() { lastPID.Store(1000) }
 func New(host *mdevtest.Host) *Hypervisor {
 	w := &world{
 		host: host, uri: "qemu:///system",
-		machines: make(map[uuid.UUID]*machine), nvram: make(map[string]bool), files: make(map[string]*image), guests: make(map[string]Guest),
+		machines: make(map[uuid.UUID]*machine), files: make(map[string]string), guests: make(map[string]Guest),
 		restarted: make(chan struct{}), changed: make(chan struct{}),
 	}
 	host.OnReboot(w.boot)
@@ -190,5 +182,5 @@ func (h *Hypervisor) LiveXML(ctx context.Context, vm string) (string, error) {
 // MigratableXML returns the live document in the form that another host takes, with
 // the secrets.
 func (h *Hypervisor) MigratableXML(ctx context.Context, vm string) (string, error) {
-	return ask(ctx, h, "MigratableXML", vm, func(m *machine) (string, error) { return inactive(m.current()) })
+	return ask(ctx, h, "MigratableXML", vm, func(m *machine) (string, error) { return inactive(m.current()), nil })
 }

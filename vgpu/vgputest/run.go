@@ -21,18 +21,35 @@ func (w *world) start(m *machine) error {
 	if m.active() {
 		return wrongState("domain is already running")
 	}
-	if m.image != nil {
-		if err := w.restore(m, m.image.xml); err != nil {
+	if m.image != "" {
+		if err := w.restore(m, m.image); err != nil {
 			return err
 		}
-		m.image = nil
+		m.image = ""
 		return nil
 	}
-	if err := w.run(m, m.saved, runningBooted); err != nil {
+	return w.bootVM(m, m.saved)
+}
+
+// bootVM starts a VM afresh.
+func (w *world) bootVM(m *machine, doc string) error {
+	if err := w.run(m, doc, runningBooted); err != nil {
 		return err
 	}
+	w.publish(m, domain.EventResumed, "unpaused")
 	w.publish(m, domain.EventStarted, "booted")
 	return nil
+}
+
+// nvram is the path of the file with its firmware's variables, "" if it has none.
+func (m *machine) nvram() string {
+	if s, ok := locate(m.next(), "domain/os/nvram"); ok && s.inner < s.innerEnd {
+		return m.next()[s.inner:s.innerEnd]
+	}
+	if hasElement(m.next(), "domain/os/nvram") || hasElement(m.next(), "domain/os/loader") {
+		return "/var/lib/libvirt/qemu/nvram/" + m.name + "_VARS.fd"
+	}
+	return ""
 }
 
 // run starts QEMU: it opens the devices of the document.
@@ -55,8 +72,8 @@ func (w *world) run(m *machine, doc string, why reason) error {
 	}
 	w.lastID++
 	m.id, m.live, m.state, m.lastReason = w.lastID, live, domain.StateRunning, why
-	if hasElement(doc, "domain/os/nvram") || hasElement(doc, "domain/os/loader") {
-		w.nvram[m.name] = true
+	if path := m.nvram(); path != "" && w.files[path] == "" {
+		w.files[path] = "firmware variables"
 	}
 	return nil
 }
@@ -79,15 +96,16 @@ func (w *world) openDevice(m *machine, d devicexml.Device) error {
 	qemu := func(kind error, format string, args ...any) error {
 		return refuse(codeInternal, kind, "internal error: QEMU unexpectedly closed the monitor (vm='%s'): %s", m.name, fmt.Sprintf(format, args...))
 	}
+	group, _ := w.host.Group(id)
 	switch {
 	case errors.Is(err, syscall.ENOENT) && d.UUID != "":
 		return refuse(codeDeviceMissing, domain.ErrNotFound, "device not found: mediated device '%s' not found", id)
 	case errors.Is(err, syscall.ENOENT):
 		return refuse(codeDeviceMissing, domain.ErrNotFound, "Device %s not found: could not access /sys/bus/pci/devices/%s/config: No such file or directory", id, id)
 	case errors.Is(err, syscall.EBUSY):
-		return qemu(domain.ErrInUse, "vfio %s: Could not open '/dev/vfio/%d': Device or resource busy", id, w.group(id))
+		return qemu(domain.ErrInUse, "vfio %s: Could not open '/dev/vfio/%d': Device or resource busy", id, group)
 	}
-	return qemu(nil, "vfio %s: error getting device from group %d: %v", id, w.group(id), unwrapped(err))
+	return qemu(nil, "vfio %s: error getting device from group %d: %v", id, group, unwrapped(err))
 }
 
 // holder is the VM that has a device open.
@@ -98,16 +116,6 @@ func (w *world) holder(id string) *machine {
 		}
 	}
 	return nil
-}
-
-// group is the number of a device's IOMMU group.
-func (w *world) group(id string) (n int) {
-	for _, bus := range []string{"mdev", "pci"} {
-		if link, err := w.host.Readlink("sys/bus/" + bus + "/devices/" + id + "/iommu_group"); err == nil {
-			_, _ = fmt.Sscanf(link[len(link)-1:], "%d", &n)
-		}
-	}
-	return n
 }
 
 func unwrapped(err error) error {
@@ -154,7 +162,9 @@ func (h *Hypervisor) Shutdown(ctx context.Context, vm string, mode domain.Shutdo
 			return refuse(codeArgumentUnsupported, domain.ErrUnsupported, "argument unsupported: QEMU guest agent is not configured")
 		case mode == domain.ShutdownAgent && guest.Deaf:
 			return refuse(codeAgent, domain.ErrState, "Guest agent is not responding: QEMU guest agent is not connected")
-		case !guest.Deaf && m.state == domain.StateRunning:
+		case m.state != domain.StateRunning:
+			return wrongState("domain is not running")
+		case !guest.Deaf:
 			h.powerOff(m)
 		}
 		return nil
@@ -188,6 +198,7 @@ func (h *Hypervisor) Terminate(ctx context.Context, vm string) error {
 		if h.guest(m).IgnoresSIGTERM {
 			return notEnded(m, "SIGTERM")
 		}
+		h.publish(m, domain.EventShutdown, "host request")
 		h.end(m, "destroyed", offDestroyed)
 		return nil
 	})
@@ -199,6 +210,7 @@ func (h *Hypervisor) Destroy(ctx context.Context, vm string) error {
 		if h.guest(m).IgnoresSIGKILL {
 			return notEnded(m, "SIGKILL")
 		}
+		h.publish(m, domain.EventShutdown, "host request")
 		h.end(m, "destroyed", offDestroyed)
 		return nil
 	})

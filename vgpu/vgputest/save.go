@@ -12,9 +12,9 @@ import (
 // and stops it. [domain.ErrUnsupported]: the driver of one of its vGPUs cannot do that.
 func (h *Hypervisor) Save(ctx context.Context, vm, path string) error {
 	return whileActive(ctx, h, "Save", vm, func(m *machine) error {
-		i, err := h.save(m)
+		doc, err := h.save(m)
 		if err == nil {
-			h.files[path] = i
+			h.files[path] = doc
 		}
 		return err
 	})
@@ -27,36 +27,38 @@ func (h *Hypervisor) ManagedSave(ctx context.Context, vm string) error {
 		if m.saved == "" {
 			return wrongState("cannot do managed save for transient domain")
 		}
-		i, err := h.save(m)
+		doc, err := h.save(m)
 		if err == nil {
-			m.image = i
+			m.image = doc
 		}
 		return err
 	})
 }
 
-// save ends a VM and keeps its memory.
-func (w *world) save(m *machine) (*image, error) {
+// save ends a VM, and returns the document that it ran with: no guest has more memory.
+func (w *world) save(m *machine) (string, error) {
 	devices, err := hostDevices(m.live)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	for _, d := range devices {
 		can, err := w.host.Migration(hostID(d))
 		set := properties(m.live, d.Alias)
 		switch {
 		case err != nil || !can.StopCopy || set["enable-migration"] == "off":
-			return nil, refuse(codeOperationFailed, domain.ErrUnsupported, "Operation not supported: %s: VFIO migration is not supported in kernel", hostID(d))
+			return "", refuse(codeOperationFailed, domain.ErrUnsupported, "Operation not supported: %s: VFIO migration is not supported in kernel", hostID(d))
 		case !can.DirtyTracking && set["x-device-dirty-page-tracking"] != "off":
-			return nil, refuse(codeOperationFailed, domain.ErrUnsupported, "operation failed: job 'save' failed: ram_save_setup failed")
+			return "", refuse(codeOperationFailed, domain.ErrUnsupported, "operation failed: job 'save' failed: ram_save_setup failed")
 		}
 	}
-	i := &image{uuid: m.uuid, xml: m.live, held: slices.Sorted(maps.Keys(m.open))}
+	doc := m.live
 	if m.state != domain.StatePaused {
 		w.publish(m, domain.EventSuspended, "paused")
 	}
+	w.publish(m, domain.EventJobCompleted, "save completed")
+	w.publish(m, domain.EventShutdown, "host request")
 	w.end(m, "saved", offSaved)
-	return i, nil
+	return doc, nil
 }
 
 // restore runs a VM from what was saved.
@@ -73,11 +75,10 @@ func (w *world) restore(m *machine, doc string) error {
 // empty, replaces its document.
 func (h *Hypervisor) Restore(ctx context.Context, path, xml string) error {
 	return act(ctx, h, "Restore", path, func() error {
-		i := h.files[path]
-		if i == nil {
+		doc := h.files[path]
+		if doc == "" {
 			return refuse(codeSystem, domain.ErrNotFound, "Failed to open file '%s': No such file or directory", path)
 		}
-		doc := i.xml
 		if xml != "" {
 			doc = xml
 		}
@@ -98,14 +99,22 @@ func (h *Hypervisor) Restore(ctx context.Context, path, xml string) error {
 
 // HasManagedSave tells whether the next start restores the VM's memory.
 func (h *Hypervisor) HasManagedSave(ctx context.Context, vm string) (bool, error) {
-	return ask(ctx, h, "HasManagedSave", vm, func(m *machine) (bool, error) { return m.image != nil, nil })
+	return ask(ctx, h, "HasManagedSave", vm, func(m *machine) (bool, error) { return m.image != "", nil })
 }
 
 // ManagedSaveRemove throws the saved memory away: the next start boots. It does nothing
 // when there is none.
 func (h *Hypervisor) ManagedSaveRemove(ctx context.Context, vm string) error {
 	return on(ctx, h, "ManagedSaveRemove", vm, func(m *machine) error {
-		m.image = nil
+		m.image = ""
 		return nil
 	})
+}
+
+// Files lists the files that libvirt has on the simulated host: saved VMs, and the
+// variables of firmware.
+func (h *Hypervisor) Files() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Sorted(maps.Keys(h.files))
 }
