@@ -19,10 +19,10 @@ func (h *Hypervisor) Define(ctx context.Context, xml string) (domain.Info, error
 			return domain.Info{}, err
 		}
 		detail := "updated"
-		if m.saved == "" && !m.active() {
+		if !m.known {
 			detail = "added"
 		}
-		m.saved = doc
+		m.saved, m.known = doc, true
 		h.publish(m, domain.EventDefined, detail)
 		return m.info(), nil
 	})

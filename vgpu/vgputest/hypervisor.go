@@ -47,6 +47,7 @@ type machine struct {
 	name       string
 	uuid       uuid.UUID
 	saved      string // its definition; empty: transient
+	known      bool   // it was defined since it began to run, or is
 	autostart  bool
 	image      string // its managed save: the document that it ran with; empty: none
 	snapshots  []snapshot

@@ -67,7 +67,7 @@ func (w *world) restore(m *machine, doc string) error {
 		return err
 	}
 	w.publish(m, domain.EventStarted, "restored")
-	w.publish(m, domain.EventResumed, "unpaused")
+	w.publish(m, domain.EventResumed, "snapshot")
 	return nil
 }
 
