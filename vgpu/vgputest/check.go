@@ -47,15 +47,21 @@ func unsupported(format string, args ...any) error {
 
 // parse reads a document as Define takes it, with libvirt's refusals in its order.
 func parse(doc string) (*domain.Document, error) {
+	if doc == "" {
+		return nil, refuse(0, domain.ErrInvalid, "the document is empty")
+	}
 	var s skeleton
 	d, err := domain.Parse([]byte(doc))
 	if err == nil {
 		err = xml.Unmarshal([]byte(doc), &s)
 	}
-	if err != nil {
-		return nil, refuse(codeXMLDetail, domain.ErrInvalid, "(domain_definition): %v", err)
+	switch wellFormed := xml.Unmarshal([]byte(doc), new(struct{})) == nil; {
+	case err == nil:
+		return d, s.check(d)
+	case wellFormed:
+		return nil, xmlError("%v", err)
 	}
-	return d, s.check(d)
+	return nil, refuse(codeXMLDetail, domain.ErrInvalid, "(domain_definition): %v", err)
 }
 
 func (s skeleton) check(d *domain.Document) error {
