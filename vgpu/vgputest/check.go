@@ -55,9 +55,12 @@ func parse(doc string) (*domain.Document, error) {
 	if err == nil {
 		err = xml.Unmarshal([]byte(doc), &s)
 	}
-	switch wellFormed := xml.Unmarshal([]byte(doc), new(struct{})) == nil; {
+	var root struct{ XMLName xml.Name }
+	switch wellFormed := xml.Unmarshal([]byte(doc), &root) == nil; {
 	case err == nil:
 		return d, s.check(d)
+	case wellFormed && root.XMLName.Local != "domain":
+		return nil, xmlError("expecting root element of 'domain', not '%s'", root.XMLName.Local)
 	case wellFormed:
 		return nil, xmlError("%v", err)
 	}
