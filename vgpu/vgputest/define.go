@@ -3,6 +3,7 @@ package vgputest
 import (
 	"context"
 	"slices"
+	"strings"
 
 	"github.com/google/uuid"
 
@@ -90,15 +91,15 @@ func (h *Hypervisor) Undefine(ctx context.Context, vm string, opts domain.Undefi
 			return wrongState("cannot undefine transient domain")
 		case !m.active() && len(m.snapshots) > 0 && !opts.SnapshotsMetadata:
 			return wrongState("cannot delete inactive domain with %d snapshots", len(m.snapshots))
-		case m.image != "" && !opts.ManagedSave:
+		case m.image != nil && !opts.ManagedSave:
 			return wrongState("Refusing to undefine while domain managed save image exists")
-		case h.files[m.nvram()] != "" && !opts.NVRAM && !opts.KeepNVRAM:
+		case h.hasFile(m.nvram()) && !opts.NVRAM && !opts.KeepNVRAM:
 			return wrongState("cannot undefine domain with nvram")
 		}
 		if opts.NVRAM {
 			delete(h.files, m.nvram())
 		}
-		m.saved, m.image, m.autostart = "", "", false
+		m.saved, m.image, m.autostart = "", nil, false
 		h.publish(m, domain.EventUndefined, "removed")
 		h.forget(m)
 		return nil
@@ -120,17 +121,23 @@ func (h *Hypervisor) Rename(ctx context.Context, vm, to string) error {
 			return wrongState("cannot rename active domain")
 		case len(m.snapshots) > 0:
 			return wrongState("cannot rename domain with snapshots")
-		case m.image != "":
+		case m.image != nil:
 			return wrongState("domain with a managed saved state can't be renamed")
-		case m.name == to || h.named(to) != nil:
+		case to == "":
+			return refuse(codeInvalidArgument, domain.ErrInvalid, "string new_name in virDomainRename must not be empty")
+		case strings.Contains(to, "/"):
+			return xmlError("name %s cannot contain '/'", to)
+		case m.name == to:
+			return wrongState("Can't rename domain to itself")
+		case h.named(to) != nil:
 			return wrongState("domain with name '%s' already exists", to)
 		}
 		h.publish(m, domain.EventUndefined, "renamed")
 		variables := m.nvram()
 		m.name, m.saved = to, withName(m.saved, to)
-		if content := h.files[variables]; content != "" {
+		if h.hasFile(variables) {
 			delete(h.files, variables)
-			h.files[m.nvram()] = content
+			h.files[m.nvram()] = image{}
 		}
 		h.publish(m, domain.EventDefined, "renamed")
 		return nil
@@ -250,7 +257,7 @@ func (h *Hypervisor) Revert(ctx context.Context, vm, name string) error {
 		if m.active() {
 			h.end(m, "snapshot", offSnapshot)
 		}
-		m.saved, m.image = m.snapshots[i].xml, ""
+		m.saved, m.image = m.snapshots[i].xml, nil
 		return nil
 	})
 }

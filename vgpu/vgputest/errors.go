@@ -44,6 +44,7 @@ func (e *Error) parts() fault.Parts {
 // libvirt's numbers, of https://libvirt.org/html/libvirt-virterror.html#virErrorNumber.
 const (
 	codeInternal            = 1
+	codeInvalidArgument     = 8
 	codeOperationFailed     = 9
 	codeNoName              = 21
 	codeXML                 = 27

@@ -32,8 +32,8 @@ type world struct {
 	mu        sync.Mutex
 	uri       string
 	machines  map[uuid.UUID]*machine
-	files     map[string]string // of the host, by path: saved VMs, firmware variables
-	guests    map[string]Guest  // by VM; "": all others
+	files     map[string]image // of the host, by path: saved VMs, firmware variables
+	guests    map[string]Guest // by VM; "": all others
 	lastID    int
 	down      bool
 	restarted chan struct{} // closed when the daemon ends: its clients' connections break
@@ -49,7 +49,7 @@ type machine struct {
 	saved      string // its definition; empty: transient
 	known      bool   // it was defined since it began to run, or is
 	autostart  bool
-	image      string // its managed save: the document that it ran with; empty: none
+	image      *image // its managed save
 	snapshots  []snapshot
 	lastReason reason
 
@@ -60,6 +60,13 @@ type machine struct {
 	pid     int
 	open    map[string]func() // its vGPUs, by UUID or VF address: lets go
 	leaving map[string]bool   // aliases that the guest was asked to let go
+}
+
+// image is a file: the memory of a VM, of which its document and state are simulated, or
+// the variables of its firmware.
+type image struct {
+	xml    string // the document that it ran with
+	paused bool
 }
 
 // lastPID is of the QEMU that was started last, on any simulated host: a host may have
@@ -73,7 +80,7 @@ func init() { lastPID.Store(1000) }
 func New(host *mdevtest.Host) *Hypervisor {
 	w := &world{
 		host: host, uri: "qemu:///system",
-		machines: make(map[uuid.UUID]*machine), files: make(map[string]string), guests: make(map[string]Guest),
+		machines: make(map[uuid.UUID]*machine), files: make(map[string]image), guests: make(map[string]Guest),
 		restarted: make(chan struct{}), changed: make(chan struct{}),
 	}
 	host.OnReboot(w.boot)

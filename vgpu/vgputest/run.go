@@ -3,7 +3,6 @@ package vgputest
 import (
 	"context"
 	"errors"
-	"fmt"
 	"syscall"
 
 	"github.com/vgpukit/vgpukit/domain"
@@ -21,11 +20,11 @@ func (w *world) start(m *machine) error {
 	if m.active() {
 		return wrongState("domain is already running")
 	}
-	if m.image != "" {
-		if err := w.restore(m, m.image); err != nil {
+	if m.image != nil {
+		if err := w.restore(m, *m.image); err != nil {
 			return err
 		}
-		m.image = ""
+		m.image = nil
 		return nil
 	}
 	return w.bootVM(m, m.saved)
@@ -72,8 +71,8 @@ func (w *world) run(m *machine, doc string, why reason) error {
 	}
 	w.lastID++
 	m.id, m.live, m.state, m.lastReason = w.lastID, live, domain.StateRunning, why
-	if path := m.nvram(); path != "" && w.files[path] == "" {
-		w.files[path] = "firmware variables"
+	if path := m.nvram(); path != "" {
+		w.files[path] = image{}
 	}
 	return nil
 }
@@ -81,12 +80,12 @@ func (w *world) run(m *machine, doc string, why reason) error {
 // openDevice opens a vGPU for a VM, with libvirt's and QEMU's refusals.
 func (w *world) openDevice(m *machine, d devicexml.Device) error {
 	id := hostID(d)
-	kind := "mediated"
+	kind := "mediated device /sys/bus/mdev/devices/"
 	if d.UUID == "" {
-		kind = "PCI"
+		kind = "PCI device "
 	}
 	if owner := w.holder(id); owner != nil {
-		return refuse(codeOperationInvalid, domain.ErrInUse, "Requested operation is not valid: %s device %s is in use by driver QEMU, domain %s", kind, id, owner.name)
+		return refuse(codeOperationInvalid, domain.ErrInUse, "Requested operation is not valid: %s%s is in use by driver QEMU, domain %s", kind, id, owner.name)
 	}
 	release, err := w.host.Use(id, m.name, m.pid)
 	if err == nil {
@@ -94,7 +93,7 @@ func (w *world) openDevice(m *machine, d devicexml.Device) error {
 		return nil
 	}
 	qemu := func(kind error, format string, args ...any) error {
-		return refuse(codeInternal, kind, "internal error: QEMU unexpectedly closed the monitor (vm='%s'): %s", m.name, fmt.Sprintf(format, args...))
+		return refuse(codeInternal, kind, "internal error: process exited while connecting to monitor: qemu-system-x86_64: -device vfio-pci: "+format, args...)
 	}
 	group, _ := w.host.Group(id)
 	switch {

@@ -12,9 +12,9 @@ import (
 // and stops it. [domain.ErrUnsupported]: the driver of one of its vGPUs cannot do that.
 func (h *Hypervisor) Save(ctx context.Context, vm, path string) error {
 	return whileActive(ctx, h, "Save", vm, func(m *machine) error {
-		doc, err := h.save(m)
+		i, err := h.save(m)
 		if err == nil {
-			h.files[path] = doc
+			h.files[path] = i
 		}
 		return err
 	})
@@ -27,86 +27,120 @@ func (h *Hypervisor) ManagedSave(ctx context.Context, vm string) error {
 		if m.saved == "" {
 			return wrongState("cannot do managed save for transient domain")
 		}
-		doc, err := h.save(m)
+		i, err := h.save(m)
 		if err == nil {
-			m.image = doc
+			m.image = &i
 		}
 		return err
 	})
 }
 
-// save ends a VM, and returns the document that it ran with: no guest has more memory.
-func (w *world) save(m *machine) (string, error) {
+// save ends a VM and keeps its memory.
+func (w *world) save(m *machine) (image, error) {
+	i := image{m.live, m.state == domain.StatePaused}
+	if !i.paused {
+		w.publish(m, domain.EventSuspended, "paused")
+	}
+	if err := w.saveDevices(m); err != nil {
+		if !i.paused {
+			w.publish(m, domain.EventResumed, "unpaused")
+		}
+		return i, err
+	}
+	w.publish(m, domain.EventJobCompleted, "save completed")
+	w.publish(m, domain.EventShutdown, "host request")
+	w.end(m, "saved", offSaved)
+	return i, nil
+}
+
+// saveDevices tells whether the drivers of a VM's vGPUs save their state.
+func (w *world) saveDevices(m *machine) error {
 	devices, err := hostDevices(m.live)
 	if err != nil {
-		return "", err
+		return err
 	}
 	for _, d := range devices {
 		can, err := w.host.Migration(hostID(d))
 		set := properties(m.live, d.Alias)
 		switch {
 		case err != nil || !can.StopCopy || set["enable-migration"] == "off":
-			return "", refuse(codeOperationFailed, domain.ErrUnsupported, "Operation not supported: %s: VFIO migration is not supported in kernel", hostID(d))
+			return refuse(codeOperationFailed, domain.ErrUnsupported, "Operation not supported: %s: VFIO migration is not supported in kernel", hostID(d))
 		case !can.DirtyTracking && set["x-device-dirty-page-tracking"] != "off":
-			return "", refuse(codeOperationFailed, domain.ErrUnsupported, "operation failed: job 'save' failed: ram_save_setup failed")
+			return refuse(codeOperationFailed, domain.ErrUnsupported, "operation failed: job 'domain save' failed: ram_save_setup failed: Operation not supported")
 		}
 	}
-	doc := m.live
-	if m.state != domain.StatePaused {
-		w.publish(m, domain.EventSuspended, "paused")
-	}
-	w.publish(m, domain.EventJobCompleted, "save completed")
-	w.publish(m, domain.EventShutdown, "host request")
-	w.end(m, "saved", offSaved)
-	return doc, nil
+	return nil
 }
 
 // restore runs a VM from what was saved.
-func (w *world) restore(m *machine, doc string) error {
-	if err := w.run(m, doc, runningRestored); err != nil {
+func (w *world) restore(m *machine, i image) error {
+	if err := w.run(m, i.xml, runningRestored); err != nil {
 		return err
 	}
 	w.publish(m, domain.EventStarted, "restored")
-	w.publish(m, domain.EventResumed, "snapshot")
+	if i.paused {
+		m.state, m.lastReason = domain.StatePaused, pausedByUser
+		w.publish(m, domain.EventSuspended, "restored")
+	} else {
+		w.publish(m, domain.EventResumed, "snapshot")
+	}
 	return nil
 }
 
 // Restore starts the VM in a file written by [Hypervisor.Save], which stays. xml, if not
 // empty, replaces its document.
 func (h *Hypervisor) Restore(ctx context.Context, path, xml string) error {
-	return act(ctx, h, "Restore", path, func() error {
-		doc := h.files[path]
-		if doc == "" {
-			return refuse(codeSystem, domain.ErrNotFound, "Failed to open file '%s': No such file or directory", path)
-		}
-		if xml != "" {
-			doc = xml
-		}
-		m, doc, err := h.register(doc)
-		switch {
-		case err != nil:
-			return err
-		case m.active():
-			return wrongState("domain '%s' is already active", m.name)
-		}
-		if err := h.restore(m, doc); err != nil {
-			h.forget(m)
-			return err
-		}
-		return nil
+	_, err := call(ctx, h, Call{Method: "Restore", VM: path, XML: xml}, func() (struct{}, error) {
+		return struct{}{}, h.restoreFile(path, xml)
 	})
+	return err
+}
+
+func (w *world) restoreFile(path, xml string) error {
+	i := w.files[path]
+	if i.xml == "" {
+		return refuse(codeSystem, domain.ErrNotFound, "Failed to open file '%s': No such file or directory", path)
+	}
+	if xml != "" {
+		was, err := parse(i.xml)
+		if err != nil {
+			return err
+		}
+		is, err := parse(xml)
+		if err != nil {
+			return err
+		}
+		source, _ := was.UUID()
+		if target, ok := is.UUID(); ok && target != source {
+			return unsupported("Target domain uuid %s does not match source %s", target, source)
+		}
+		i.xml = xml
+	}
+	m, doc, err := w.register(i.xml)
+	switch {
+	case err != nil:
+		return err
+	case m.active():
+		return wrongState("domain '%s' is already active", m.name)
+	}
+	i.xml = doc
+	if err := w.restore(m, i); err != nil {
+		w.forget(m)
+		return err
+	}
+	return nil
 }
 
 // HasManagedSave tells whether the next start restores the VM's memory.
 func (h *Hypervisor) HasManagedSave(ctx context.Context, vm string) (bool, error) {
-	return ask(ctx, h, "HasManagedSave", vm, func(m *machine) (bool, error) { return m.image != "", nil })
+	return ask(ctx, h, "HasManagedSave", vm, func(m *machine) (bool, error) { return m.image != nil, nil })
 }
 
 // ManagedSaveRemove throws the saved memory away: the next start boots. It does nothing
 // when there is none.
 func (h *Hypervisor) ManagedSaveRemove(ctx context.Context, vm string) error {
 	return on(ctx, h, "ManagedSaveRemove", vm, func(m *machine) error {
-		m.image = ""
+		m.image = nil
 		return nil
 	})
 }
@@ -117,4 +151,9 @@ func (h *Hypervisor) Files() []string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return slices.Sorted(maps.Keys(h.files))
+}
+
+func (w *world) hasFile(path string) bool {
+	_, ok := w.files[path]
+	return ok
 }
