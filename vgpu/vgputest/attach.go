@@ -14,6 +14,9 @@ import (
 // or to both, which then succeeds or fails as one.
 func (h *Hypervisor) Attach(ctx context.Context, vm, deviceXML string, scope domain.Scope) error {
 	_, err := call(ctx, h, Call{Method: "Attach", VM: vm, XML: deviceXML}, func() (struct{}, error) {
+		if err := checkDevice(deviceXML, scope); err != nil {
+			return struct{}{}, err
+		}
 		m, err := h.find(vm)
 		if err == nil {
 			err = h.attach(m, deviceXML, scope)
@@ -21,6 +24,17 @@ func (h *Hypervisor) Attach(ctx context.Context, vm, deviceXML string, scope dom
 		return struct{}{}, err
 	})
 	return err
+}
+
+// checkDevice refuses what domain/virt does not ask libvirt for.
+func checkDevice(device string, scope domain.Scope) error {
+	switch {
+	case strings.TrimSpace(device) == "":
+		return refuse(0, domain.ErrInvalid, "the device is empty")
+	case scope == 0 || scope&^(domain.ScopeLive|domain.ScopeSaved) != 0:
+		return refuse(0, domain.ErrInvalid, "no or unknown scope %d", scope)
+	}
+	return nil
 }
 
 // attach changes the saved definition last, as libvirt does: it cannot fail then.
@@ -50,7 +64,10 @@ func (w *world) attach(m *machine, element string, scope domain.Scope) error {
 		m.live = live
 		w.publish(m, domain.EventDeviceAdded, alias)
 	}
-	m.saved = saved
+	if m.saved != saved {
+		m.saved = saved
+		w.publish(m, domain.EventDefined, "updated")
+	}
 	return nil
 }
 
@@ -79,7 +96,7 @@ func (w *world) plug(m *machine, d devicexml.Device) (live, alias string, err er
 			return "", "", err
 		}
 	}
-	if err := w.openDevice(m, d); err != nil {
+	if err := w.openDevice(m, d, "unable to execute QEMU command 'device_add'"); err != nil {
 		return "", "", err
 	}
 	return within(m.live, "domain/devices", element), alias, nil
@@ -109,12 +126,16 @@ func (m *machine) letGo(id string) {
 // let go or ctx ends, which is [domain.ErrInUse]: the guest still has the request then,
 // and repeating the call waits again. [domain.ErrNotFound]: the VM has no such device.
 func (h *Hypervisor) Detach(ctx context.Context, vm, device string, scope domain.Scope) error {
+	if err := checkDevice(device, scope); err != nil {
+		return at("Detach", vm, err)
+	}
 	want := devicexml.Device{Alias: strings.TrimSpace(device)}
 	if strings.HasPrefix(want.Alias, "<") {
-		var err error
-		if want, err = oneDevice(device); err != nil {
-			return at("Detach", vm, err)
+		found, err := devicexml.Find(device, 0)
+		if err != nil || len(found) != 1 {
+			return at("Detach", vm, refuse(0, domain.ErrInvalid, "the device is not one XML element"))
 		}
+		want = found[0]
 	}
 	gone, err := ask(ctx, h, "Detach", vm, func(m *machine) (gone func() bool, err error) {
 		if scope&domain.ScopeLive == 0 {
@@ -142,7 +163,7 @@ func (h *Hypervisor) Detach(ctx context.Context, vm, device string, scope domain
 	defer h.mu.Unlock()
 	m, err := h.find(vm)
 	if err == nil {
-		err = m.drop(want)
+		err = h.drop(m, want)
 	}
 	return at("Detach", vm, err)
 }
@@ -167,7 +188,7 @@ func (w *world) await(ctx context.Context, so func() bool) error {
 // unplug asks the guest of a running VM to let a device go.
 func (w *world) unplug(m *machine, want devicexml.Device) (devicexml.Device, error) {
 	if !m.active() {
-		return devicexml.Device{}, wrongState("domain is not running")
+		return devicexml.Device{}, refuse(0, domain.ErrState, "the VM does not run")
 	}
 	d, err := pick(m.live, want)
 	if err != nil {
@@ -194,7 +215,7 @@ func pick(doc string, want devicexml.Device) (devicexml.Device, error) {
 			return d, nil
 		}
 	}
-	return devicexml.Device{}, refuse(codeDeviceMissing, domain.ErrNotFound, "device not found: device not present in domain configuration: %s", want)
+	return devicexml.Device{}, refuse(codeDeviceMissing, domain.ErrNotFound, "device not found: device not present in domain configuration")
 }
 
 // leave is the moment at which a guest lets a device go.
@@ -210,13 +231,17 @@ func (w *world) leave(m *machine, alias string) {
 }
 
 // drop takes a device out of the saved definition.
-func (m *machine) drop(want devicexml.Device) error {
+func (w *world) drop(m *machine, want devicexml.Device) error {
 	if err := m.has(domain.ScopeSaved); err != nil {
 		return err
 	}
 	d, err := pick(m.saved, want)
-	if err == nil {
-		m.saved = put(m.saved, d.Offset, d.Offset+len(d.Element), "")
+	if err != nil {
+		return err
 	}
-	return err
+	m.saved = put(m.saved, d.Offset, d.Offset+len(d.Element), "")
+	if want.Element != "" { // libvirt tells nobody of what was named by its alias
+		w.publish(m, domain.EventDefined, "updated")
+	}
+	return nil
 }

@@ -239,7 +239,10 @@ type snapshot struct{ name, xml string }
 // Snapshot keeps the VM's definition under a name. Memory and disks are not simulated.
 func (h *Hypervisor) Snapshot(ctx context.Context, vm, name string) error {
 	return on(ctx, h, "Snapshot", vm, func(m *machine) error {
-		if m.snapshot(name) >= 0 {
+		switch {
+		case !hasElement(m.current(), "domain/devices/disk"):
+			return unsupported("nothing selected for snapshot")
+		case m.snapshot(name) >= 0:
 			return refuse(codeOperationFailed, domain.ErrExists, "operation failed: domain snapshot %s already exists", name)
 		}
 		m.snapshots = append(m.snapshots, snapshot{name, m.next()})

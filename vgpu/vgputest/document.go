@@ -140,11 +140,18 @@ func hostID(d devicexml.Device) string {
 	return d.PCI
 }
 
+// deviceKinds are libvirt's elements in <devices>.
+var deviceKinds = strings.Fields("disk lease filesystem interface input sound audio video hostdev watchdog controller graphics hub redirdev smartcard chr " +
+	"serial parallel console channel memballoon nvram rng shmem tpm panic memory iommu vsock crypto")
+
 // oneDevice reads the element of one device.
 func oneDevice(element string) (devicexml.Device, error) {
 	found, err := devicexml.Find(element, 0)
-	if err != nil || len(found) != 1 {
-		return devicexml.Device{}, refuse(codeXML, domain.ErrInvalid, "XML error: the device is not one element: %v", err)
+	switch {
+	case err != nil || len(found) != 1:
+		return devicexml.Device{}, refuse(codeXMLDetail, domain.ErrInvalid, "(device_definition): the device is not one element: %v", err)
+	case !slices.Contains(deviceKinds, found[0].Kind):
+		return devicexml.Device{}, unsupported("unknown device type '%s'", found[0].Kind)
 	}
 	return found[0], nil
 }

@@ -123,7 +123,7 @@ func machineWith(name string, vgpus ...string) string {
   <name>%s</name>
   <memory unit='MiB'>64</memory>
   <os><type arch='x86_64' machine='q35'>hvm</type></os>
-  <devices><controller type='pci' index='0' model='pcie-root'/><controller type='pci' index='1' model='pcie-root-port'/>%s</devices>
+  <devices><disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='/disk'/><target dev='vda' bus='virtio'/></disk><controller type='pci' index='0' model='pcie-root'/><controller type='pci' index='1' model='pcie-root-port'/>%s</devices>
   <qemu:override>%s</qemu:override>
 </domain>`, name, devices, overrides)
 }

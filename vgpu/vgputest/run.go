@@ -64,7 +64,7 @@ func (w *world) run(m *machine, doc string, why reason) error {
 	m.pid = int(lastPID.Add(1))
 	m.open, m.leaving = map[string]func(){}, map[string]bool{}
 	for _, d := range devices {
-		if err := w.openDevice(m, d); err != nil {
+		if err := w.openDevice(m, d, "process exited while connecting to monitor: qemu-system-x86_64: -device vfio-pci"); err != nil {
 			m.close()
 			return err
 		}
@@ -77,8 +77,9 @@ func (w *world) run(m *machine, doc string, why reason) error {
 	return nil
 }
 
-// openDevice opens a vGPU for a VM, with libvirt's and QEMU's refusals.
-func (w *world) openDevice(m *machine, d devicexml.Device) error {
+// openDevice opens a vGPU for a VM, with libvirt's refusals, and QEMU's in the words with
+// which libvirt passes them on.
+func (w *world) openDevice(m *machine, d devicexml.Device, passedOn string) error {
 	id := hostID(d)
 	kind := "mediated device /sys/bus/mdev/devices/"
 	if d.UUID == "" {
@@ -93,7 +94,7 @@ func (w *world) openDevice(m *machine, d devicexml.Device) error {
 		return nil
 	}
 	qemu := func(kind error, format string, args ...any) error {
-		return refuse(codeInternal, kind, "internal error: process exited while connecting to monitor: qemu-system-x86_64: -device vfio-pci: "+format, args...)
+		return refuse(codeInternal, kind, "internal error: "+passedOn+": "+format, args...)
 	}
 	group, _ := w.host.Group(id)
 	switch {
