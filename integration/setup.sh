@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what building and testing need on a fresh Debian or Ubuntu machine (a
-# C compiler, Go, libvirt's client library) and prints the path of a Go that is
-# new enough. The lab installs what it needs itself.
+# C compiler, Go, libvirt's client library and virsh) and prints the path of a Go that
+# is new enough. The lab installs what it needs itself.
 set -eu
 
 minor=26 # as in go.mod
@@ -24,6 +24,7 @@ install() {
 missing=
 command -v gcc >/dev/null || missing="gcc libc6-dev"
 /sbin/ldconfig -p | grep -q 'libvirt\.so\.0' || missing="$missing libvirt0"
+command -v virsh >/dev/null || missing="$missing libvirt-clients"
 command -v git >/dev/null || missing="$missing git"
 [ -e /etc/ssl/certs/ca-certificates.crt ] || missing="$missing ca-certificates"
 PATH=$PATH:/usr/local/go/bin

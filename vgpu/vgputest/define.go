@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -234,7 +235,12 @@ func (m *machine) has(scope domain.Scope) error {
 }
 
 // snapshot is the definition that a VM had, under a name.
-type snapshot struct{ name, xml string }
+type snapshot struct {
+	name, xml string
+	parent    string // the one that it was made from; empty: none
+	state     domain.State
+	created   time.Time
+}
 
 // Snapshot keeps the VM's definition under a name. Memory and disks are not simulated.
 func (h *Hypervisor) Snapshot(ctx context.Context, vm, name string) error {
@@ -245,7 +251,8 @@ func (h *Hypervisor) Snapshot(ctx context.Context, vm, name string) error {
 		case m.snapshot(name) >= 0:
 			return refuse(codeOperationFailed, domain.ErrExists, "operation failed: domain snapshot %s already exists", name)
 		}
-		m.snapshots = append(m.snapshots, snapshot{name, m.next()})
+		m.snapshots = append(m.snapshots, snapshot{name, m.next(), m.lastSnapshot, m.state, time.Now()})
+		m.lastSnapshot = name
 		return nil
 	})
 }
@@ -260,7 +267,7 @@ func (h *Hypervisor) Revert(ctx context.Context, vm, name string) error {
 		if m.active() {
 			h.end(m, "snapshot", offSnapshot)
 		}
-		m.saved, m.image = m.snapshots[i].xml, nil
+		m.saved, m.image, m.lastSnapshot = m.snapshots[i].xml, nil, name
 		return nil
 	})
 }

@@ -53,6 +53,8 @@ type machine struct {
 	snapshots  []snapshot
 	lastReason reason
 
+	lastSnapshot string // the current one: made or reverted to
+
 	// While it is active.
 	state   domain.State
 	live    string
