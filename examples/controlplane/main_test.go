@@ -16,7 +16,6 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/vgpukit/vgpukit/domain/virt"
 	"github.com/vgpukit/vgpukit/mdev"
 	"github.com/vgpukit/vgpukit/vgpu"
 )
@@ -24,7 +23,8 @@ import (
 // TestControlPlane: a VM lives and dies by HTTP, and what is wrong has the status
 // of its kind and says what to do.
 func TestControlPlane(t *testing.T) {
-	server := httptest.NewServer(handler(manage(t, "tesla-m60")))
+	manager, _ := manage(t, "tesla-m60")
+	server := httptest.NewServer(handler(manager))
 	t.Cleanup(server.Close)
 	body, err := json.Marshal(map[string]any{
 		"domain": document("vm"), "vgpus": []map[string]string{{"type": "GRID M60-2Q"}},
@@ -72,10 +72,7 @@ func TestOneStatus(t *testing.T) {
 // TestServeWatches: the vGPU of a VM that is destroyed by hand is given back while
 // the service runs, and the service ends well.
 func TestServeWatches(t *testing.T) {
-	conn, err := virt.Open(t.Context(), virt.Config{URI: "test:///default"})
-	require.NoError(t, err)
-	defer conn.Close()
-	manager := manage(t, "mtty")
+	manager, libvirt := manage(t, "mtty")
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	ctx, stop := context.WithCancel(t.Context())
@@ -99,7 +96,7 @@ func TestServeWatches(t *testing.T) {
 	require.NoError(t, err)
 	call("PUT", "/vms/watched", string(body))
 	require.Contains(t, call("POST", "/vms/watched/start", ""), `"present":true`)
-	require.NoError(t, conn.Destroy(t.Context(), "watched"))
+	require.NoError(t, libvirt.Virsh().Destroy(t.Context(), "watched"))
 	require.Eventually(t, func() bool { return strings.Contains(call("GET", "/vms/watched", ""), `"present":false`) }, time.Minute, 10*time.Millisecond)
 	call("DELETE", "/vms/watched", "")
 	stop()

@@ -1,7 +1,6 @@
 package opentelemetry
 
 import (
-	"context"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -14,20 +13,8 @@ import (
 	"github.com/vgpukit/vgpukit/mdev"
 	"github.com/vgpukit/vgpukit/mdev/mdevtest"
 	"github.com/vgpukit/vgpukit/vgpu"
+	"github.com/vgpukit/vgpukit/vgpu/vgputest"
 )
-
-// noLibvirt is a hypervisor without domains, which defines none.
-type noLibvirt struct{ vgpu.Hypervisor }
-
-func (noLibvirt) URI() string { return "test:///none" }
-
-func (noLibvirt) Definition(context.Context, string) (domain.Definition, error) {
-	return domain.Definition{}, &domain.Error{Op: "look up", Object: "vm", Kind: domain.ErrNotFound}
-}
-
-func (noLibvirt) Define(context.Context, string) (domain.Info, error) {
-	return domain.Info{}, &domain.Error{Op: "define", Object: "vm", Kind: domain.ErrPermission}
-}
 
 const document = "<domain type='kvm'><name>vm</name><os><type arch='x86_64' machine='q35'>hvm</type></os><devices/></domain>"
 
@@ -38,9 +25,12 @@ func TestOneTraceAnOperation(t *testing.T) {
 	tracer := trace.NewTracerProvider(trace.WithSpanProcessor(recorder)).Tracer("test")
 	board, err := mdevtest.NewBoard("tesla-m60")
 	require.NoError(t, err)
-	host, err := mdev.Open(mdev.Config{FS: mdevtest.New(board)})
+	sim := mdevtest.New(board)
+	host, err := mdev.Open(mdev.Config{FS: sim})
 	require.NoError(t, err)
-	manager, err := vgpu.New(vgpu.Config{Host: host, Hypervisor: noLibvirt{}, StateDir: t.TempDir(), Observer: NewObserver(tracer)})
+	libvirt := vgputest.New(sim)
+	libvirt.Fail(vgputest.Fault{Method: "Define", Err: domain.ErrPermission})
+	manager, err := vgpu.New(vgpu.Config{Host: host, Hypervisor: libvirt, StateDir: t.TempDir(), Observer: NewObserver(tracer)})
 	require.NoError(t, err)
 
 	ctx, caller := tracer.Start(t.Context(), "caller")

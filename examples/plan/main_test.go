@@ -14,7 +14,7 @@ import (
 // find as many places as there are.
 func TestPlan(t *testing.T) {
 	var out strings.Builder
-	require.NoError(t, plan(t.Context(), exampletest.Host(t, "tesla-m60@0000:05:00.0"), "GRID M60-4Q", &out))
+	require.NoError(t, plan(t.Context(), exampletest.New(t, "tesla-m60@0000:05:00.0").Host, "GRID M60-4Q", &out))
 	var where []string
 	for _, line := range strings.Split(out.String(), "\n") {
 		if _, parent, ok := strings.Cut(line, ": 0000:"); ok && !strings.Contains(line, "no GPU can take") {

@@ -14,7 +14,6 @@ import (
 	"os/signal"
 
 	"github.com/vgpukit/vgpukit"
-	"github.com/vgpukit/vgpukit/domain/virt"
 	"github.com/vgpukit/vgpukit/vgpu"
 )
 
@@ -52,10 +51,10 @@ func run(ctx context.Context, connect, typ string) error {
 	if _, err := os.Stat("/dev/kvm"); err != nil {
 		virtualization = "qemu" // its own emulation
 	}
-	return show(ctx, kit.Conn, kit.Manager, virtualization, typ)
+	return show(ctx, kit.Manager, virtualization, typ, func(ctx context.Context, vm string) error { return picture(ctx, kit.Conn, vm) })
 }
 
-func show(ctx context.Context, conn *virt.Conn, manager *vgpu.Manager, virtualization, typ string) (err error) {
+func show(ctx context.Context, manager *vgpu.Manager, virtualization, typ string, look func(ctx context.Context, vm string) error) (err error) {
 	vm, err := manager.Provision(ctx, vgpu.ProvisionRequest{
 		Domain: fmt.Sprintf(machine, virtualization),
 		VGPUs:  []vgpu.Request{{Type: typ, Address: "0000:00:08.0", Display: "on", RAMFB: "on"}},
@@ -75,5 +74,5 @@ func show(ctx context.Context, conn *virt.Conn, manager *vgpu.Manager, virtualiz
 	if _, err = manager.Start(ctx, vm.Name, vgpu.StartOptions{}); err != nil {
 		return err
 	}
-	return picture(ctx, conn, vm.Name)
+	return look(ctx, vm.Name)
 }

@@ -14,16 +14,16 @@ import (
 // not.
 func TestSeveral(t *testing.T) {
 	for _, c := range []struct {
-		vm     string // libvirt's test driver is one for the whole process
+		vm     string
 		boards []string
 		want   string
 	}{
 		{"apart", []string{"l40s@0000:41:00.0,vfs=4", "l40s@0000:61:00.0,vfs=4"}, "0000:61:00.0"},
 		{"sharing", []string{"l40s@0000:41:00.0,vfs=4"}, "too few GPUs"},
 	} {
-		manager := exampletest.Manager(t, exampletest.Host(t, c.boards...))
+		w := exampletest.New(t, c.boards...)
 		var out strings.Builder
-		require.NoError(t, several(t.Context(), manager, exampletest.Document(c.vm), "NVIDIA L40S-24Q", 2, &out))
+		require.NoError(t, several(t.Context(), w.Manager, exampletest.Document(c.vm), "NVIDIA L40S-24Q", 2, &out))
 		assert.Contains(t, out.String(), c.vm+" has 1155 on 0000:41:00.0 at ")
 		assert.Contains(t, out.String(), c.want)
 	}

@@ -1,5 +1,5 @@
 // Package exampletest gives the example programs' tests what they run on: a
-// simulated GPU host and libvirt's own test driver.
+// simulated GPU host with the libvirt on it.
 package exampletest
 
 import (
@@ -8,40 +8,41 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/vgpukit/vgpukit/domain/virt"
 	"github.com/vgpukit/vgpukit/mdev"
 	"github.com/vgpukit/vgpukit/mdev/mdevtest"
 	"github.com/vgpukit/vgpukit/vgpu"
+	"github.com/vgpukit/vgpukit/vgpu/vgputest"
 )
 
-// Host is a simulated host with these boards.
-func Host(t *testing.T, boards ...string) *mdev.Host {
+// World is a simulated host, and what a program has of it.
+type World struct {
+	Sim     *mdevtest.Host
+	Libvirt *vgputest.Hypervisor
+	Host    *mdev.Host
+	Manager *vgpu.Manager
+}
+
+// New is a world with these boards.
+func New(t *testing.T, boards ...string) World {
 	t.Helper()
-	sim := mdevtest.New()
+	w := World{Sim: mdevtest.New()}
 	for _, spec := range boards {
 		board, err := mdevtest.NewBoard(spec)
 		require.NoError(t, err)
-		require.NoError(t, sim.Plug(board))
+		require.NoError(t, w.Sim.Plug(board))
 	}
-	host, err := mdev.Open(mdev.Config{FS: sim})
+	w.Libvirt = vgputest.New(w.Sim)
+	var err error
+	w.Host, err = mdev.Open(mdev.Config{FS: w.Sim})
 	require.NoError(t, err)
-	return host
+	w.Manager, err = vgpu.New(vgpu.Config{Host: w.Host, Hypervisor: w.Libvirt, StateDir: t.TempDir()})
+	require.NoError(t, err)
+	return w
 }
 
-// Manager works on the host and on libvirt's test driver.
-func Manager(t *testing.T, host *mdev.Host) *vgpu.Manager {
-	t.Helper()
-	conn, err := virt.Open(t.Context(), virt.Config{URI: "test:///default"})
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, conn.Close()) })
-	manager, err := vgpu.New(vgpu.Config{Host: host, Hypervisor: conn, StateDir: t.TempDir()})
-	require.NoError(t, err)
-	return manager
-}
-
-// Document is a domain document that libvirt's test driver takes.
+// Document is a small VM's.
 func Document(name string) string {
-	return fmt.Sprintf(`<domain type='test'>
+	return fmt.Sprintf(`<domain type='kvm'>
   <name>%s</name>
   <memory unit='MiB'>64</memory>
   <os><type arch='x86_64' machine='q35'>hvm</type></os>
