@@ -1,5 +1,3 @@
-//go:build cgo
-
 package vgpukit_test
 
 import (
@@ -8,6 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/vgpukit/vgpukit/domain"
+	"github.com/vgpukit/vgpukit/vgpu/vgputest"
 )
 
 // scenario is a call on a host at which other things happened before.
@@ -24,35 +23,36 @@ var scenarios = map[string]map[string]scenario{
 		"a new VM, its vGPU only while it runs": {nothing, func(w *world) call { return w.provisionWhileRunning }, false},
 		"the VM is there as asked":              {func(w *world) { w.done(w.provision) }, provision, false},
 		"the first GPU refuses":                 {func(w *world) { w.refuse(firstGPU) }, provision, false},
-		"libvirt refuses the document":          {func(w *world) { w.hyper.refusal = errUnsupported }, provision, true},
+		"libvirt refuses the document":          {func(w *world) { w.libvirt.Fail(refusal("Define")) }, provision, true},
 	},
 	"Start": {
 		"its vGPU is there":   {func(w *world) { w.done(w.provision) }, start, false},
-		"its vGPU is missing": {func(w *world) { w.done(w.provision); w.vanish() }, start, false},
+		"its vGPU is missing": {func(w *world) { w.done(w.provision); w.sim.Reboot() }, start, false},
 		"its vGPU has to go to another GPU": {func(w *world) {
 			w.done(w.provision)
-			w.vanish()
+			w.sim.Reboot()
 			w.occupy(firstGPU)
 		}, start, false},
 		"it runs already": {func(w *world) { w.done(w.provision, w.start) }, start, false},
 		"libvirt refuses to start it": {func(w *world) {
 			w.done(w.provisionWhileRunning)
-			w.hyper.refusal = errUnsupported
+			w.libvirt.Fail(refusal("Start"))
 		}, start, true},
 	},
 	"Stop": {
 		"the guest shuts down": {func(w *world) { w.done(w.provision, w.start) }, stop, false},
 		"the guest does not listen": {func(w *world) {
 			w.done(w.provision, w.start)
-			w.hyper.deafGuest = true
+			w.libvirt.SetGuest(w.vm, vgputest.Guest{Deaf: true})
 		}, stop, false},
 		"nor does QEMU, and force is allowed": {func(w *world) {
 			w.done(w.provision, w.start)
-			w.hyper.deafGuest, w.hyper.deafQEMU, w.force = true, true, true
+			w.libvirt.SetGuest(w.vm, vgputest.Guest{Deaf: true, IgnoresSIGTERM: true})
+			w.force = true
 		}, stop, false},
 		"nor does QEMU, and force is not allowed": {func(w *world) {
 			w.done(w.provision, w.start)
-			w.hyper.deafGuest, w.hyper.deafQEMU = true, true
+			w.libvirt.SetGuest(w.vm, vgputest.Guest{Deaf: true, IgnoresSIGTERM: true})
 		}, stop, true},
 		"its vGPU is only for while it runs": {func(w *world) { w.done(w.provisionWhileRunning, w.start) }, stop, false},
 		"it is off already":                  {func(w *world) { w.done(w.provision) }, stop, false},
@@ -75,7 +75,7 @@ var scenarios = map[string]map[string]scenario{
 		}, reconcile, false},
 		"a VM ended by itself, and its vGPU is left": {func(w *world) {
 			w.done(w.provisionWhileRunning, w.start)
-			require.NoError(w.t, w.hyper.Destroy(w.t.Context(), w.vm))
+			require.NoError(w.t, w.libvirt.Crash(w.t.Context(), w.vm))
 		}, reconcile, false},
 		"a VM was undefined by hand": {func(w *world) {
 			w.done(w.provision)
@@ -87,7 +87,7 @@ var scenarios = map[string]map[string]scenario{
 		}, reconcile, false},
 		"the host was rebooted": {func(w *world) {
 			w.done(w.provision)
-			w.vanish()
+			w.sim.Reboot()
 		}, reconcile, false},
 	},
 	"Watch": {
@@ -106,7 +106,9 @@ var scenarios = map[string]map[string]scenario{
 	},
 }
 
-var errUnsupported = &domain.Error{Op: "define", Object: "VM", Kind: domain.ErrUnsupported, Meaning: "this QEMU has no such device"}
+func refusal(method string) vgputest.Fault {
+	return vgputest.Fault{Method: method, Err: &vgputest.Error{Kind: domain.ErrUnsupported, Message: "this QEMU has no such device"}}
+}
 
 func nothing(*world) {}
 

@@ -1,5 +1,3 @@
-//go:build cgo
-
 package vgpukit_test
 
 import (
@@ -68,7 +66,6 @@ func TestDocsSteps(t *testing.T) {
 		for name, s := range calls {
 			t.Run(verb+", "+name, func(t *testing.T) {
 				w := newWorld(t, "docs")
-				defer w.end()
 				s.before(w)
 				steps, err := w.run(s.call(w), lives)
 				assert.Equal(t, s.fails, err != nil, "%v", err)
@@ -136,19 +133,16 @@ func TestDocsKilled(t *testing.T) {
 			steps, err := w.run(s.call(w), lives)
 			require.NoError(t, err)
 			asked := w.picture()
-			w.end()
 			w = newWorld(t, "docs")
 			s.before(w)
 			w.done(w.clean(verb))
 			outcomes := map[string]string{"as before": w.picture(), "as asked": asked}
-			w.end()
 			for i, row := range places(t, explained, steps) {
 				if steps[i] == "lock" || strings.HasSuffix(steps[i], " fails") {
 					continue // nothing was done; and only the end of a real process frees a lock just taken
 				}
 				t.Run(fmt.Sprintf("%s, %s, %d %s", verb, name, i, steps[i]), func(t *testing.T) {
 					w := newWorld(t, "docs")
-					defer w.end()
 					s.before(w)
 					_, err := w.run(s.call(w), func(step int, _ string) bool { return step == i })
 					require.NoError(t, err)
@@ -166,7 +160,6 @@ func TestDocsKilled(t *testing.T) {
 // TestDocsError: the failure that docs/architecture.md shows is what the code says.
 func TestDocsError(t *testing.T) {
 	w := newWorld(t, "web1")
-	defer w.end()
 	w.refuse(firstGPU, secondGPU)
 	_, err := w.run(w.provision, lives)
 	require.Error(t, err)

@@ -1,5 +1,3 @@
-//go:build cgo
-
 package vgpukit_test
 
 import (
@@ -19,10 +17,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/vgpukit/vgpukit/domain"
-	"github.com/vgpukit/vgpukit/domain/virt"
 	"github.com/vgpukit/vgpukit/mdev"
 	"github.com/vgpukit/vgpukit/mdev/mdevtest"
 	"github.com/vgpukit/vgpukit/vgpu"
+	"github.com/vgpukit/vgpukit/vgpu/vgputest"
 )
 
 const (
@@ -31,64 +29,26 @@ const (
 	biggest   = "GRID M60-8Q" // takes a GPU for itself
 )
 
-// world is a simulated host with a Tesla M60, which has two GPUs, and libvirt's test
-// driver.
+// world is a simulated host with a Tesla M60, which has two GPUs, and the libvirt on it.
 type world struct {
-	t     *testing.T
-	sim   *mdevtest.Host
-	host  *mdev.Host
-	hyper *hypervisor
-	dir   string
-	vm    string
-	force bool                // Stop may destroy the VM
-	ended chan vgpu.Operation // what the last run's operations were, as they end
-}
-
-// hypervisor is libvirt's test driver with guests and QEMUs that do not listen.
-type hypervisor struct {
-	*virt.Conn
-	deafGuest, deafQEMU bool
-	refusal             error // of what is defined or started
-}
-
-func (h *hypervisor) Shutdown(ctx context.Context, vm string, mode domain.ShutdownMode) error {
-	if h.deafGuest {
-		return nil
-	}
-	return h.Conn.Shutdown(ctx, vm, mode)
-}
-
-func (h *hypervisor) Terminate(ctx context.Context, vm string) error {
-	if h.deafQEMU {
-		return nil
-	}
-	return h.Conn.Terminate(ctx, vm)
-}
-
-func (h *hypervisor) Define(ctx context.Context, xml string) (domain.Info, error) {
-	if h.refusal != nil {
-		return domain.Info{}, h.refusal
-	}
-	return h.Conn.Define(ctx, xml)
-}
-
-func (h *hypervisor) Start(ctx context.Context, vm string) error {
-	if h.refusal != nil {
-		return h.refusal
-	}
-	return h.Conn.Start(ctx, vm)
+	t       *testing.T
+	sim     *mdevtest.Host
+	host    *mdev.Host
+	libvirt *vgputest.Hypervisor
+	dir     string
+	vm      string
+	force   bool                // Stop may destroy the VM
+	ended   chan vgpu.Operation // what the last run's operations were, as they end
 }
 
 func newWorld(t *testing.T, vm string) *world {
 	t.Helper()
 	board, err := mdevtest.NewBoard("tesla-m60@" + firstGPU)
 	require.NoError(t, err)
-	w := &world{t: t, sim: mdevtest.New(board), dir: stateDir(t), vm: vm}
-	w.host, err = mdev.Open(mdev.Config{FS: w.sim})
+	sim := mdevtest.New(board)
+	w := &world{t: t, sim: sim, libvirt: vgputest.New(sim), dir: stateDir(t), vm: vm}
+	w.host, err = mdev.Open(mdev.Config{FS: sim})
 	require.NoError(t, err)
-	conn, err := virt.Open(t.Context(), virt.Config{URI: "test:///default"})
-	require.NoError(t, err)
-	w.hyper = &hypervisor{Conn: conn}
 	return w
 }
 
@@ -101,15 +61,6 @@ func stateDir(t *testing.T) string {
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	return dir
-}
-
-// end makes room for other worlds, which have the same libvirt.
-func (w *world) end() {
-	w.t.Helper()
-	ctx := context.Background()
-	_ = w.hyper.Destroy(ctx, w.vm) // it may be off, or not there
-	_ = w.hyper.Undefine(ctx, w.vm, domain.UndefineOptions{})
-	require.NoError(w.t, w.hyper.Close())
 }
 
 // recorder writes down what an Observer sees, in the words of the document.
@@ -170,7 +121,7 @@ func (w *world) run(do call, dies func(int, string) bool) (steps []string, err e
 	w.t.Helper()
 	w.ended = make(chan vgpu.Operation, 100)
 	r := &recorder{dies: dies, ended: w.ended}
-	m, err := vgpu.New(vgpu.Config{Host: w.host, Hypervisor: w.hyper, StateDir: w.dir, Observer: r.observer()})
+	m, err := vgpu.New(vgpu.Config{Host: w.host, Hypervisor: w.libvirt, StateDir: w.dir, Observer: r.observer()})
 	require.NoError(w.t, err)
 	var process sync.WaitGroup
 	process.Go(func() { err = do(w.t.Context(), m) })
@@ -200,7 +151,7 @@ func (w *world) killed(do call, step string) {
 func (w *world) provisionAs(life vgpu.Lifetime) call {
 	return func(ctx context.Context, m *vgpu.Manager) error {
 		_, err := m.Provision(ctx, vgpu.ProvisionRequest{
-			Domain: fmt.Sprintf("<domain type='test'>\n  <name>%s</name>\n  <uuid>f4cbcf76-3c2b-4c4e-9e0e-2a2a0a3f1b11</uuid>\n"+
+			Domain: fmt.Sprintf("<domain type='kvm'>\n  <name>%s</name>\n  <uuid>f4cbcf76-3c2b-4c4e-9e0e-2a2a0a3f1b11</uuid>\n"+
 				"  <memory unit='MiB'>64</memory>\n  <os><type arch='x86_64' machine='q35'>hvm</type></os>\n  <devices/>\n</domain>\n", w.vm),
 			VGPUs: []vgpu.Request{{Type: biggest}}, Lifetime: life,
 		})
@@ -263,7 +214,7 @@ func (w *world) watch(ctx context.Context, m *vgpu.Manager) error {
 	}
 	err := saw(vgpu.Operation{Op: "reconcile"}) // it listens before
 	if err == nil {
-		err = w.hyper.Destroy(ctx, w.vm)
+		err = w.libvirt.Crash(ctx, w.vm)
 	}
 	if err == nil {
 		err = saw(vgpu.Operation{Op: "reconcile", VM: w.vm})
@@ -271,16 +222,6 @@ func (w *world) watch(ctx context.Context, m *vgpu.Manager) error {
 	cancel()
 	<-over
 	return err
-}
-
-// vanish takes the VM's vGPU away, as a reboot of the host does.
-func (w *world) vanish() {
-	w.t.Helper()
-	inventory, err := w.host.Inventory(w.t.Context())
-	require.NoError(w.t, err)
-	for d := range devices(inventory) {
-		require.NoError(w.t, w.host.Remove(w.t.Context(), d.ID))
-	}
 }
 
 // refuse lets GPUs' drivers answer EIO.
@@ -319,7 +260,7 @@ func devices(inventory *mdev.Inventory) iter.Seq[mdev.Device] {
 // undefine is virsh's.
 func (w *world) undefine() {
 	w.t.Helper()
-	require.NoError(w.t, w.hyper.Undefine(w.t.Context(), w.vm, domain.UndefineOptions{}))
+	require.NoError(w.t, w.libvirt.Virsh().Undefine(w.t.Context(), w.vm, domain.UndefineOptions{}))
 }
 
 // picture is all that there is: devices, the VM, and the entries of the state directory.
@@ -331,7 +272,7 @@ func (w *world) picture() string {
 	for d := range devices(inventory) {
 		lines = append(lines, fmt.Sprintln("device", d.Parent, d.Type))
 	}
-	vm, err := w.hyper.Definition(w.t.Context(), w.vm)
+	vm, err := w.libvirt.Virsh().Definition(w.t.Context(), w.vm)
 	if err == nil {
 		lines = append(lines, fmt.Sprintln("domain", vm.State.Active(), vm.XML))
 	} else {
