@@ -1,5 +1,3 @@
-//go:build cgo
-
 package vgpu_test
 
 import (
@@ -11,30 +9,27 @@ import (
 	"time"
 
 	"github.com/vgpukit/vgpukit/domain"
-	"github.com/vgpukit/vgpukit/domain/virt"
 	"github.com/vgpukit/vgpukit/mdev"
 	"github.com/vgpukit/vgpukit/mdev/mdevtest"
 	"github.com/vgpukit/vgpukit/vgpu"
+	"github.com/vgpukit/vgpukit/vgpu/vgputest"
 )
 
-// example is a Manager on a simulated host with a Tesla M60 and on libvirt's own
-// test driver. A program has mdev.Open(mdev.Config{}) and a virt.Open of its
-// host's libvirt instead, and keeps its state in vgpu.DefaultStateDir.
-func example() (m *vgpu.Manager, host *mdev.Host, conn *virt.Conn, done func()) {
+// example is a Manager on a simulated host with a Tesla M60 and on the libvirt there.
+// A program has mdev.Open(mdev.Config{}) and a virt.Open of its host's libvirt
+// instead, and keeps its state in vgpu.DefaultStateDir.
+func example() (m *vgpu.Manager, sim *mdevtest.Host, libvirt *vgputest.Hypervisor, done func()) {
 	board, err := mdevtest.NewBoard("tesla-m60@0000:05:00.0")
 	check(err)
-	host, err = mdev.Open(mdev.Config{FS: mdevtest.New(board)})
+	sim = mdevtest.New(board)
+	host, err := mdev.Open(mdev.Config{FS: sim})
 	check(err)
-	conn, err = virt.Open(context.Background(), virt.Config{URI: "test:///default"})
-	check(err)
+	libvirt = vgputest.New(sim)
 	dir, err := os.MkdirTemp("", "vgpukit-example")
 	check(err)
-	m, err = vgpu.New(vgpu.Config{Host: host, Hypervisor: conn, StateDir: dir})
+	m, err = vgpu.New(vgpu.Config{Host: host, Hypervisor: libvirt, StateDir: dir})
 	check(err)
-	return m, host, conn, func() {
-		check(conn.Close())
-		check(os.RemoveAll(dir))
-	}
+	return m, sim, libvirt, func() { check(os.RemoveAll(dir)) }
 }
 
 func check(err error) {
@@ -43,7 +38,14 @@ func check(err error) {
 	}
 }
 
-func machine(name string) string { return fmt.Sprintf(cycleDomain, name, "") }
+func machine(name string) string {
+	return fmt.Sprintf(`<domain type='kvm'>
+  <name>%s</name>
+  <memory unit='MiB'>64</memory>
+  <os><type arch='x86_64' machine='q35'>hvm</type></os>
+  <devices/>
+</domain>`, name)
+}
 
 func ExampleManager() {
 	m, _, _, done := example()
@@ -115,12 +117,12 @@ func ExampleManager_Plan() {
 }
 
 func ExampleManager_Reconcile() {
-	m, host, _, done := example()
+	m, sim, _, done := example()
 	defer done()
 	ctx := context.Background()
-	vm, err := m.Provision(ctx, vgpu.ProvisionRequest{Domain: machine("desktop"), VGPUs: []vgpu.Request{{Type: "GRID M60-8Q"}}})
+	_, err := m.Provision(ctx, vgpu.ProvisionRequest{Domain: machine("desktop"), VGPUs: []vgpu.Request{{Type: "GRID M60-8Q"}}})
 	check(err)
-	check(host.Remove(ctx, vm.VGPUs[0].ID)) // as a reboot of the host does
+	sim.Reboot() // and the kernel has forgotten all vGPUs
 
 	for _, options := range []vgpu.ReconcileOptions{{DryRun: true}, {Restore: true}, {Restore: true}} {
 		report, err := m.Reconcile(ctx, options)
@@ -156,7 +158,7 @@ func ExampleManager_Teardown() {
 }
 
 func ExampleManager_Watch() {
-	m, _, conn, done := example()
+	m, _, libvirt, done := example()
 	defer done()
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error)
@@ -168,7 +170,7 @@ func ExampleManager_Watch() {
 	check(err)
 	_, err = m.Start(ctx, "desktop", vgpu.StartOptions{})
 	check(err)
-	check(conn.Destroy(ctx, "desktop")) // somebody destroys it
+	check(libvirt.Crash(ctx, "desktop")) // its QEMU is killed
 	for present := true; present; {
 		vm, err := m.Status(ctx, "desktop")
 		check(err)
@@ -200,15 +202,14 @@ func ExampleError() {
 func ExampleNew() {
 	board, err := mdevtest.NewBoard("tesla-m60")
 	check(err)
-	host, err := mdev.Open(mdev.Config{FS: mdevtest.New(board)}) // yours: mdev.Open(mdev.Config{})
+	sim := mdevtest.New(board)
+	host, err := mdev.Open(mdev.Config{FS: sim}) // yours: mdev.Open(mdev.Config{})
 	check(err)
-	conn, err := virt.Open(context.Background(), virt.Config{URI: "test:///default"}) // yours: virt.Config{}
-	check(err)
-	defer conn.Close()
+	libvirt := vgputest.New(sim)                    // yours: virt.Open(ctx, virt.Config{})
 	dir, err := os.MkdirTemp("", "vgpukit-example") // yours: leave StateDir out
 	check(err)
 	defer os.RemoveAll(dir)
-	m, err := vgpu.New(vgpu.Config{Host: host, Hypervisor: conn, StateDir: dir})
+	m, err := vgpu.New(vgpu.Config{Host: host, Hypervisor: libvirt, StateDir: dir})
 	check(err)
 	vms, err := m.List(context.Background())
 	fmt.Println(len(vms), err)
@@ -256,12 +257,12 @@ func ExampleManager_Stop() {
 }
 
 func ExampleManager_Status() {
-	m, host, _, done := example()
+	m, sim, _, done := example()
 	defer done()
 	ctx := context.Background()
-	made, err := m.Provision(ctx, vgpu.ProvisionRequest{Domain: machine("desktop"), VGPUs: []vgpu.Request{{Type: "GRID M60-8Q"}}})
+	_, err := m.Provision(ctx, vgpu.ProvisionRequest{Domain: machine("desktop"), VGPUs: []vgpu.Request{{Type: "GRID M60-8Q"}}})
 	check(err)
-	check(host.Remove(ctx, made.VGPUs[0].ID)) // as a reboot of the host does
+	sim.Reboot()
 	vm, err := m.Status(ctx, "desktop")
 	check(err)
 	fmt.Println(vm.State, vm.VGPUs[0].Problem)
@@ -293,15 +294,13 @@ func ExampleManager_List() {
 func ExampleObserver() {
 	board, err := mdevtest.NewBoard("tesla-m60")
 	check(err)
-	host, err := mdev.Open(mdev.Config{FS: mdevtest.New(board)})
+	sim := mdevtest.New(board)
+	host, err := mdev.Open(mdev.Config{FS: sim})
 	check(err)
-	conn, err := virt.Open(context.Background(), virt.Config{URI: "test:///default"})
-	check(err)
-	defer conn.Close()
 	dir, err := os.MkdirTemp("", "vgpukit-example")
 	check(err)
 	defer os.RemoveAll(dir)
-	m, err := vgpu.New(vgpu.Config{Host: host, Hypervisor: conn, StateDir: dir, Observer: vgpu.Observer{
+	m, err := vgpu.New(vgpu.Config{Host: host, Hypervisor: vgputest.New(sim), StateDir: dir, Observer: vgpu.Observer{
 		StepEnded: func(_ context.Context, s vgpu.Step, err error) {
 			if err == nil {
 				fmt.Println(s.Op, s.Name)
