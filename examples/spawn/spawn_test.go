@@ -186,6 +186,7 @@ func TestReboot(t *testing.T) {
 	h := newHost(t)
 	h.spawn("--type", "GRID M60-8Q", "web1")
 	before := h.spawn("--type", "GRID M60-8Q", "web2")
+	require.NoError(t, h.libvirt.SetAutostart(t.Context(), "web1", true)) // too early for it
 	h.sim.Reboot()
 	assert.Contains(t, h.spawn(), "web1  incomplete")
 
