@@ -18,16 +18,16 @@ import (
 // TestSpawn: the VM runs with its vGPUs, stops, starts again, and is gone in the end.
 func TestSpawn(t *testing.T) {
 	h := newHost(t)
-	out := h.spawn("--type", "GRID M60-8Q", "--count", "2", "--address", "0000:00:08.0", "--memory", "4096", "web1")
-	assert.Contains(t, out, "web1  running  nvidia-22  0000:05:00.0  0000:00:08.0")
-	assert.Contains(t, out, "web1  running  nvidia-22  0000:06:00.0  0000:00:02.0")
-	document, err := h.libvirt.XML(t.Context(), "web1")
+	out := h.spawn("--type", "GRID M60-8Q", "--count", "2", "--address", "0000:00:08.0", "--memory", "4096", "r&d")
+	assert.Contains(t, out, "r&d  running  nvidia-22  0000:05:00.0  0000:00:08.0")
+	assert.Contains(t, out, "r&d  running  nvidia-22  0000:06:00.0  0000:00:02.0")
+	document, err := h.libvirt.XML(t.Context(), "r&d")
 	require.NoError(t, err)
 	assert.Contains(t, document, "<memory unit='MiB'>4096</memory>")
 
-	assert.Contains(t, h.spawn("--stop", "web1"), "web1  off")
-	assert.Contains(t, h.spawn("web1"), "web1  running")
-	h.spawn("--delete", "web1")
+	assert.Contains(t, h.spawn("--stop", "r&d"), "r&d  off")
+	assert.Contains(t, h.spawn("r&d"), "r&d  running")
+	h.spawn("--delete", "r&d")
 	h.clean()
 }
 
@@ -191,6 +191,8 @@ func TestReboot(t *testing.T) {
 	assert.Contains(t, h.spawn(), "web1  incomplete")
 
 	assert.Contains(t, h.spawn("web1"), "web1  running")
-	assert.Contains(t, h.spawn("--recover"), "restore web2")
+	out := h.spawn("--recover")
+	assert.Contains(t, out, "restore web2")
+	assert.Contains(t, out, "web2  off")
 	assert.Equal(t, before, h.spawn("web2"))
 }
