@@ -90,7 +90,6 @@ func ExampleManager_Provision() {
 	again, err := m.Provision(ctx, request) // a retry finds it there
 	check(err)
 	fmt.Println(again.Existed)
-	check(m.Teardown(ctx, "pair", vgpu.TeardownOptions{}))
 	// Output:
 	// 0000:05:00.0 0000:00:02.0 false
 	// 0000:06:00.0 0000:00:03.0 false
@@ -132,7 +131,6 @@ func ExampleManager_Reconcile() {
 			fmt.Println(a.Kind, a.VM, a.Done)
 		}
 	}
-	check(m.Teardown(ctx, "desktop", vgpu.TeardownOptions{}))
 	// Output:
 	// 1 to do
 	// restore desktop false
@@ -177,7 +175,6 @@ func ExampleManager_Watch() {
 		present = vm.VGPUs[0].Present
 	}
 	fmt.Println("given back")
-	check(m.Teardown(ctx, "desktop", vgpu.TeardownOptions{}))
 	cancel()
 	fmt.Println(<-ended)
 	// Output:
@@ -229,7 +226,6 @@ func ExampleManager_Start() {
 	fmt.Println(vm.State, vm.VGPUs[0].Present)
 	again, err := m.Start(ctx, "desktop", vgpu.StartOptions{}) // it runs already
 	fmt.Println(again.State, err)
-	check(m.Teardown(ctx, "desktop", vgpu.TeardownOptions{}))
 	// Output:
 	// running true
 	// running <nil>
@@ -252,7 +248,6 @@ func ExampleManager_Stop() {
 	})
 	check(err)
 	fmt.Println(vm.State, vm.VGPUs[0].Present)
-	check(m.Teardown(ctx, "desktop", vgpu.TeardownOptions{}))
 	// Output: off false
 }
 
@@ -266,7 +261,6 @@ func ExampleManager_Status() {
 	vm, err := m.Status(ctx, "desktop")
 	check(err)
 	fmt.Println(vm.State, vm.VGPUs[0].Problem)
-	check(m.Teardown(ctx, "desktop", vgpu.TeardownOptions{}))
 	// Output: incomplete it does not exist on the host; start the VM to make it again
 }
 
@@ -282,7 +276,6 @@ func ExampleManager_List() {
 	check(err)
 	for _, vm := range vms {
 		fmt.Println(vm.Name, vm.State, vm.VGPUs[0].GPU)
-		check(m.Teardown(ctx, vm.Name, vgpu.TeardownOptions{}))
 	}
 	// Output:
 	// one off 0000:05:00.0
