@@ -47,9 +47,3 @@ func ExampleHypervisor_Serve() {
 	//
 	// web1 is running
 }
-
-func check(err error) {
-	if err != nil {
-		panic(err)
-	}
-}
