@@ -16,9 +16,8 @@ import (
 
 // TestFirst: libvirt has the VM that was asked for, and it runs.
 func TestFirst(t *testing.T) {
-	board, err := mdevtest.NewBoard("tesla-m60") // a board with two GPUs
+	sim, err := mdevtest.NewHost("tesla-m60") // a machine with a board of two GPUs
 	require.NoError(t, err)
-	sim := mdevtest.New(board)   // a machine with that board
 	libvirt := vgputest.New(sim) // the libvirt on it
 	host, err := mdev.Open(mdev.Config{FS: sim})
 	require.NoError(t, err)

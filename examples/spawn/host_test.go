@@ -27,9 +27,8 @@ type host struct {
 }
 
 func newHost(t *testing.T) *host {
-	board, err := mdevtest.NewBoard("tesla-m60@0000:05:00.0")
+	sim, err := mdevtest.NewHost("tesla-m60@0000:05:00.0")
 	require.NoError(t, err)
-	sim := mdevtest.New(board)
 	return &host{t, sim, vgputest.New(sim), t.TempDir()}
 }
 
@@ -90,7 +89,5 @@ func (h *host) clean() {
 	domains, err := h.libvirt.Virsh().Domains(h.t.Context())
 	require.NoError(h.t, err)
 	assert.Empty(h.t, domains)
-	vgpus, err := h.sim.ReadDir("sys/bus/mdev/devices")
-	require.NoError(h.t, err)
-	assert.Empty(h.t, vgpus)
+	assert.Empty(h.t, h.sim.Devices())
 }

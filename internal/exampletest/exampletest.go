@@ -25,14 +25,9 @@ type World struct {
 // New is a world with these boards.
 func New(t *testing.T, boards ...string) World {
 	t.Helper()
-	w := World{Sim: mdevtest.New()}
-	for _, spec := range boards {
-		board, err := mdevtest.NewBoard(spec)
-		require.NoError(t, err)
-		require.NoError(t, w.Sim.Plug(board))
-	}
-	w.Libvirt = vgputest.New(w.Sim)
-	var err error
+	sim, err := mdevtest.NewHost(boards...)
+	require.NoError(t, err)
+	w := World{Sim: sim, Libvirt: vgputest.New(sim)}
 	w.Host, err = mdev.Open(mdev.Config{FS: w.Sim})
 	require.NoError(t, err)
 	w.Manager, err = vgpu.New(vgpu.Config{Host: w.Host, Hypervisor: w.Libvirt, StateDir: t.TempDir()})

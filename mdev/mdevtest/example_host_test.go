@@ -14,16 +14,8 @@ import (
 // plugged returns a host with boards; it panics where an example has no other
 // way to fail.
 func plugged(specs ...string) *mdevtest.Host {
-	host := mdevtest.New()
-	for _, spec := range specs {
-		board, err := mdevtest.NewBoard(spec)
-		if err == nil {
-			err = host.Plug(board)
-		}
-		if err != nil {
-			panic(err)
-		}
-	}
+	host, err := mdevtest.NewHost(specs...)
+	must(err)
 	return host
 }
 
@@ -223,4 +215,44 @@ func ExampleHost_SetReadOnly() {
 	host.SetReadOnly(true)
 	fmt.Println(host.WriteAttr("sys/class/mdev_bus/mtty/mdev_supported_types/mtty-1/create", []byte(uuid1)))
 	// Output: write sys/class/mdev_bus/mtty/mdev_supported_types/mtty-1/create: read-only file system
+}
+
+func ExampleNewHost() {
+	host, err := mdevtest.NewHost("tesla-m60", "l40s@0001:41:00.0,vfs=4")
+	must(err)
+	fmt.Println(host.GPUs())
+	// Output: [0000:05:00.0 0000:06:00.0 0001:41:00.0]
+}
+
+func ExampleHost_Devices() {
+	host := plugged("mtty")
+	must(host.WriteAttr("sys/class/mdev_bus/mtty/mdev_supported_types/mtty-1/create", []byte(uuid1)))
+	fmt.Println(host.Devices())
+	host.Reboot()
+	fmt.Println(host.Devices())
+	// Output:
+	// [11111111-1111-4111-8111-111111111111]
+	// []
+}
+
+func ExampleHost_OnReboot() {
+	host := plugged("mtty")
+	host.OnReboot(func() { fmt.Println("a service starts, on a host with", host.GPUs()) })
+	host.Reboot()
+	// Output: a service starts, on a host with [mtty]
+}
+
+func ExampleHost_Migration() {
+	host := plugged("mtty")
+	must(host.WriteAttr("sys/class/mdev_bus/mtty/mdev_supported_types/mtty-1/create", []byte(uuid1)))
+	can, err := host.Migration(uuid1)
+	fmt.Println(can.StopCopy, can.P2P, err)
+	// Output: true true <nil>
+}
+
+func ExampleHost_Group() {
+	host := plugged("mtty")
+	must(host.WriteAttr("sys/class/mdev_bus/mtty/mdev_supported_types/mtty-1/create", []byte(uuid1)))
+	fmt.Println(host.Group(uuid1))
+	// Output: 0 true
 }

@@ -58,6 +58,37 @@ func New(boards ...Board) *Host {
 	return h
 }
 
+// NewHost is [New] with boards as [NewBoard] takes them: "tesla-m60",
+// "l40s@0000:41:00.0,vfs=8".
+func NewHost(specs ...string) (*Host, error) {
+	h := New()
+	for _, spec := range specs {
+		b, err := NewBoard(spec)
+		if err == nil {
+			err = h.Plug(b)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return h, nil
+}
+
+// Devices returns all vGPUs that there are, by UUID or VF address, sorted, with those
+// whose removal waits for a VM: a test that leaves nothing behind finds none.
+func (h *Host) Devices() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	names := slices.Collect(maps.Keys(h.devices))
+	for address, f := range h.pci {
+		if f.vgpu != nil {
+			names = append(names, address)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
 // boot makes the tree of a machine without any GPU.
 func (h *Host) boot() {
 	etc := (*node)(nil)

@@ -51,3 +51,23 @@ func within(t testing.TB, what string, done <-chan error) error {
 		return nil
 	}
 }
+
+// A host is made of specs, or not at all; its vGPUs are listed whatever their framework,
+// one that is being removed too.
+func TestNewHostAndDevices(t *testing.T) {
+	_, err := mdevtest.NewHost("mtty", "geforce")
+	require.ErrorContains(t, err, "geforce")
+	_, err = mdevtest.NewHost("tesla-m60@0000:05:00.0", "a40@0000:05:00.0")
+	require.Error(t, err, "two boards in one slot")
+	h, err := mdevtest.NewHost("mtty", "l40s@0000:41:00.0,vfs=2")
+	require.NoError(t, err)
+	require.Empty(t, h.Devices())
+	require.NoError(t, write(h, vf(0)+"/current_vgpu_type", "1148"))
+	release, done := removeInUse(t, h, typeDir("mtty", "mtty-2"))
+	require.Equal(t, []string{"0000:41:00.4", uuid1}, h.Devices())
+	release()
+	require.NoError(t, within(t, "remove", done))
+	require.Equal(t, []string{"0000:41:00.4"}, h.Devices())
+	h.Reboot()
+	require.Empty(t, h.Devices())
+}

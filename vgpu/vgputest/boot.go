@@ -1,13 +1,29 @@
 package vgputest
 
-import "github.com/vgpukit/vgpukit/domain"
+import (
+	"slices"
+
+	"github.com/vgpukit/vgpukit/domain"
+)
+
+// OnBoot calls f at each reboot of the host after its VMs have ended and before libvirt
+// is up, until it is taken out again: what a service does that is ordered before libvirt,
+// such as to make the vGPUs of VMs that start with the host.
+func (h *Hypervisor) OnBoot(f func()) (remove func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.onBoot = append(h.onBoot, &f)
+	return func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.onBoot = slices.DeleteFunc(h.onBoot, func(other *func()) bool { return other == &f })
+	}
+}
 
 // boot is what a reboot of the host does: all VMs have ended, transient ones are gone,
-// and libvirt starts those that are set to start with the host. What is to happen before
-// that, such as making their vGPUs, is asked for by mdevtest's OnReboot before [New].
+// and libvirt starts those that are set to start with the host.
 func (w *world) boot() {
 	w.mu.Lock()
-	defer w.mu.Unlock()
 	for _, m := range w.machines {
 		if m.active() {
 			m.close()
@@ -16,6 +32,19 @@ func (w *world) boot() {
 		}
 	}
 	w.lastID = 0
+	down := w.down
+	w.down = true
+	w.breakConnections()
+	before := slices.Clone(w.onBoot)
+	w.mu.Unlock()
+	for _, f := range before {
+		(*f)()
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.down = down; down {
+		return
+	}
 	w.restart()
 	for _, m := range w.sorted() {
 		if m.autostart {

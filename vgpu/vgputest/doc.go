@@ -2,8 +2,7 @@
 // the vGPUs of a simulated host of package mdevtest. Whoever writes a program on
 // package vgpu tests it without libvirt, QEMU or a GPU.
 //
-//	board, _ := mdevtest.NewBoard("tesla-m60")
-//	sim := mdevtest.New(board)
+//	sim, _ := mdevtest.NewHost("tesla-m60")
 //	host, _ := mdev.Open(mdev.Config{FS: sim})
 //	libvirt := vgputest.New(sim)
 //	manager, _ := vgpu.New(vgpu.Config{Host: host, Hypervisor: libvirt, StateDir: dir})

@@ -237,3 +237,25 @@ func Example_reboot() {
 	// incomplete false
 	// running true
 }
+
+// A service that is ordered before libvirt makes the vGPU of a VM that starts with the
+// host.
+func ExampleHypervisor_OnBoot() {
+	ctx := context.Background()
+	m, sim, libvirt, done := desktop(ctx)
+	defer done()
+	check(libvirt.SetAutostart(ctx, "desktop", true))
+	vm, err := m.Status(ctx, "desktop")
+	check(err)
+	g := vm.VGPUs[0]
+
+	libvirt.OnBoot(func() {
+		create := "sys/class/mdev_bus/" + g.Parent + "/mdev_supported_types/" + g.Type + "/create"
+		check(sim.WriteAttr(create, []byte(g.ID)))
+	})
+	sim.Reboot()
+	vm, err = m.Status(ctx, "desktop")
+	check(err)
+	fmt.Println(vm.State)
+	// Output: running
+}

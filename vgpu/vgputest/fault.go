@@ -30,11 +30,11 @@ type Fault struct {
 	After bool
 	// Delay is how long the call takes, or less if its context ends.
 	Delay time.Duration
-	// Hang lets the call wait until its context ends, or the fault is taken out.
-	Hang bool
 	// Do is called, outside of any lock: it may block, or use the hypervisor. The call
 	// fails with its error.
 	Do func(context.Context, Call) error
+	// Hang lets the call wait until its context ends, or the fault is taken out.
+	Hang bool
 	// Err is what the call fails with. Nil stands for an internal error where nothing
 	// of Delay, Hang and Do is set, else for "does not fail".
 	Err error
@@ -47,7 +47,7 @@ type injected struct {
 }
 
 // Fail injects a fault into the calls of the program under test, not into those of
-// [Hypervisor.Virsh]. The function that it returns takes it out again. Faults strike in
+// [Hypervisor.Virsh], whichever of the two it is asked of. The function that it returns takes it out again. Faults strike in
 // the order in which they were injected. Fail panics at a method that there is not.
 func (h *Hypervisor) Fail(f Fault) (undo func()) {
 	if _, ok := reflect.TypeFor[*Hypervisor]().MethodByName(f.Method); !ok && f.Method != "" {
@@ -186,16 +186,16 @@ func (f *injected) strike(ctx context.Context, c Call) error {
 			return ctx.Err()
 		}
 	}
+	if f.Do != nil {
+		if err := f.Do(ctx, c); err != nil {
+			return err
+		}
+	}
 	if f.Hang {
 		select {
 		case <-f.out:
 		case <-ctx.Done():
 			return ctx.Err()
-		}
-	}
-	if f.Do != nil {
-		if err := f.Do(ctx, c); err != nil {
-			return err
 		}
 	}
 	return f.Err

@@ -36,6 +36,7 @@ type world struct {
 	guests    map[string]Guest // by VM; "": all others
 	lastID    int
 	down      bool
+	onBoot    []*func()
 	restarted chan struct{} // closed when the daemon ends: its clients' connections break
 	changed   chan struct{} // closed at the next change, for those who wait for one
 	faults    []*injected
