@@ -24,6 +24,9 @@ type Kit struct {
 // Operations that an earlier process did not finish are left alone: call Reconcile
 // when a program starts.
 func Open(ctx context.Context, cfg Config) (*Kit, error) {
+	if err := cfg.Timeouts.Check(); err != nil {
+		return nil, err
+	}
 	host, err := mdev.Open(mdev.Config{Root: cfg.Root, FS: cfg.FS, Logger: cfg.Logger})
 	if err != nil {
 		return nil, err

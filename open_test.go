@@ -35,6 +35,7 @@ func TestOpenFails(t *testing.T) {
 	}{
 		{"the host", vgpukit.Config{Root: filepath.Join(file, "none")}, mdev.ErrInvalid},
 		{"libvirt", vgpukit.Config{FS: mdevtest.New(), URI: "xen:///"}, domain.ErrInvalid},
+		{"a timeout, before libvirt is asked", vgpukit.Config{FS: mdevtest.New(), URI: "xen:///", Timeouts: vgpu.Timeouts{Call: -1}}, vgpu.ErrInvalid},
 		{"the state directory", vgpukit.Config{FS: mdevtest.New(), StateDir: file}, syscall.ENOTDIR},
 	} {
 		kit, err := vgpukit.Open(t.Context(), c.cfg)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
-	"time"
 )
 
 // DefaultStateDir is where journal, claims and locks are kept unless said otherwise.
@@ -20,16 +19,6 @@ type Config struct {
 	Logger     *slog.Logger // default: silence
 	Observer   Observer     // default: none
 	Timeouts   Timeouts     // default: as its fields say
-}
-
-// Timeouts bound the Manager's waits. A caller's context ends them earlier. Zero
-// fields have the default.
-type Timeouts struct {
-	Lock    time.Duration // for another operation on the VM or the GPU: 30 s
-	Call    time.Duration // for libvirt to answer, where it is not told to wait longer: 60 s
-	Start   time.Duration // for a VM to start and be seen running: 60 s
-	Release time.Duration // for a stopped VM's vGPUs to be let go, driver included: 30 s
-	Undo    time.Duration // for undoing a failed operation, all in all: 60 s
 }
 
 // Manager brings VMs with their vGPUs up and down. It is safe for concurrent
@@ -52,7 +41,10 @@ func New(cfg Config) (*Manager, error) {
 	if cfg.Host == nil || cfg.Hypervisor == nil {
 		return nil, &Error{Op: "new manager", Kind: ErrInvalid, Err: errors.New("Config needs a Host and a Hypervisor"), Next: "open them with mdev.Open and virt.Open"}
 	}
-	m := &Manager{host: cfg.Host, log: cfg.Logger, observer: cfg.Observer, timeouts: cfg.Timeouts, boot: "unknown"}
+	if err := cfg.Timeouts.Check(); err != nil {
+		return nil, &Error{Op: "new manager", Kind: ErrInvalid, Err: err}
+	}
+	m := &Manager{host: cfg.Host, log: cfg.Logger, observer: cfg.Observer, timeouts: cfg.Timeouts.orDefault(), boot: "unknown"}
 	if m.log == nil {
 		m.log = slog.New(slog.DiscardHandler)
 	}
@@ -62,10 +54,7 @@ func New(cfg Config) (*Manager, error) {
 	case !errors.Is(err, ErrNotFound): // a directory that is no machine has none
 		return nil, &Error{Op: "new manager", Kind: kindOf(err), Err: err}
 	}
-	t := &m.timeouts
-	t.Lock, t.Call, t.Start = cmp.Or(t.Lock, 30*time.Second), cmp.Or(t.Call, time.Minute), cmp.Or(t.Start, time.Minute)
-	t.Release, t.Undo = cmp.Or(t.Release, 30*time.Second), cmp.Or(t.Undo, time.Minute)
-	m.hyper = patientHypervisor{cfg.Hypervisor, t.Call}
+	m.hyper = patientHypervisor{cfg.Hypervisor, m.timeouts.Call}
 	dir := cmp.Or(cfg.StateDir, DefaultStateDir)
 	s, err := openStore(dir)
 	if err != nil {

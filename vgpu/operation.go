@@ -1,6 +1,7 @@
 package vgpu
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -54,10 +55,10 @@ func (m *Manager) operation(ctx context.Context, op, vm string, do func(context.
 }
 
 // onVM runs an operation under the VM's lock, after whatever was interrupted on that
-// VM was finished or undone.
-func (m *Manager) onVM(ctx context.Context, op, vm string, do func(context.Context, *operation, *view) error) error {
+// VM was finished or undone. What the caller asked for may be wrong, which is told first.
+func (m *Manager) onVM(ctx context.Context, op, vm string, wrong error, do func(context.Context, *operation, *view) error) error {
 	return m.operation(ctx, op, vm, func(ctx context.Context, o *operation) error {
-		if err := checkName(vm); err != nil {
+		if err := cmp.Or(checkName(vm), wrong); err != nil {
 			return o.wrap("check", "", err)
 		}
 		unlock, err := o.lockVM(ctx)

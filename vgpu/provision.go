@@ -26,7 +26,7 @@ func (m *Manager) Provision(ctx context.Context, req ProvisionRequest) (vm VM, e
 	if err != nil {
 		return VM{}, m.operation(ctx, opProvision, s.name, func(_ context.Context, o *operation) error { return o.wrap("check", "", err) })
 	}
-	err = m.onVM(ctx, opProvision, s.name, func(ctx context.Context, o *operation, v *view) error {
+	err = m.onVM(ctx, opProvision, s.name, nil, func(ctx context.Context, o *operation, v *view) error {
 		there, err := s.isThere(ctx, m, v)
 		if err == nil && !there {
 			err = legal(opProvision, v.state())

@@ -27,7 +27,7 @@ type StartOptions struct {
 //
 // If it fails or ctx ends, what was made is removed again and the VM is off.
 func (m *Manager) Start(ctx context.Context, name string, opts StartOptions) (vm VM, err error) {
-	err = m.onVM(ctx, opStart, name, func(ctx context.Context, o *operation, v *view) error {
+	err = m.onVM(ctx, opStart, name, opts.check(), func(ctx context.Context, o *operation, v *view) error {
 		if err := o.admit(v); err != nil {
 			return err
 		}

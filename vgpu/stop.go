@@ -47,7 +47,7 @@ type StopOptions struct {
 // If ctx ends, the VM is left as it is at that moment; Reconcile or the next
 // operation on it finishes the stop.
 func (m *Manager) Stop(ctx context.Context, name string, opts StopOptions) (vm VM, err error) {
-	err = m.onVM(ctx, opStop, name, func(ctx context.Context, o *operation, v *view) error {
+	err = m.onVM(ctx, opStop, name, opts.check(), func(ctx context.Context, o *operation, v *view) error {
 		if err := o.admit(v); err != nil {
 			return err
 		}

@@ -22,7 +22,7 @@ type TeardownOptions struct {
 //
 // If ctx ends, Reconcile or the next operation on the VM finishes the teardown.
 func (m *Manager) Teardown(ctx context.Context, name string, opts TeardownOptions) error {
-	return m.onVM(ctx, opTeardown, name, func(ctx context.Context, o *operation, v *view) error {
+	return m.onVM(ctx, opTeardown, name, opts.Stop.check(), func(ctx context.Context, o *operation, v *view) error {
 		if v.defined || v.claim == nil && v.intent == nil {
 			if err := o.admit(v); err != nil {
 				return err

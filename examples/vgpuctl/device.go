@@ -78,19 +78,19 @@ func takeBack(ctx context.Context, host *mdev.Host, made mdev.Created, untold er
 }
 
 type removeCmd struct {
-	ID   string        `arg:"" help:"UUID or VF address."`
-	Wait time.Duration `default:"10s" help:"How long the driver may take to let go."`
+	ID   string   `arg:"" help:"UUID or VF address."`
+	Wait patience `default:"10s" help:"How long the driver may take to let go."`
 }
 
 func (c *removeCmd) Run(g *globals) error {
-	if c.Wait <= 0 {
+	if c.Wait == 0 {
 		return usageError("--wait leaves no time to remove anything", "give it some, such as --wait 10s")
 	}
 	host, err := g.host()
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(g.ctx, c.Wait)
+	ctx, cancel := context.WithTimeout(g.ctx, time.Duration(c.Wait))
 	defer cancel()
 	err = host.Remove(ctx, c.ID)
 	if errors.Is(err, context.DeadlineExceeded) {

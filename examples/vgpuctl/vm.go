@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -20,7 +22,8 @@ func (g *globals) manage(do func(*vgpu.Manager) error) error {
 }
 
 func (g *globals) manageWith(cfg vgpukit.Config, do func(*vgpu.Manager) error) error {
-	cfg.Root, cfg.URI, cfg.StateDir = g.Root, g.Connect, g.State
+	cfg.Root, cfg.URI = g.Root, g.Connect
+	cfg.StateDir = cmp.Or(g.State, filepath.Join(g.Root, vgpu.DefaultStateDir)) // each host has its own
 	kit, err := vgpukit.Open(g.ctx, cfg)
 	if err != nil {
 		return err
@@ -148,12 +151,12 @@ func (c *startCmd) Run(g *globals) error {
 
 // halt is how a VM is stopped.
 type halt struct {
-	Timeout time.Duration `default:"60s" help:"How long the guest may take to shut down; 0: it is not asked."`
-	Force   bool          `help:"Allow SIGKILL if nothing else helps."`
+	Timeout patience `default:"60s" help:"How long the guest may take to shut down; 0: it is not asked."`
+	Force   bool     `help:"Allow SIGKILL if nothing else helps."`
 }
 
 func (h halt) options() vgpu.StopOptions {
-	return vgpu.StopOptions{SkipGuest: h.Timeout == 0, GuestTimeout: h.Timeout, Force: h.Force}
+	return vgpu.StopOptions{SkipGuest: h.Timeout == 0, GuestTimeout: time.Duration(h.Timeout), Force: h.Force}
 }
 
 type stopCmd struct {

@@ -124,6 +124,8 @@ func (b Board) check() (*model, error) {
 		return bad("it is not a PCI device")
 	case b.NUMANode < -1:
 		return bad("NUMA node %d", b.NUMANode)
+	case b.CleanUp < 0:
+		return bad("a clean-up of %v", b.CleanUp)
 	}
 	if b.Address != "" {
 		a, err := parseAddress(b.Address)

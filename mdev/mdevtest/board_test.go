@@ -52,11 +52,13 @@ func TestImpossibleBoards(t *testing.T) {
 		"a40,numa=x":                "numa=x",
 		"a40,colour=red":            "no such option",
 		"a40,clean-up=soon":         "clean-up",
+		"a40,clean-up=-1s":          "clean-up of -1s",
 	} {
 		_, err := mdevtest.NewBoard(spec)
 		require.ErrorContains(t, err, text, spec)
 	}
 	require.Panics(t, func() { mdevtest.New(mdevtest.Board{}) })
+	require.Panics(t, func() { mdevtest.New().Advance(-1) })
 
 	h := newHost(t, "tesla-m60@0000:05:00.0")
 	b, err := mdevtest.NewBoard("tesla-p40@0000:06:00.0")

@@ -238,8 +238,12 @@ func (h *Host) SetReadOnly(readOnly bool) {
 }
 
 // Advance moves the host's clock forward, which otherwise runs with
-// time.Now: what takes [Board.CleanUp] to end is sooner over.
+// time.Now: what takes [Board.CleanUp] to end is sooner over. It panics when told to
+// move it back.
 func (h *Host) Advance(d time.Duration) {
+	if d < 0 {
+		panic(fmt.Sprintf("mdevtest: Advance by %v: the clock never goes back", d))
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.skew += d

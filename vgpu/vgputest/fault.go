@@ -47,11 +47,15 @@ type injected struct {
 }
 
 // Fail injects a fault into the calls of the program under test, not into those of
-// [Hypervisor.Virsh], whichever of the two it is asked of. The function that it returns takes it out again. Faults strike in
-// the order in which they were injected. Fail panics at a method that there is not.
+// [Hypervisor.Virsh], whichever of the two it is asked of. The function that it returns
+// takes it out again. Faults strike in the order in which they were injected. Fail
+// panics at a method that there is not, and at a delay below zero.
 func (h *Hypervisor) Fail(f Fault) (undo func()) {
 	if _, ok := reflect.TypeFor[*Hypervisor]().MethodByName(f.Method); !ok && f.Method != "" {
 		panic(fmt.Sprintf("vgputest: Hypervisor has no method %q", f.Method))
+	}
+	if f.Delay < 0 {
+		panic(fmt.Sprintf("vgputest: a delay of %v", f.Delay))
 	}
 	if f.Err == nil && f.Delay == 0 && !f.Hang && f.Do == nil {
 		f.Err = refuse(codeInternal, nil, "internal error: injected")
