@@ -24,14 +24,10 @@ func mounted(t *testing.T, boards ...string) simulated {
 	if os.Geteuid() != 0 {
 		t.Skip("mounting needs root")
 	}
-	host := mdevtest.New()
-	for _, spec := range boards {
-		board, err := mdevtest.NewBoard(spec)
-		require.NoError(t, err)
-		require.NoError(t, host.Plug(board))
-	}
+	host, err := mdevtest.NewHost(boards...)
+	require.NoError(t, err)
 	root := t.TempDir()
-	server, err := simfs.Mount(root, host)
+	server, err := simfs.Mount(root, host, nil)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, server.Close()) })
 	state := t.TempDir()

@@ -36,7 +36,7 @@ and what was asked for may still be done. reasons has for each parent why a VM's
 type globals struct {
 	Root    string `default:"/" help:"Directory that holds sys/, dev/ and proc/ (default: /)." placeholder:"DIR"`
 	Connect string `help:"libvirt URI (default: LIBVIRT_DEFAULT_URI, then qemu:///system)." placeholder:"URI"`
-	State   string `default:"/var/lib/vgpukit" help:"Directory of the journal, the claims and the locks (default: /var/lib/vgpukit)." placeholder:"DIR"`
+	State   string `help:"Directory of the journal, the claims and the locks (default: var/lib/vgpukit below --root)." placeholder:"DIR"`
 	Output  string `short:"o" enum:"table,json" default:"table" help:"Output: table or json, of which scripts can rely on json."`
 
 	ctx    context.Context

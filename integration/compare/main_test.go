@@ -68,7 +68,7 @@ func onMounted() error {
 		return err
 	}
 	defer os.Remove(tree)
-	server, err := simfs.Mount(tree, host)
+	server, err := simfs.Mount(tree, host, nil)
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 
 	"github.com/vgpukit/vgpukit/mdev/mdevtest"
+	"github.com/vgpukit/vgpukit/vgpu/vgputest"
 )
 
 // sriovManage is a stand-in for NVIDIA's program, which finds the control file
@@ -25,7 +26,6 @@ echo "sriov-manage $*" >"$control" && cat "$control"
 // own.
 type rootNode struct {
 	node
-	etc     gofs.InodeEmbedder
 	control *control
 }
 
@@ -33,29 +33,29 @@ var _ gofs.NodeOnAdder = (*rootNode)(nil)
 
 // OnAdd implements [gofs.NodeOnAdder].
 func (r *rootNode) OnAdd(ctx context.Context) {
-	r.AddChild("etc", r.NewPersistentInode(ctx, r.etc, gofs.StableAttr{Mode: syscall.S_IFDIR, Ino: inode("etc")}), true)
-	sim := r.dir(ctx, "sim")
+	own := func() gofs.InodeEmbedder { return &gofs.Inode{} }
+	memory := func() gofs.InodeEmbedder { return newMemNode(ctx, syscall.S_IFDIR|0o755, nil) }
+	sim := r.dir(ctx, "sim", own)
 	sim.AddChild("control", r.NewPersistentInode(ctx, r.control, gofs.StableAttr{Mode: syscall.S_IFREG, Ino: inode("sim/control")}), true)
 	program := &gofs.MemRegularFile{Data: []byte(sriovManage), Attr: fuse.Attr{Mode: 0o555}}
-	nvidia := r.dir(ctx, "usr/lib/nvidia")
+	nvidia := r.dir(ctx, "usr/lib/nvidia", own)
 	nvidia.AddChild("sriov-manage", r.NewPersistentInode(ctx, program, gofs.StableAttr{Mode: syscall.S_IFREG}), true)
-	for _, kind := range mdevctlScripts {
-		r.dir(ctx, "usr/lib/mdevctl/scripts.d/"+kind)
+	for _, kind := range []string{"callouts", "notifiers"} { // without which mdevctl refuses to run
+		r.dir(ctx, "usr/lib/mdevctl/scripts.d/"+kind, own)
+		r.dir(ctx, "etc/mdevctl.d/scripts.d/"+kind, memory)
 	}
+	r.dir(ctx, "var/lib", memory)
 }
 
-// mdevctlScripts are directories without which mdevctl refuses to run.
-var mdevctlScripts = []string{"callouts", "notifiers"}
-
 // dir returns a directory of the mount's own, made when it is not there.
-func (r *rootNode) dir(ctx context.Context, path string) *gofs.Inode {
+func (r *rootNode) dir(ctx context.Context, path string, made func() gofs.InodeEmbedder) *gofs.Inode {
 	n := r.EmbeddedInode()
 	done := ""
 	for name := range strings.SplitSeq(path, "/") {
 		done += "/" + name
 		kid := n.GetChild(name)
 		if kid == nil {
-			kid = r.NewPersistentInode(ctx, &gofs.Inode{}, gofs.StableAttr{Mode: syscall.S_IFDIR, Ino: inode(done)})
+			kid = r.NewPersistentInode(ctx, made(), gofs.StableAttr{Mode: syscall.S_IFDIR, Ino: inode(done)})
 			n.AddChild(name, kid, true)
 		}
 		n = kid
@@ -74,7 +74,7 @@ func (r *rootNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut) 
 
 func (r *rootNode) own(name string) *gofs.Inode {
 	switch name {
-	case "etc", "sim", "usr":
+	case "etc", "sim", "usr", "var":
 		return r.GetChild(name)
 	}
 	return nil
@@ -83,7 +83,7 @@ func (r *rootNode) own(name string) *gofs.Inode {
 // Readdir implements [gofs.NodeReaddirer].
 func (r *rootNode) Readdir(context.Context) (gofs.DirStream, syscall.Errno) {
 	var list []fuse.DirEntry
-	for _, name := range []string{"dev", "etc", "proc", "sim", "sys", "usr"} {
+	for _, name := range []string{"dev", "etc", "proc", "sim", "sys", "usr", "var"} {
 		list = append(list, fuse.DirEntry{Name: name, Mode: syscall.S_IFDIR, Ino: inode(name)})
 	}
 	return gofs.NewListDirStream(list), 0
@@ -92,7 +92,8 @@ func (r *rootNode) Readdir(context.Context) (gofs.DirStream, syscall.Errno) {
 // control is the file sim/control.
 type control struct {
 	gofs.Inode
-	host *mdevtest.Host
+	host    *mdevtest.Host
+	libvirt *vgputest.Hypervisor // nil: none
 
 	mu       sync.Mutex
 	releases map[string]func()
@@ -134,12 +135,12 @@ func (c *control) Read(_ context.Context, _ gofs.FileHandle, dest []byte, off in
 func (c *control) Write(ctx context.Context, _ gofs.FileHandle, data []byte, _ int64) (uint32, syscall.Errno) {
 	output, err := c.run(ctx, strings.Fields(string(data)))
 	if err != nil {
-		return 0, errno(err)
+		output = []byte(err.Error() + "\n")
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.output = output
-	return uint32(len(data)), 0
+	return uint32(len(data)), errno(libvirtErrno(err))
 }
 
 func (c *control) run(ctx context.Context, words []string) ([]byte, error) {
@@ -172,5 +173,5 @@ func (c *control) run(ctx context.Context, words []string) ([]byte, error) {
 		c.host.Reboot()
 		return nil, nil
 	}
-	return nil, syscall.EINVAL
+	return nil, c.befall(ctx, words)
 }

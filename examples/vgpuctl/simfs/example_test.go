@@ -19,7 +19,7 @@ func ExampleMount() {
 	if err != nil {
 		panic(err)
 	}
-	server, err := simfs.Mount(dir, mdevtest.New(board))
+	server, err := simfs.Mount(dir, mdevtest.New(board), nil)
 	if err != nil {
 		panic(err)
 	}

@@ -12,7 +12,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/vgpukit/vgpukit/examples/vgpuctl/simfs"
+	"github.com/vgpukit/vgpukit/mdev"
 	"github.com/vgpukit/vgpukit/mdev/mdevtest"
 )
 
@@ -27,18 +30,12 @@ func mount(t *testing.T, specs ...string) (dir string, host *mdevtest.Host, serv
 	if os.Geteuid() != 0 {
 		t.Skip("mounting needs root")
 	}
-	host = mdevtest.New()
-	for _, spec := range specs {
-		b, err := mdevtest.NewBoard(spec)
-		if err == nil {
-			err = host.Plug(b)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
+	host, err := mdevtest.NewHost(specs...)
+	if err != nil {
+		t.Fatal(err)
 	}
 	dir = t.TempDir()
-	server, err := simfs.Mount(dir, host)
+	server, err = simfs.Mount(dir, host, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +66,7 @@ func TestShellOnM60(t *testing.T) {
 	dir, _, _ := mount(t, "tesla-m60")
 	const types = "sys/class/mdev_bus/0000:05:00.0/mdev_supported_types"
 	for _, c := range []struct{ script, want string }{
-		{"ls", "dev\netc\nproc\nsim\nsys\nusr\n"},
+		{"ls", "dev\netc\nproc\nsim\nsys\nusr\nvar\n"},
 		{"ls sys/class/mdev_bus", "0000:05:00.0\n0000:06:00.0\n"},
 		{"cat " + types + "/nvidia-22/description", "num_heads=4, frl_config=60, framebuffer=8192M, max_resolution=5120x2880, max_instance=1\n"},
 		{"cat " + types + "/nvidia-22/name", "GRID M60-8Q\n"},
@@ -190,6 +187,60 @@ func TestPermissions(t *testing.T) {
 		if got := nobody(script); got != want {
 			t.Errorf("$ %s\n%swant %s", script, got, want)
 		}
+	}
+}
+
+// etc/ is a directory like any other, with all that mdevctl and its like do there; it
+// outlives a reboot, and its files belong to whoever made them.
+func TestShellInEtc(t *testing.T) {
+	dir, _, _ := mount(t, "mtty")
+	for _, c := range []struct{ script, want string }{
+		{"mkdir -p etc/a/b && printf one > etc/a/b/f && printf two >> etc/a/b/f && cat etc/a/b/f", "onetwo"},
+		{"printf 3 > etc/a/b/f && stat -c '%s %F %A' etc/a/b/f", "1 regular file -rw-r--r--\n"},
+		{"chmod 600 etc/a/b/f && chown 12:13 etc/a/b/f && touch -d @86400 etc/a/b/f && stat -c '%a %u %g %Y' etc/a/b/f", "600 12 13 86400\n"},
+		{"truncate -s 5 etc/a/b/f && od -An -c etc/a/b/f", "   3  \\0  \\0  \\0  \\0\n"},
+		{"ln -s ../a/b/f etc/a/l && readlink etc/a/l && stat -L -c %s etc/a/l", "../a/b/f\n5\n"},
+		{"printf new > etc/a/new && mv etc/a/new etc/a/b/f && cat etc/a/b/f && ls etc/a", "newb\nl\n"},
+		{"rmdir etc/a", "Directory not empty\n"},
+		{"mkdir etc/x && mv -T etc/x etc/a", "Directory not empty\n"},
+		{"mv etc/x etc/y && rmdir etc/y && ls etc", "a\nmdevctl.d\n"},
+		{"exec 3<etc/a/b/f; rm etc/a/b/f; cat <&3; ls etc/a/b", "new"},
+		{"rm etc/a/l && rmdir etc/a/b etc/a && ls etc", "mdevctl.d\n"},
+		{"mv etc/mdevctl.d sys/ && echo moved", "mv: "},
+		{"truncate -s 1T etc/big", "File too large\n"},
+		{"rm etc/big; echo kept > etc/f; echo reboot > sim/control; cat etc/f", "kept\n"},
+		{"chmod 777 etc && setpriv --reuid=65534 --regid=65534 --clear-groups touch etc/mine && stat -c %u etc/mine", "65534\n"},
+	} {
+		if got := shell(t, dir, c.script); !strings.HasSuffix(got, c.want) && !strings.HasPrefix(got, c.want) {
+			t.Errorf("$ %s\n%swant %s", c.script, got, c.want)
+		}
+	}
+}
+
+// The library's definitions are stored in etc/ as on a disk, and mdevctl's files there
+// are read.
+func TestDefinitionsInEtc(t *testing.T) {
+	dir, _, _ := mount(t, "mtty")
+	host, err := mdev.Open(mdev.Config{Root: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := mdev.Definition{UUID: uuid.MustParse(uuid1), Parent: "mtty", Type: "mtty-2", Start: mdev.StartManual}
+	if err := host.Define(t.Context(), want); err != nil {
+		t.Fatal(err)
+	}
+	got, err := host.Definitions(t.Context())
+	if err != nil || len(got) != 1 || got[0].UUID != want.UUID || got[0].Type != want.Type {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if list := shell(t, dir, "ls -A etc/mdevctl.d/mtty"); list != uuid1+"\n" {
+		t.Error(list)
+	}
+	if err := host.Undefine(t.Context(), "mtty", want.UUID); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := host.Definitions(t.Context()); err != nil || len(got) > 0 {
+		t.Errorf("%+v, %v", got, err)
 	}
 }
 

@@ -38,7 +38,7 @@ func TestSoak(t *testing.T) {
 	}
 	sim := mdevtest.New(board)
 	root := t.TempDir()
-	server, err := simfs.Mount(root, sim)
+	server, err := simfs.Mount(root, sim, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
