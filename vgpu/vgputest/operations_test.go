@@ -70,7 +70,7 @@ func TestTenThousandOperations(t *testing.T) {
 		runtime.Gosched() // those that end just now
 	}
 	require.LessOrEqual(t, runtime.NumGoroutine(), goroutines, "goroutines are left")
-	require.Equal(t, descriptors, openFiles(t))
+	require.LessOrEqual(t, openFiles(t), descriptors) // others' may end just now
 }
 
 func openFiles(t *testing.T) int {
