@@ -25,12 +25,12 @@ func TestCreateUntold(t *testing.T) {
 		return stderr.String()
 	}
 	assert.Contains(t, create(), "removed again")
-	assert.Empty(t, host.devices())
+	assert.Empty(t, host.Devices())
 
 	status, _, _ := host.do("", "create", "--type", "mtty-1", "--uuid", id)
 	require.Zero(t, status)
 	assert.Contains(t, create("--uuid", id), id)
-	assert.Equal(t, []string{id}, host.devices())
+	assert.Equal(t, []string{id}, host.Devices())
 }
 
 // TestCreateForNobody: the same when the reader of its output has gone, which
@@ -45,7 +45,7 @@ func TestCreateForNobody(t *testing.T) {
 	require.Error(t, cmd.Run())
 	require.NoError(t, w.Close())
 	assert.Contains(t, stderr.String(), "removed again")
-	assert.Empty(t, host.devices())
+	assert.Empty(t, host.Devices())
 }
 
 // TestUUIDs: what is not a vGPU's UUID is refused with an example of one: never is
@@ -63,7 +63,7 @@ func TestUUIDs(t *testing.T) {
 			assert.Regexp(t, "what to do: .*(98d19132-|uuidgen|--vgpu)", stderr)
 		}
 	}
-	assert.Empty(t, host.devices())
+	assert.Empty(t, host.Devices())
 }
 
 // TestRemove: the id is printed as the inventory has it, and what may be had later
@@ -87,7 +87,7 @@ func TestRemove(t *testing.T) {
 	require.NoError(t, err)
 	removed := make(chan error, 1)
 	go func() { removed <- host.WriteAttr("sys/bus/mdev/devices/"+id+"/remove", []byte("1")) }()
-	require.Eventually(t, func() bool { return len(host.devices()) == 0 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return host.busIsEmpty() }, 10*time.Second, time.Millisecond)
 	do(exitRefused, "create", "--type", "mtty-1", "--uuid", id)
 	do(exitRefused, "remove", id)
 	release()

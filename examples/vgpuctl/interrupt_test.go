@@ -14,8 +14,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/vgpukit/vgpukit/domain/virt"
 	"github.com/vgpukit/vgpukit/mdev/mdevtest"
+	"github.com/vgpukit/vgpukit/vgpu/vgputest"
 )
 
 // TestInterrupted: what ctrl-C ends while a vGPU is being made is undone: nothing
@@ -57,28 +57,20 @@ func TestInterrupted(t *testing.T) {
 // TestInterruptedStop: ctrl-C, and the end of a session, end the wait for a VM that
 // holds its vGPU, and what is said then leads on.
 func TestInterruptedStop(t *testing.T) {
-	conn, err := virt.Open(t.Context(), virt.Config{URI: "test:///default"})
-	require.NoError(t, err)
-	defer conn.Close()
 	host := mounted(t, "mtty")
 	do := func(args ...string) {
 		t.Helper()
 		status, _, stderr := host.do(document, args...)
 		require.Zero(t, status, stderr)
 	}
-	do("provision", "--domain", "-", "--vgpu", "type=mtty-1,uuid="+id)
-	defer do("teardown", "vm")
-	release, err := host.Use(id, "vm", 4242)
-	require.NoError(t, err)
-	defer release()
-
-	// The VM as the other process sees it, running.
-	text, err := conn.XML(t.Context(), "vm")
-	require.NoError(t, err)
-	node := filepath.Join(t.TempDir(), "node.xml")
-	require.NoError(t, os.WriteFile(node, []byte("<node>"+text+"</node>"), 0o600))
+	do("provision", "--domain", "-", "--vgpu", "type=mtty-1,uuid="+id, "--start")
+	host.libvirt.SetGuest("vm", vgputest.Guest{Deaf: true})
+	defer func() {
+		host.libvirt.SetGuest("vm", vgputest.Guest{})
+		do("teardown", "vm")
+	}()
 	for _, signal := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP} {
-		cmd, stderr := program(t, host.args("stop", "vm", "--connect", "test://"+node)...)
+		cmd, stderr := program(t, host.args("stop", "vm")...)
 		require.NoError(t, cmd.Start())
 		require.Eventually(t, func() bool {
 			_, err := os.Stat(filepath.Join(host.state, "journal", "vm.json"))

@@ -24,7 +24,7 @@ func TestInventoryTable(t *testing.T) {
 	require.NoError(t, err)
 	removed := make(chan error, 1)
 	go func() { removed <- host.WriteAttr("sys/bus/mdev/devices/"+id+"/remove", []byte("1")) }()
-	require.Eventually(t, func() bool { return len(host.devices()) == 0 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return host.busIsEmpty() }, 10*time.Second, time.Millisecond)
 
 	status, out, stderr := host.do("", "inventory")
 	require.Zero(t, status, stderr)

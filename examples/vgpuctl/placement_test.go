@@ -5,23 +5,11 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-
-	"github.com/vgpukit/vgpukit/domain/virt"
 )
-
-// keepDomains keeps libvirt's test driver alive: it forgets its domains when
-// nobody is connected.
-func keepDomains(t *testing.T) {
-	t.Helper()
-	conn, err := virt.Open(t.Context(), virt.Config{URI: "test:///default"})
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, conn.Close()) })
-}
 
 // TestPlacementFlags: each flag decides where a vGPU goes, and one that could not
 // have an effect is refused.
 func TestPlacementFlags(t *testing.T) {
-	keepDomains(t)
 	host := mounted(t, "tesla-t4@0000:05:00.0,numa=0", "tesla-t4@0000:06:00.0,numa=0", "tesla-t4@0000:85:00.0,numa=1", "mtty")
 	status, _, stderr := host.do(document, "provision", "--domain", "-", "--vgpu", "type=GRID T4-8Q,parent=0000:05:00.0")
 	require.Zero(t, status, stderr)

@@ -21,9 +21,6 @@ import (
 	"github.com/vgpukit/vgpukit/domain/virt"
 )
 
-// kvmDocument is the VM for QEMU.
-var kvmDocument = strings.Replace(document, "'test'", "'kvm'", 1)
-
 // TestSimulateLibvirt: what is printed leads any client of libvirt's to the VMs of the
 // mounted host, and its owner alone; a reboot of the host ends them.
 func TestSimulateLibvirt(t *testing.T) {
@@ -43,7 +40,7 @@ func TestSimulateLibvirt(t *testing.T) {
 
 	do := func(args ...string) string {
 		t.Helper()
-		status, out, stderr := vgpuctl(t, kvmDocument, append([]string{"--root", dir, "--connect", told.Connect}, args...)...)
+		status, out, stderr := vgpuctl(t, document, append([]string{"--root", dir, "--connect", told.Connect}, args...)...)
 		require.Zero(t, status, stderr)
 		return out
 	}
@@ -83,7 +80,7 @@ func TestSimulateLibvirtEnds(t *testing.T) {
 		_, err = conn.Events(t.Context())
 		require.NoError(t, err)
 		flags := []string{"--root", dir, "--connect", s.uri(t)}
-		status, _, text := vgpuctl(t, kvmDocument, append(flags, "provision", "--domain", "-", "--vgpu", "type=mtty-1", "--start")...)
+		status, _, text := vgpuctl(t, document, append(flags, "provision", "--domain", "-", "--vgpu", "type=mtty-1", "--start")...)
 		require.Zero(t, status, text)
 		require.NoError(t, os.WriteFile(filepath.Join(dir, "sim/control"), []byte("guest vm deaf"), 0o600))
 		stop, stderr := program(t, append(flags, "stop", "vm", "--timeout", "1h")...)

@@ -13,16 +13,12 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/vgpukit/vgpukit/domain/virt"
 	"github.com/vgpukit/vgpukit/vgpu"
 )
 
 // TestWatch: the vGPU of a VM that is destroyed behind our back is given back, and
 // ctrl-C is a good end.
 func TestWatch(t *testing.T) {
-	conn, err := virt.Open(t.Context(), virt.Config{URI: "test:///default"})
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, conn.Close()) })
 	host := mounted(t, "mtty")
 	do := func(args ...string) {
 		t.Helper()
@@ -44,14 +40,14 @@ func TestWatch(t *testing.T) {
 	lines := bufio.NewReader(r)
 	for range 2 { // what ended before it listens, and what ends while it does
 		do("start", "vm")
-		require.Equal(t, []string{id}, host.devices())
-		require.NoError(t, conn.Destroy(t.Context(), "vm"))
+		require.Equal(t, []string{id}, host.Devices())
+		require.NoError(t, host.libvirt.Destroy(t.Context(), "vm"))
 		line, err := lines.ReadBytes('\n')
 		require.NoError(t, err)
 		var done deed
 		require.NoError(t, json.Unmarshal(line, &done))
 		assert.Equal(t, deed{done.Time, "reconcile", "vm", "release", id}, done)
-		assert.Empty(t, host.devices())
+		assert.Empty(t, host.Devices())
 	}
 	interrupt()
 	assert.Zero(t, <-status, stderr.String())
