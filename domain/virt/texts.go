@@ -31,8 +31,21 @@ var texts = []struct {
 		cause: "it was removed, or the host was rebooted: mediated devices do not survive that",
 		next:  "create it again with the same UUID and type, then repeat",
 	}},
+	{re(`^Device (\S+) not found: could not access`), reading{
+		kind: domain.ErrNotFound, meaning: "the PCI device $1 is not on the host",
+		cause: "virtual functions go when the host is rebooted, until somebody makes them again",
+		next:  "look for it: lspci; make the virtual functions, such as with sriov-manage",
+	}},
 	{re(`no device found with alias (\S+)|device not present in domain configuration`), reading{
 		kind: domain.ErrNotFound, meaning: "the VM has no such device $1", next: "list its devices: virsh dumpxml",
+	}},
+	{re(`vfio (\S+): error getting device from group \d+: No such device`), reading{
+		kind: domain.ErrNotFound, meaning: "$1 is no vGPU: it has no type",
+		cause: "it was taken away, or the host was rebooted: virtual functions lose their type then",
+		next:  "give it its type again, then repeat",
+	}},
+	{re(`malformed uuid element|Cannot parse uuid attribute`), reading{
+		kind: domain.ErrInvalid, meaning: "a UUID in the document is none", next: "correct it",
 	}},
 	{re(`error getting device from group (\d+)`), reading{
 		meaning: "the GPU's driver refused to open the vGPU (VFIO group $1)", retry: true,

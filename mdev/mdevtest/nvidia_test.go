@@ -1,6 +1,7 @@
 package mdevtest_test
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"syscall"
@@ -291,30 +292,31 @@ func TestTogether(t *testing.T) {
 	}
 }
 
-// What a driver does to save a device's state is told also while a VM has it open; a
-// device that is not there has none.
+// What a driver promises for a device's state is told also while a VM has it open, and
+// mtty's log of dirty pages breaks its promise; a device that is not there has neither.
 func TestMigration(t *testing.T) {
 	h := newHost(t, "mtty", "mdpy", "tesla-m60@0000:05:00.0", "l40s@0000:41:00.0,vfs=2")
 	all := mdev.Migration{StopCopy: true, P2P: true, PreCopy: true, DirtyTracking: true}
-	noLog := all
-	noLog.DirtyTracking = false
+	copies := mdev.Migration{StopCopy: true}
 	for _, c := range []struct {
 		id, make, data string
 		want           mdev.Migration
 	}{
-		{uuid1, typeDir("mtty", "mtty-2") + "/create", uuid1, noLog},
+		{uuid1, typeDir("mtty", "mtty-2") + "/create", uuid1, all},
 		{uuid2, typeDir("mdpy", "mdpy-vga") + "/create", uuid2, mdev.Migration{}},
-		{"aaaaaaaa-0000-4000-8000-000000000003", typeDir("0000:05:00.0", "nvidia-22") + "/create", "aaaaaaaa-0000-4000-8000-000000000003", all},
-		{"0000:41:00.4", vf(0) + "/current_vgpu_type", "1148", all},
+		{"aaaaaaaa-0000-4000-8000-000000000003", typeDir("0000:05:00.0", "nvidia-22") + "/create", "aaaaaaaa-0000-4000-8000-000000000003", copies},
+		{"0000:41:00.4", vf(0) + "/current_vgpu_type", "1148", copies},
 	} {
 		_, err := h.Migration(c.id)
 		require.Error(t, err)
+		require.Error(t, h.DirtyLog(c.id))
 		require.NoError(t, write(h, c.make, c.data))
 		release, err := h.Use(strings.ToUpper(c.id), "desk1", 7)
 		require.NoError(t, err)
 		got, err := h.Migration(c.id)
 		require.NoError(t, err)
 		require.Equal(t, c.want, got, c.id)
+		require.Equal(t, c.id == uuid1, errors.Is(h.DirtyLog(c.id), syscall.EOPNOTSUPP))
 		group, ok := h.Group(c.id)
 		require.True(t, ok)
 		_, err = h.Stat(fmt.Sprintf("dev/vfio/%d", group))

@@ -35,10 +35,9 @@ func (h *Host) Probe(group, id string) (mdev.Probe, error) {
 	return p, err
 }
 
-// Migration tells what the driver of a device, by UUID or VF address, does to save and
-// move its state, whoever has it open. mtty's probe promises a log of dirty pages that
-// then answers EOPNOTSUPP; NVIDIA's drivers can do all (chosen: it depends on board and
-// release). ENOENT: there is no such device.
+// Migration tells what the driver of a device, by UUID or VF address, promises for
+// saving and moving its state, whoever has it open. NVIDIA's can stop and copy (chosen:
+// it depends on board and release). ENOENT: there is no such device.
 func (h *Host) Migration(id string) (mdev.Migration, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -47,13 +46,26 @@ func (h *Host) Migration(id string) (mdev.Migration, error) {
 	case err != nil:
 		return mdev.Migration{}, &fs.PathError{Op: "migration", Path: id, Err: err}
 	case d.gpu.model.nvidia():
-		return mdev.Migration{StopCopy: true, P2P: true, PreCopy: true, DirtyTracking: true}, nil
+		return mdev.Migration{StopCopy: true}, nil
 	case sampleProbes[d.gpu.model.driver] == nil:
 		return mdev.Migration{}, nil
 	}
-	m := sampleProbes[d.gpu.model.driver](d.typ).Migration
-	m.DirtyTracking = m.DirtyTracking && d.gpu.model.driver != "mtty"
-	return m, nil
+	return sampleProbes[d.gpu.model.driver](d.typ).Migration, nil
+}
+
+// DirtyLog tells what starting a device's log of dirty pages gives: mtty promises one
+// that then answers EOPNOTSUPP.
+func (h *Host) DirtyLog(id string) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	d, err := h.find(strings.ToLower(id))
+	if err == nil && d.gpu.model.driver == "mtty" {
+		err = syscall.EOPNOTSUPP
+	}
+	if err != nil {
+		return &fs.PathError{Op: "dirty log", Path: id, Err: err}
+	}
+	return nil
 }
 
 // sampleProbes are the answers of samples/vfio-mdev, by driver.

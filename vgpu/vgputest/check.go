@@ -74,7 +74,7 @@ func (s skeleton) check(d *domain.Document) error {
 	case d.Name() == "":
 		return refuse(codeNoName, domain.ErrInvalid, "missing name information")
 	case s.UUID != nil && !hasUUID(d):
-		return refuse(codeInternal, nil, "internal error: malformed uuid element")
+		return refuse(codeInternal, domain.ErrInvalid, "internal error: malformed uuid element")
 	case strings.Contains(d.Name(), "/"):
 		return xmlError("name %s cannot contain '/'", d.Name())
 	case s.OS.Type == nil:
@@ -93,7 +93,7 @@ func (s skeleton) check(d *domain.Document) error {
 		case id == nil:
 			return xmlError("Missing 'uuid' attribute for element <address>")
 		case uuid.Validate(*id) != nil:
-			return refuse(codeInternal, nil, "internal error: Cannot parse uuid attribute of element <address>")
+			return refuse(codeInternal, domain.ErrInvalid, "internal error: Cannot parse uuid attribute of element <address>")
 		}
 	}
 	if err := twice(d); err != nil {

@@ -55,6 +55,7 @@ const (
 	codeConfigUnsupported   = 67
 	codeNoSnapshot          = 72
 	codeArgumentUnsupported = 74
+	codeRevertRisky         = 77
 	codeAgent               = 86
 	codeDeviceMissing       = 99
 )

@@ -5,11 +5,13 @@ package vgputest
 type reason int
 
 const (
-	runningBooted   reason = 1
-	runningRestored reason = 3
-	runningUnpaused reason = 5
+	runningBooted       reason = 1
+	runningRestored     reason = 3
+	runningFromSnapshot reason = 4
+	runningUnpaused     reason = 5
 
-	pausedByUser reason = 1
+	pausedByUser       reason = 1
+	pausedFromSnapshot reason = 7
 
 	offUnknown   reason = 0
 	offShutdown  reason = 1

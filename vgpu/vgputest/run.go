@@ -3,6 +3,9 @@ package vgputest
 import (
 	"context"
 	"errors"
+	"fmt"
+	"regexp"
+	"strings"
 	"syscall"
 
 	"github.com/vgpukit/vgpukit/domain"
@@ -40,12 +43,15 @@ func (w *world) bootVM(m *machine, doc string) error {
 	return nil
 }
 
+var pflash = regexp.MustCompile(`\btype\s*=\s*["']pflash["']`)
+
 // nvram is the path of the file with its firmware's variables, "" if it has none.
 func (m *machine) nvram() string {
 	if s, ok := locate(m.next(), "domain/os/nvram"); ok && s.inner < s.innerEnd {
 		return m.next()[s.inner:s.innerEnd]
 	}
-	if hasElement(m.next(), "domain/os/nvram") || hasElement(m.next(), "domain/os/loader") {
+	loader, _ := locate(m.next(), "domain/os/loader")
+	if hasElement(m.next(), "domain/os/nvram") || pflash.MatchString(m.next()[loader.start:loader.inner]) {
 		return "/var/lib/libvirt/qemu/nvram/" + m.name + "_VARS.fd"
 	}
 	return ""
@@ -64,7 +70,11 @@ func (w *world) run(m *machine, doc string, why reason) error {
 	m.pid = int(lastPID.Add(1))
 	m.open, m.leaving = map[string]func(){}, map[string]bool{}
 	for _, d := range devices {
-		if err := w.openDevice(m, d, "process exited while connecting to monitor: qemu-system-x86_64: -device vfio-pci"); err != nil {
+		err := w.openDevice(m, d, exited)
+		if err == nil && properties(live, d.Alias)["enable-migration"] == "on" {
+			err = w.needMigration(hostID(d))
+		}
+		if err != nil {
 			m.close()
 			return err
 		}
@@ -76,6 +86,9 @@ func (w *world) run(m *machine, doc string, why reason) error {
 	}
 	return nil
 }
+
+// exited is how libvirt passes on what QEMU said before it ended.
+const exited = "process exited while connecting to monitor: qemu-system-x86_64: -device vfio-pci"
 
 // openDevice opens a vGPU for a VM, with libvirt's refusals, and QEMU's in the words with
 // which libvirt passes them on.
@@ -101,11 +114,27 @@ func (w *world) openDevice(m *machine, d devicexml.Device, passedOn string) erro
 	case errors.Is(err, syscall.ENOENT) && d.UUID != "":
 		return refuse(codeDeviceMissing, domain.ErrNotFound, "device not found: mediated device '%s' not found", id)
 	case errors.Is(err, syscall.ENOENT):
-		return refuse(codeDeviceMissing, domain.ErrNotFound, "Device %s not found: could not access /sys/bus/pci/devices/%s/config: No such file or directory", id, id)
+		return refuse(codeSystem, domain.ErrNotFound, "Device %s not found: could not access /sys/bus/pci/devices/%s/config: No such file or directory", id, id)
 	case errors.Is(err, syscall.EBUSY):
 		return qemu(domain.ErrInUse, "vfio %s: Could not open '/dev/vfio/%d': Device or resource busy", id, group)
 	}
-	return qemu(nil, "vfio %s: error getting device from group %d: %v", id, group, unwrapped(err))
+	hint := ""
+	if passedOn == exited {
+		hint = fmt.Sprintf("\nVerify all devices in group %d are bound to vfio-<bus> or pci-stub and not already in use", group)
+	}
+	var why error // EIO: nobody says why
+	if errors.Is(err, syscall.ENODEV) {
+		why = domain.ErrNotFound // a virtual function without a type
+	}
+	return qemu(why, "vfio %s: error getting device from group %d: %s%s", id, group, strerror(err), hint)
+}
+
+// needMigration is QEMU's refusal of a device that is told to migrate and cannot.
+func (w *world) needMigration(id string) error {
+	if can, err := w.host.Migration(id); err == nil && can.StopCopy {
+		return nil
+	}
+	return refuse(codeInternal, domain.ErrUnsupported, "internal error: %s: vfio %s: %s: VFIO migration is not supported in kernel", exited, id, id)
 }
 
 // holder is the VM that has a device open.
@@ -118,12 +147,14 @@ func (w *world) holder(id string) *machine {
 	return nil
 }
 
-func unwrapped(err error) error {
+// strerror is what C says of an error.
+func strerror(err error) string {
 	var errno syscall.Errno
-	if errors.As(err, &errno) {
-		return errno
+	if !errors.As(err, &errno) {
+		return err.Error()
 	}
-	return err
+	text := errno.Error()
+	return strings.ToUpper(text[:1]) + text[1:]
 }
 
 // close lets go of all devices.

@@ -38,13 +38,7 @@ func (h *Hypervisor) ManagedSave(ctx context.Context, vm string) error {
 // save ends a VM and keeps its memory.
 func (w *world) save(m *machine) (image, error) {
 	i := image{m.live, m.state == domain.StatePaused}
-	if !i.paused {
-		w.publish(m, domain.EventSuspended, "paused")
-	}
-	if err := w.saveDevices(m); err != nil {
-		if !i.paused {
-			w.publish(m, domain.EventResumed, "unpaused")
-		}
+	if err := w.stopAndCopy(m, "job 'domain save' failed"); err != nil {
 		return i, err
 	}
 	w.publish(m, domain.EventJobCompleted, "save completed")
@@ -53,7 +47,24 @@ func (w *world) save(m *machine) (image, error) {
 	return i, nil
 }
 
-// saveDevices tells whether the drivers of a VM's vGPUs save their state.
+// stopAndCopy stops a VM and copies its memory, unless one of its vGPUs is against it;
+// failed is how libvirt says then what did.
+func (w *world) stopAndCopy(m *machine, failed string) error {
+	if err := w.saveDevices(m); err != nil {
+		return err
+	}
+	if m.state == domain.StatePaused {
+		return w.logDirty(m, failed)
+	}
+	w.publish(m, domain.EventSuspended, "paused")
+	err := w.logDirty(m, failed)
+	if err != nil {
+		w.publish(m, domain.EventResumed, "unpaused")
+	}
+	return err
+}
+
+// saveDevices tells whether the drivers of a VM's vGPUs promise to save their state.
 func (w *world) saveDevices(m *machine) error {
 	devices, err := hostDevices(m.live)
 	if err != nil {
@@ -62,11 +73,31 @@ func (w *world) saveDevices(m *machine) error {
 	for _, d := range devices {
 		can, err := w.host.Migration(hostID(d))
 		set := properties(m.live, d.Alias)
+		logs := can.DirtyTracking && set["x-device-dirty-page-tracking"] != "off"
 		switch {
 		case err != nil || !can.StopCopy || set["enable-migration"] == "off":
-			return refuse(codeOperationFailed, domain.ErrUnsupported, "Operation not supported: %s: VFIO migration is not supported in kernel", hostID(d))
-		case !can.DirtyTracking && set["x-device-dirty-page-tracking"] != "off":
-			return refuse(codeOperationFailed, domain.ErrUnsupported, "operation failed: job 'domain save' failed: ram_save_setup failed: Operation not supported")
+			return cannotMigrate("%s: VFIO migration is not supported in kernel", hostID(d))
+		case !logs && set["enable-migration"] != "on":
+			return cannotMigrate("%s: VFIO device doesn't support device and IOMMU dirty tracking", hostID(d))
+		}
+	}
+	return nil
+}
+
+func cannotMigrate(format string, args ...any) error {
+	return refuse(codeOperationInvalid, domain.ErrUnsupported, "Requested operation is not valid: cannot migrate domain: "+format, args...)
+}
+
+// logDirty starts the logs of dirty pages of a VM's vGPUs, which is when some turn out
+// not to work.
+func (w *world) logDirty(m *machine, failed string) error {
+	devices, err := hostDevices(m.live)
+	if err != nil {
+		return err
+	}
+	for _, d := range devices {
+		if properties(m.live, d.Alias)["x-device-dirty-page-tracking"] != "off" && w.host.DirtyLog(hostID(d)) != nil {
+			return refuse(codeOperationFailed, domain.ErrUnsupported, "operation failed: %s: ram_save_setup failed: Operation not supported", failed)
 		}
 	}
 	return nil
