@@ -21,7 +21,7 @@ var userland = []string{
 	"--dpkgopt=path-exclude=/usr/share/locale/*",
 	"--include=" + strings.Join([]string{
 		"libvirt-daemon-system", "libvirt-daemon-driver-qemu", "libvirt-clients",
-		"qemu-system-x86", "seabios", "mdevctl",
+		"qemu-system-x86", "qemu-utils", "seabios", "mdevctl",
 		"systemd-sysv", "udev", "kmod", "dbus", "iproute2", "procps", "strace",
 		"dropbear-bin",
 	}, ","),
