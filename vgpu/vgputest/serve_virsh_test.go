@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -179,14 +180,18 @@ func TestServeVirshEvents(t *testing.T) {
 	}()
 	ctx := t.Context()
 	require.NoError(t, h.Start(ctx, "web1"))
-	probe := strings.Replace(device, "<source>", "<alias name='ua-probe'/><source>", 1)
+	_, err = h.Clone(ctx, "web1", "probe")
+	require.NoError(t, err)
 	for listening := false; !listening; { // to what it registers last of these
-		require.NoError(t, h.Attach(ctx, "web1", probe, domain.ScopeLive))
-		require.NoError(t, h.Detach(ctx, "web1", "ua-probe", domain.ScopeLive))
-		select {
-		case line := <-lines:
-			listening = line == "event 'device-added' for domain 'web1': ua-probe"
-		default:
+		require.NoError(t, h.Start(ctx, "probe"))
+		require.NoError(t, h.Save(ctx, "probe", "/probe"))
+		for more := true; more && !listening; {
+			select {
+			case line := <-lines:
+				listening = line == "event 'job-completed' for domain 'probe':"
+			case <-time.After(10 * time.Millisecond): // rather than more events than it reads
+				more = false
+			}
 		}
 	}
 	require.NoError(t, h.Suspend(ctx, "web1"))
@@ -197,7 +202,7 @@ func TestServeVirshEvents(t *testing.T) {
 	require.NoError(t, h.Undefine(ctx, "web1", domain.UndefineOptions{}))
 	var seen []string
 	for line := range lines {
-		if line = strings.TrimPrefix(line, "event "); line == "" || line[0] != '\'' || strings.Contains(line, "ua-probe") {
+		if line = strings.TrimPrefix(line, "event "); line == "" || line[0] != '\'' || strings.Contains(line, "'probe'") {
 			continue
 		}
 		if seen = append(seen, line); strings.Contains(line, "Undefined") {
