@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/vgpukit/vgpukit/domain"
 	"github.com/vgpukit/vgpukit/internal/devicexml"
@@ -54,7 +55,9 @@ func (w *world) attach(m *machine, element string, scope domain.Scope) error {
 		case err != nil && !errors.Is(err, domain.ErrNotFound):
 			return err
 		}
-		saved = within(saved, "domain/devices", d.Element)
+		if saved, err = withDevice(saved, d.Element); err != nil {
+			return err
+		}
 	}
 	if scope&domain.ScopeLive != 0 {
 		live, alias, err := w.plug(m, d)
@@ -71,35 +74,51 @@ func (w *world) attach(m *machine, element string, scope domain.Scope) error {
 	return nil
 }
 
-// plug opens a device for a VM that runs, and returns the VM's document with it.
+// plug opens a device for a VM that runs, and returns the VM's document with it. What is
+// no device of the host is only written down.
 func (w *world) plug(m *machine, d devicexml.Device) (live, alias string, err error) {
-	devices, err := hostDevices(m.live)
+	devices, err := devicexml.Find(m.live, 2)
 	if err != nil {
 		return "", "", err
 	}
-	element := d.Element
+	prefix, element := "hostdev", d.Element
+	if d.Nameless() {
+		prefix = d.Kind
+	}
 	if alias = d.Alias; alias == "" {
 		n := 0
 		for _, other := range devices {
 			var taken int
-			if _, err := fmt.Sscanf(other.Alias, "hostdev%d", &taken); err == nil {
+			if _, err := fmt.Sscanf(other.Alias, prefix+"%d", &taken); err == nil {
 				n = max(n, taken+1)
 			}
 		}
-		alias = fmt.Sprint("hostdev", n)
-		at := d
-		at.Offset = 0
-		element = withAlias(element, at, alias)
+		alias = fmt.Sprint(prefix, n)
+		element = within(element, d.Kind, "<alias name='"+alias+"'/>")
+	}
+	live, err = withDevice(m.live, element)
+	if err != nil || d.Nameless() {
+		return live, alias, err
 	}
 	if !hasElement(element, d.Kind+"/address") {
 		if err := freeSlot(m.live); err != nil {
 			return "", "", err
 		}
 	}
-	if err := w.openDevice(m, d, "unable to execute QEMU command 'device_add'"); err != nil {
-		return "", "", err
+	return live, alias, w.openDevice(m, d, "unable to execute QEMU command 'device_add'")
+}
+
+// withDevice puts a device into a document.
+func withDevice(doc, element string) (string, error) {
+	if !hasElement(doc, "domain/devices") {
+		doc = within(doc, "domain", "<devices></devices>")
 	}
-	return within(m.live, "domain/devices", element), alias, nil
+	doc = within(doc, "domain/devices", element)
+	parsed, err := domain.Parse([]byte(doc))
+	if err == nil {
+		return doc, sameAddress(parsed)
+	}
+	return "", xmlError("%v", err)
 }
 
 // freeSlot tells whether one more device can be plugged into a VM that runs.
@@ -123,59 +142,104 @@ func (m *machine) letGo(id string) {
 
 // Detach takes a device, given by its element or its alias, out of the running VM, of its
 // saved definition, or of both, the running VM first. There it waits until the guest has
-// let go or ctx ends, which is [domain.ErrInUse]: the guest still has the request then,
-// and repeating the call waits again. [domain.ErrNotFound]: the VM has no such device.
+// let go or ctx ends (without a deadline: 30 s), which is [domain.ErrInUse]: the guest
+// still has the request then, and repeating the call waits again. [domain.ErrNotFound]: the VM has no such device.
 func (h *Hypervisor) Detach(ctx context.Context, vm, device string, scope domain.Scope) error {
-	if err := checkDevice(device, scope); err != nil {
-		return at("Detach", vm, err)
-	}
-	want := devicexml.Device{Alias: strings.TrimSpace(device)}
-	if strings.HasPrefix(want.Alias, "<") {
-		found, err := devicexml.Find(device, 0)
-		if err != nil || len(found) != 1 {
-			return at("Detach", vm, refuse(0, domain.ErrInvalid, "the device is not one XML element"))
-		}
-		want = found[0]
-	}
-	gone, err := ask(ctx, h, "Detach", vm, func(m *machine) (gone func() bool, err error) {
-		if scope&domain.ScopeLive == 0 {
-			return func() bool { return true }, nil
-		}
-		d, err := h.unplug(m, want)
-		if err != nil && !(scope&domain.ScopeSaved != 0 && errors.Is(err, domain.ErrNotFound)) {
-			return nil, err
-		}
-		if want.Nameless() && !devicexml.UserAlias(want.Alias) {
-			want = d // the saved definition has no alias of libvirt's making
-		}
-		return func() bool { return !m.leaving[d.Alias] }, nil
+	_, err := around(ctx, h, Call{Method: "Detach", VM: vm, XML: device}, func() (struct{}, error) {
+		return struct{}{}, h.detach(ctx, vm, device, scope)
 	})
+	return err
+}
+
+// detachLimit bounds the wait for the guest when a context has no deadline.
+const detachLimit = 30 * time.Second
+
+func (w *world) detach(ctx context.Context, vm, device string, scope domain.Scope) error {
+	want, err := wanted(device, scope)
 	if err != nil {
 		return err
 	}
-	if err := h.await(ctx, gone); err != nil {
-		return at("Detach", vm, err)
+	var absent error // from the running VM: perhaps an earlier call got that far
+	if scope&domain.ScopeLive != 0 {
+		live, err := w.detachLive(ctx, vm, want)
+		switch {
+		case scope&domain.ScopeSaved != 0 && isDeviceMissing(err):
+			absent = err
+		case err != nil:
+			return err
+		case want.Nameless() && !devicexml.UserAlias(want.Alias):
+			want = live // the saved definition has no alias of libvirt's making
+		}
 	}
 	if scope&domain.ScopeSaved == 0 {
 		return nil
 	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	m, err := h.find(vm)
-	if err == nil {
-		err = h.drop(m, want)
+	_, err = locked(w, func() (missing struct{}, err error) {
+		m, err := w.find(vm)
+		if err == nil {
+			err = w.drop(m, want)
+		}
+		return missing, err
+	})
+	if isDeviceMissing(err) && scope&domain.ScopeLive != 0 && absent == nil {
+		return nil
 	}
-	return at("Detach", vm, err)
+	return err
 }
 
-// await waits until something is so.
+// wanted is the device that an element or an alias names.
+func wanted(device string, scope domain.Scope) (devicexml.Device, error) {
+	if err := checkDevice(device, scope); err != nil {
+		return devicexml.Device{}, err
+	}
+	alias := strings.TrimSpace(device)
+	if !strings.HasPrefix(alias, "<") {
+		return devicexml.Device{Alias: alias}, nil
+	}
+	found, err := devicexml.Find(device, 0)
+	if err != nil || len(found) != 1 {
+		return devicexml.Device{}, refuse(0, domain.ErrInvalid, "the device is not one XML element")
+	}
+	return found[0], nil
+}
+
+// detachLive asks the guest, waits for it, and returns what the device was.
+func (w *world) detachLive(ctx context.Context, vm string, want devicexml.Device) (d devicexml.Device, err error) {
+	gone, err := locked(w, func() (func() bool, error) {
+		m, err := w.find(vm)
+		if err == nil {
+			d, err = w.unplug(m, want)
+		}
+		return func() bool { return !m.leaving[d.Alias] }, err
+	})
+	if err != nil {
+		return d, err
+	}
+	if _, bounded := ctx.Deadline(); !bounded {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, detachLimit)
+		defer cancel()
+	}
+	return d, w.await(ctx, gone)
+}
+
+// isDeviceMissing tells a missing device from a missing VM.
+func isDeviceMissing(err error) bool {
+	var own *Error
+	return errors.As(err, &own) && own.Code == codeDeviceMissing
+}
+
+// await waits until something is so, or the daemon ends.
 func (w *world) await(ctx context.Context, so func() bool) error {
 	for {
 		w.mu.Lock()
-		done, changed := so(), w.changed
+		done, away, changed := so(), w.away(), w.changed
 		w.mu.Unlock()
-		if done {
+		switch {
+		case done:
 			return nil
+		case away:
+			return connectionLost()
 		}
 		select {
 		case <-changed:
@@ -189,6 +253,9 @@ func (w *world) await(ctx context.Context, so func() bool) error {
 func (w *world) unplug(m *machine, want devicexml.Device) (devicexml.Device, error) {
 	if !m.active() {
 		return devicexml.Device{}, refuse(0, domain.ErrState, "the VM does not run")
+	}
+	if want.Nameless() && want.Alias == "" {
+		return want, refuse(0, domain.ErrInvalid, "the element does not say which device it is")
 	}
 	d, err := pick(m.live, want)
 	if err != nil {
@@ -204,14 +271,14 @@ func (w *world) unplug(m *machine, want devicexml.Device) (devicexml.Device, err
 	return d, nil
 }
 
-// pick finds a device in a document.
+// pick finds a device in a document. What has no name is known by its words.
 func pick(doc string, want devicexml.Device) (devicexml.Device, error) {
 	devices, err := devicexml.Find(doc, 2)
 	if err != nil {
 		return devicexml.Device{}, err
 	}
 	for _, d := range devices {
-		if want.Matches(d) {
+		if unnamed := want.Nameless() && want.Alias == ""; unnamed && want.Element == d.Element || !unnamed && want.Matches(d) {
 			return d, nil
 		}
 	}

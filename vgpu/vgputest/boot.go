@@ -21,19 +21,18 @@ func (h *Hypervisor) OnBoot(f func()) (remove func()) {
 }
 
 // boot is what a reboot of the host does: all VMs have ended, transient ones are gone,
-// and libvirt starts those that are set to start with the host.
+// and libvirt starts, unless it is set down.
 func (w *world) boot() {
 	w.mu.Lock()
-	for _, m := range w.machines {
+	for _, m := range w.sorted() {
 		if m.active() {
 			m.close()
 			m.state, m.lastReason, m.live, m.id, m.pid = domain.StateShutOff, offUnknown, "", 0, 0
 			w.forget(m)
 		}
 	}
-	w.lastID = 0
-	down := w.down
-	w.down = true
+	w.lastID, w.autostarted = 0, false
+	w.booting++
 	w.breakConnections()
 	before := slices.Clone(w.onBoot)
 	w.mu.Unlock()
@@ -42,27 +41,25 @@ func (w *world) boot() {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.down = down; down {
-		return
-	}
+	w.booting--
 	w.restart()
-	for _, m := range w.sorted() {
-		if m.autostart {
-			_ = w.start(m) // libvirt logs it, and starts the others
-		}
-	}
 }
 
-// RestartDaemon ends libvirt's daemon and starts it again: VMs run on, connections break
-// and are made anew, and events in between are lost.
+// away tells whether there is no daemon.
+func (w *world) away() bool { return w.down || w.booting > 0 }
+
+// RestartDaemon ends libvirt's daemon and starts it again, also one that is down: VMs run
+// on, connections break and are made anew, and events in between are lost.
 func (h *Hypervisor) RestartDaemon() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.down = false
 	h.restart()
 }
 
 // SetDown stops the daemon, or starts it again. Meanwhile VMs run on, and each call fails
-// with [domain.ErrUnavailable].
+// with [domain.ErrUnavailable]. VMs that are set to start with a host that was rebooted
+// start when the daemon does.
 func (h *Hypervisor) SetDown(down bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -73,13 +70,27 @@ func (h *Hypervisor) SetDown(down bool) {
 	}
 }
 
+// restart is the start of a daemon, the first after a reboot too.
 func (w *world) restart() {
 	w.breakConnections()
+	if w.away() {
+		return
+	}
 	w.hub.Publish(domain.Event{Kind: domain.EventReconnected, Detail: "connection restored"})
+	if w.autostarted {
+		return
+	}
+	w.autostarted = true
+	for _, m := range w.sorted() {
+		if m.autostart {
+			_ = w.start(m) // libvirt logs it, and starts the others
+		}
+	}
 }
 
-// breakConnections ends those of other processes.
+// breakConnections ends those of other processes, and the waits of calls.
 func (w *world) breakConnections() {
 	close(w.restarted)
 	w.restarted = make(chan struct{})
+	w.wake()
 }

@@ -82,19 +82,8 @@ func (s skeleton) check(d *domain.Document) error {
 	case s.Memory == nil && len(s.Cells) == 0:
 		return xmlError("Memory size must be specified via <memory> or in the <numa> configuration")
 	}
-	for _, h := range s.Hostdevs {
-		if h.Type != "mdev" {
-			continue
-		}
-		if err := checkMdev(h.Model, h.Source != nil, h.Source != nil && h.Source.Address != nil); err != nil {
-			return err
-		}
-		switch id := h.Source.Address.UUID; {
-		case id == nil:
-			return xmlError("Missing 'uuid' attribute for element <address>")
-		case uuid.Validate(*id) != nil:
-			return refuse(codeInternal, domain.ErrInvalid, "internal error: Cannot parse uuid attribute of element <address>")
-		}
+	if err := s.checkMdevs(); err != nil {
+		return err
 	}
 	if err := twice(d); err != nil {
 		return err
@@ -124,6 +113,24 @@ func hasUUID(d *domain.Document) bool {
 	return ok
 }
 
+func (s skeleton) checkMdevs() error {
+	for _, h := range s.Hostdevs {
+		if h.Type != "mdev" {
+			continue
+		}
+		if err := checkMdev(h.Model, h.Source != nil, h.Source != nil && h.Source.Address != nil); err != nil {
+			return err
+		}
+		switch id := h.Source.Address.UUID; {
+		case id == nil:
+			return xmlError("Missing 'uuid' attribute for element <address>")
+		case uuid.Validate(*id) != nil:
+			return refuse(codeInternal, domain.ErrInvalid, "internal error: Cannot parse uuid attribute of element <address>")
+		}
+	}
+	return nil
+}
+
 func checkMdev(model *string, source, address bool) error {
 	switch {
 	case model == nil:
@@ -147,6 +154,10 @@ func twice(d *domain.Document) error {
 		}
 		devices[h.ID()] = true
 	}
+	return sameAddress(d)
+}
+
+func sameAddress(d *domain.Document) error {
 	used := map[domain.Address]bool{}
 	for _, u := range d.Used() {
 		if u.Implicit {

@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/vgpukit/vgpukit/domain"
+	"github.com/vgpukit/vgpukit/internal/devicexml"
 )
 
 // Define saves a domain document. A VM of that name and UUID gets it as its new
@@ -14,18 +15,22 @@ import (
 // is taken. A document without a UUID is that of a new VM.
 func (h *Hypervisor) Define(ctx context.Context, xml string) (domain.Info, error) {
 	return call(ctx, h, Call{Method: "Define", VM: nameOf(xml), XML: xml}, func() (domain.Info, error) {
-		m, doc, err := h.register(xml)
-		if err != nil {
-			return domain.Info{}, err
-		}
-		detail := "updated"
-		if !m.known {
-			detail = "added"
-		}
-		m.saved, m.known = doc, true
-		h.publish(m, domain.EventDefined, detail)
-		return m.info(), nil
+		return h.define(xml)
 	})
+}
+
+func (w *world) define(xml string) (domain.Info, error) {
+	m, doc, err := w.register(xml)
+	if err != nil {
+		return domain.Info{}, err
+	}
+	detail := "updated"
+	if !m.known {
+		detail = "added"
+	}
+	m.saved, m.known = doc, true
+	w.publish(m, domain.EventDefined, detail)
+	return m.info(), nil
 }
 
 // Create starts a VM that has no definition: it is gone when it stops. One that is
@@ -48,7 +53,7 @@ func (h *Hypervisor) Create(ctx context.Context, xml string) (domain.Info, error
 }
 
 // register finds the VM that a document is of, or makes it, and gives the document its
-// UUID.
+// UUID. What the document says of a VM that ran is taken out.
 func (w *world) register(xml string) (*machine, string, error) {
 	doc, err := parse(xml)
 	if err != nil {
@@ -58,7 +63,7 @@ func (w *world) register(xml string) (*machine, string, error) {
 	if !ok {
 		id = uuid.New()
 	}
-	m, named := w.machines[id], w.lookUp(doc.Name())
+	m, named := w.machines[id], w.names[doc.Name()]
 	switch {
 	case m != nil && m.name != doc.Name():
 		return nil, "", refuse(codeOperationFailed, domain.ErrExists, "operation failed: domain '%s' is already defined with uuid %s", m.name, id)
@@ -66,10 +71,12 @@ func (w *world) register(xml string) (*machine, string, error) {
 		return nil, "", refuse(codeOperationFailed, domain.ErrExists, "operation failed: domain '%s' already exists with uuid %s", named.name, named.uuid)
 	case m == nil:
 		m = &machine{name: doc.Name(), uuid: id, state: domain.StateShutOff}
-		w.machines[id] = m
+		w.remember(m)
 	}
-	return m, withUUID(xml, id), nil
+	return m, inactive(withUUID(xml, id)), nil
 }
+
+func (w *world) remember(m *machine) { w.machines[m.uuid], w.names[m.name] = m, m }
 
 // nameOf is the name in a document that may be none.
 func nameOf(xml string) string {
@@ -109,6 +116,7 @@ func (h *Hypervisor) Undefine(ctx context.Context, vm string, opts domain.Undefi
 func (w *world) forget(m *machine) {
 	if !m.active() && m.saved == "" {
 		delete(w.machines, m.uuid)
+		delete(w.names, m.name)
 	}
 }
 
@@ -126,12 +134,14 @@ func (h *Hypervisor) Rename(ctx context.Context, vm, to string) error {
 			return xmlError("name %s cannot contain '/'", to)
 		case m.name == to:
 			return wrongState("Can't rename domain to itself")
-		case h.named(to) != nil:
+		case h.names[to] != nil:
 			return wrongState("domain with name '%s' already exists", to)
 		}
 		h.publish(m, domain.EventUndefined, "renamed")
 		variables := m.nvram()
+		delete(h.names, m.name)
 		m.name, m.saved = to, withName(m.saved, to)
+		h.names[to] = m
 		if h.hasFile(variables) {
 			delete(h.files, variables)
 			h.files[m.nvram()] = image{}
@@ -141,23 +151,12 @@ func (h *Hypervisor) Rename(ctx context.Context, vm, to string) error {
 	})
 }
 
-func (w *world) named(name string) *machine {
-	for _, m := range w.machines {
-		if m.name == name {
-			return m
-		}
-	}
-	return nil
-}
-
 // Clone defines a copy of a VM as people make it: its document under another name and a
 // UUID of its own, all else as it is.
 func (h *Hypervisor) Clone(ctx context.Context, vm, to string) (domain.Info, error) {
-	def, err := h.Definition(ctx, vm)
-	if err != nil {
-		return domain.Info{}, err
-	}
-	return h.Define(ctx, withName(withUUID(inactive(def.XML), uuid.New()), to))
+	return ask(ctx, h, "Clone", vm, func(m *machine) (domain.Info, error) {
+		return h.define(withName(withUUID(inactive(m.next()), uuid.New()), to))
+	})
 }
 
 // SetAutostart says whether the VM starts with the host.
@@ -181,6 +180,9 @@ func (h *Hypervisor) Autostart(ctx context.Context, vm string) (bool, error) {
 // anything. Scope says in which of the VM's documents.
 func (h *Hypervisor) SetMetadata(ctx context.Context, vm, element string, scope domain.Scope) error {
 	return on(ctx, h, "SetMetadata", vm, func(m *machine) error {
+		if err := checkMetadata(element); err != nil {
+			return err
+		}
 		if err := m.has(scope); err != nil {
 			return err
 		}
@@ -192,6 +194,18 @@ func (h *Hypervisor) SetMetadata(ctx context.Context, vm, element string, scope 
 		}
 		return nil
 	})
+}
+
+// checkMetadata refuses what is not one element.
+func checkMetadata(element string) error {
+	if element == "" {
+		return nil
+	}
+	found, err := devicexml.Find(element, 0)
+	if err == nil && len(found) == 1 && strings.TrimSpace(element) == found[0].Element {
+		return nil
+	}
+	return refuse(codeXMLDetail, domain.ErrInvalid, "(metadata_xml): the metadata is not one element: %v", err)
 }
 
 // withMetadata puts the element in the place of ours.

@@ -55,8 +55,8 @@ func within(doc, path, text string) string {
 	case !ok:
 		return doc
 	case s.inner == s.end: // <devices/>
-		tag := strings.TrimRight(strings.TrimSuffix(doc[s.start:s.end], "/>"), " \t\n")
-		return put(doc, s.start, s.end, tag+">"+text+"</"+path[strings.LastIndex(path, "/")+1:]+">")
+		tag := strings.TrimRight(strings.TrimSuffix(doc[s.start:s.end], "/>"), " \t\r\n")
+		return put(doc, s.start, s.end, tag+">"+text+"</"+strings.Fields(tag[1:])[0]+">")
 	}
 	return put(doc, s.innerEnd, s.innerEnd, text)
 }
@@ -99,20 +99,14 @@ func running(doc string, id int) (string, error) {
 	}
 	for i, d := range slices.Backward(devices) {
 		if d.Alias == "" {
-			doc = withAlias(doc, d, fmt.Sprint("hostdev", i))
+			doc = put(doc, d.Offset, d.Offset+len(d.Element), within(d.Element, d.Kind, fmt.Sprintf("<alias name='hostdev%d'/>", i)))
 		}
 	}
 	start, _ := root(doc)
 	return put(doc, start+len("<domain"), start+len("<domain"), fmt.Sprintf(" id='%d'", id)), nil
 }
 
-// withAlias gives a device of a document its alias.
-func withAlias(doc string, d devicexml.Device, alias string) string {
-	s, _ := locate(d.Element, d.Kind)
-	return put(doc, d.Offset+s.innerEnd, d.Offset+s.innerEnd, "<alias name='"+alias+"'/>")
-}
-
-var madeAlias = regexp.MustCompile(`<alias name='hostdev\d+'/>`)
+var madeAlias = regexp.MustCompile(`<alias\s+name\s*=\s*('hostdev\d+'|"hostdev\d+")\s*/>`)
 
 // inactive is a document without what libvirt writes into that of a VM that runs.
 func inactive(doc string) string {
@@ -153,7 +147,11 @@ func oneDevice(element string) (devicexml.Device, error) {
 	case !slices.Contains(deviceKinds, found[0].Kind):
 		return devicexml.Device{}, unsupported("unknown device type '%s'", found[0].Kind)
 	}
-	return found[0], nil
+	var s skeleton
+	if err := xml.Unmarshal([]byte("<domain><devices>"+found[0].Element+"</devices></domain>"), &s); err != nil {
+		return devicexml.Device{}, xmlError("%v", err)
+	}
+	return found[0], s.checkMdevs()
 }
 
 var secret = regexp.MustCompile(`\s+passwd\s*=\s*("[^"]*"|'[^']*')`)

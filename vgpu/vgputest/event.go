@@ -19,6 +19,10 @@ func (h *Hypervisor) Events(ctx context.Context) (<-chan domain.Event, error) {
 // publish tells everybody, and wakes who waits for a change.
 func (w *world) publish(m *machine, kind domain.EventKind, detail string) {
 	w.hub.Publish(domain.Event{VM: m.name, UUID: m.uuid, Kind: kind, Detail: detail})
+	w.wake()
+}
+
+func (w *world) wake() {
 	close(w.changed)
 	w.changed = make(chan struct{})
 }

@@ -28,12 +28,13 @@ type Fault struct {
 
 	// After lets the call take effect before the rest happens: its answer is lost.
 	After bool
-	// Delay is how long the call takes, or less if its context ends.
+	// Delay is how long the call takes, or less if its context or the daemon ends.
 	Delay time.Duration
 	// Do is called, outside of any lock: it may block, or use the hypervisor. The call
 	// fails with its error.
 	Do func(context.Context, Call) error
-	// Hang lets the call wait until its context ends, or the fault is taken out.
+	// Hang lets the call wait until its context or the daemon ends, or the fault is
+	// taken out.
 	Hang bool
 	// Err is what the call fails with. Nil stands for an internal error where nothing
 	// of Delay, Hang and Do is set, else for "does not fail".
@@ -49,12 +50,15 @@ type injected struct {
 // Fail injects a fault into the calls of the program under test, not into those of
 // [Hypervisor.Virsh], whichever of the two it is asked of. The function that it returns
 // takes it out again. Faults strike in the order in which they were injected. Fail
-// panics at a method that there is not, and at a delay below zero.
+// panics at what could never strike: a method that is no call, a number or a delay below
+// zero.
 func (h *Hypervisor) Fail(f Fault) (undo func()) {
-	if _, ok := reflect.TypeFor[*Hypervisor]().MethodByName(f.Method); !ok && f.Method != "" {
-		panic(fmt.Sprintf("vgputest: Hypervisor has no method %q", f.Method))
-	}
-	if f.Delay < 0 {
+	switch {
+	case f.Method != "" && !isCall(f.Method):
+		panic(fmt.Sprintf("vgputest: Hypervisor has no method %q that is a call of libvirt's", f.Method))
+	case f.N < 0:
+		panic(fmt.Sprintf("vgputest: call %d", f.N))
+	case f.Delay < 0:
 		panic(fmt.Sprintf("vgputest: a delay of %v", f.Delay))
 	}
 	if f.Err == nil && f.Delay == 0 && !f.Hang && f.Do == nil {
@@ -76,6 +80,12 @@ func (h *Hypervisor) Fail(f Fault) (undo func()) {
 	}
 }
 
+// isCall tells whether a method is what a client asks of libvirt: it has a context.
+func isCall(method string) bool {
+	m, ok := reflect.TypeFor[*Hypervisor]().MethodByName(method)
+	return ok && method != "Serve" && m.Type.NumIn() > 1 && m.Type.In(1) == reflect.TypeFor[context.Context]()
+}
+
 // Calls returns how many calls there were, those of [Hypervisor.Virsh] left out, since
 // the hypervisor was made or since [Hypervisor.ResetCalls].
 func (h *Hypervisor) Calls() int {
@@ -91,9 +101,29 @@ func (h *Hypervisor) ResetCalls() {
 	h.calls = 0
 }
 
-// call runs do with the lock held, and the faults around it. vm may be a name or a
+// call runs do with the lock held, and the faults around it. c.VM may be a name or a
 // UUID.
 func call[T any](ctx context.Context, h *Hypervisor, c Call, do func() (T, error)) (T, error) {
+	return around(ctx, h, c, func() (T, error) { return locked(h.world, do) })
+}
+
+// locked runs do with the lock held, while the daemon is up.
+func locked[T any](w *world, do func() (T, error)) (T, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.away() {
+		var none T
+		return none, connectionLost()
+	}
+	return do()
+}
+
+func connectionLost() error {
+	return refuse(codeSystem, domain.ErrUnavailable, "Cannot recv data: Connection reset by peer")
+}
+
+// around runs do, which takes the lock itself, with the faults around it.
+func around[T any](ctx context.Context, h *Hypervisor, c Call, do func() (T, error)) (T, error) {
 	var none T
 	fail := func(err error) (T, error) { return none, at(c.Method, c.VM, err) }
 	if err := ctx.Err(); err != nil {
@@ -117,25 +147,19 @@ func call[T any](ctx context.Context, h *Hypervisor, c Call, do func() (T, error
 			}
 		}
 	}
+	broken := h.restarted
 	h.mu.Unlock()
 	for _, f := range before {
-		if err := f.strike(ctx, c); err != nil {
+		if err := f.strike(ctx, c, broken); err != nil {
 			return fail(err)
 		}
 	}
-	result, err := func() (T, error) {
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		if h.down {
-			return none, refuse(codeSystem, domain.ErrUnavailable, "Cannot recv data: Connection reset by peer")
-		}
-		return do()
-	}()
+	result, err := do()
 	if err != nil {
 		return fail(err)
 	}
 	for _, f := range after {
-		if err := f.strike(ctx, c); err != nil {
+		if err := f.strike(ctx, c, broken); err != nil {
 			return fail(err)
 		}
 	}
@@ -179,15 +203,13 @@ func (f *injected) hit(c Call) bool {
 	return f.N == 0 || f.N == f.seen
 }
 
-func (f *injected) strike(ctx context.Context, c Call) error {
+// strike does what the fault says; a wait ends also when the daemon does.
+func (f *injected) strike(ctx context.Context, c Call, broken <-chan struct{}) error {
 	if f.Delay > 0 {
 		timer := time.NewTimer(f.Delay)
 		defer timer.Stop()
-		select {
-		case <-timer.C:
-		case <-f.out:
-		case <-ctx.Done():
-			return ctx.Err()
+		if err := f.wait(ctx, broken, timer.C); err != nil {
+			return err
 		}
 	}
 	if f.Do != nil {
@@ -196,11 +218,22 @@ func (f *injected) strike(ctx context.Context, c Call) error {
 		}
 	}
 	if f.Hang {
-		select {
-		case <-f.out:
-		case <-ctx.Done():
-			return ctx.Err()
+		if err := f.wait(ctx, broken, nil); err != nil {
+			return err
 		}
 	}
 	return f.Err
+}
+
+// wait returns when the time is over or the fault is taken out.
+func (f *injected) wait(ctx context.Context, broken <-chan struct{}, over <-chan time.Time) error {
+	select {
+	case <-over:
+	case <-f.out:
+	case <-broken:
+		return connectionLost()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return nil
 }

@@ -29,18 +29,21 @@ type world struct {
 	host *mdevtest.Host
 	hub  fanout.Hub[domain.Event]
 
-	mu        sync.Mutex
-	uri       string
-	machines  map[uuid.UUID]*machine
-	files     map[string]image // of the host, by path: saved VMs, firmware variables
-	guests    map[string]Guest // by VM; "": all others
-	lastID    int
-	down      bool
-	onBoot    []*func()
-	restarted chan struct{} // closed when the daemon ends: its clients' connections break
-	changed   chan struct{} // closed at the next change, for those who wait for one
-	faults    []*injected
-	calls     int
+	mu          sync.Mutex
+	uri         string
+	machines    map[uuid.UUID]*machine
+	names       map[string]*machine // the same
+	files       map[string]image    // of the host, by path: saved VMs, firmware variables
+	guests      map[string]Guest    // by VM; "": all others
+	lastID      int
+	down        bool
+	booting     int  // reboots under way
+	autostarted bool // since the host has booted
+	onBoot      []*func()
+	restarted   chan struct{} // closed when the daemon ends: its clients' connections break
+	changed     chan struct{} // closed at the next change, for those who wait for one
+	faults      []*injected
+	calls       int
 }
 
 // machine is one domain.
@@ -83,8 +86,9 @@ func init() { lastPID.Store(1000) }
 func New(host *mdevtest.Host) *Hypervisor {
 	w := &world{
 		host: host, uri: "qemu:///system",
-		machines: make(map[uuid.UUID]*machine), files: make(map[string]image), guests: make(map[string]Guest),
-		restarted: make(chan struct{}), changed: make(chan struct{}),
+		machines: make(map[uuid.UUID]*machine), names: make(map[string]*machine),
+		files: make(map[string]image), guests: make(map[string]Guest),
+		autostarted: true, restarted: make(chan struct{}), changed: make(chan struct{}),
 	}
 	host.OnReboot(w.boot)
 	return &Hypervisor{world: w}
@@ -114,12 +118,7 @@ func (w *world) lookUp(vm string) *machine {
 	if id, err := uuid.Parse(vm); err == nil && len(vm) == 36 && w.machines[id] != nil {
 		return w.machines[id]
 	}
-	for _, m := range w.machines {
-		if m.name == vm {
-			return m
-		}
-	}
-	return nil
+	return w.names[vm]
 }
 
 func (w *world) find(vm string) (*machine, error) {

@@ -62,7 +62,7 @@ type server struct {
 // admit serves a connection, unless the daemon is down.
 func (s *server) admit(ctx context.Context, conn net.Conn) {
 	s.h.mu.Lock()
-	down, restarted := s.h.down, s.h.restarted
+	down, restarted := s.h.away(), s.h.restarted
 	s.h.mu.Unlock()
 	if down {
 		_ = conn.Close()

@@ -3,6 +3,7 @@ package vgputest
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/vgpukit/vgpukit/domain"
@@ -23,6 +24,12 @@ type snapshot struct {
 func (h *Hypervisor) Snapshot(ctx context.Context, vm, name string) error {
 	return on(ctx, h, "Snapshot", vm, func(m *machine) error {
 		switch {
+		case name == "":
+			return refuse(0, domain.ErrInvalid, "the snapshot has no name")
+		case strings.Contains(name, "/"):
+			return refuse(codeXMLDetail, domain.ErrInvalid, "invalid snapshot name '%s': name can't contain '/'", name)
+		case name[0] == '.':
+			return refuse(codeXMLDetail, domain.ErrInvalid, "invalid snapshot name '%s': name can't start with '.'", name)
 		case !hasElement(m.current(), "domain/devices/disk"):
 			return unsupported("nothing selected for snapshot")
 		case m.snapshot(name) >= 0:
@@ -54,17 +61,25 @@ func (h *Hypervisor) Revert(ctx context.Context, vm, name string) error {
 		if m.image != nil && s.live == "" {
 			return refuse(codeRevertRisky, domain.ErrState, "revert requires force: snapshot without memory state, removal of existing managed saved state strongly recommended to avoid corruption")
 		}
+		persistent := m.saved != ""
+		if !persistent && s.live == "" {
+			return wrongState("transient domain needs to request run or pause to revert to inactive snapshot")
+		}
 		if m.active() {
 			h.publish(m, domain.EventShutdown, "host request")
 			h.end(m, "snapshot", offSnapshot)
 		}
 		if s.live != "" {
+			h.remember(m) // one without a definition was gone for a moment
 			if err := h.runFrom(m, s); err != nil {
+				h.forget(m)
 				return err
 			}
 		}
-		m.saved, m.lastSnapshot = withName(s.xml, m.name), name
-		h.publish(m, domain.EventDefined, "snapshot")
+		if m.lastSnapshot = name; persistent {
+			m.saved = withName(s.xml, m.name)
+			h.publish(m, domain.EventDefined, "snapshot")
+		}
 		return nil
 	})
 }
