@@ -62,6 +62,10 @@ func TestAttachRefuses(t *testing.T) {
 	at := "<address type='pci' bus='0' slot='9' function='0'/>"
 	require.NoError(t, w.libvirt.Attach(t.Context(), "a", "<video>"+at+"</video>", domain.ScopeLive|domain.ScopeSaved))
 	for device, kind := range map[string]error{
+		"<hostdev mode='subsystem'>" + source + "</hostdev>":                                                      domain.ErrInvalid,
+		"<hostdev mode='subsystem' type='mdef' model='vfio-pci'>" + source + "</hostdev>":                         domain.ErrInvalid,
+		"<hostdev mode='system' type='mdev' model='vfio-pci'>" + source + "</hostdev>":                            domain.ErrInvalid,
+		"<hostdev mode='capabilities' type='mdev' model='vfio-pci'>" + source + "</hostdev>":                      domain.ErrUnsupported,
 		"<hostdev mode='subsystem' type='mdev'>" + source + "</hostdev>":                                          domain.ErrInvalid,
 		"<hostdev mode='subsystem' type='mdev' model='vfio-pci'/>":                                                domain.ErrInvalid,
 		"<hostdev mode='subsystem' type='mdev' model='vfio-pci'><source><address type='pci'/></source></hostdev>": domain.ErrInvalid,

@@ -3,6 +3,7 @@ package vgputest
 import (
 	"encoding/xml"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/google/uuid"
@@ -24,6 +25,7 @@ type skeleton struct {
 	} `xml:"os"`
 	Graphics []struct{} `xml:"devices>graphics"`
 	Hostdevs []struct {
+		Mode    *string `xml:"mode,attr"`
 		Type    string  `xml:"type,attr"`
 		Model   *string `xml:"model,attr"`
 		Display string  `xml:"display,attr"`
@@ -82,7 +84,7 @@ func (s skeleton) check(d *domain.Document) error {
 	case s.Memory == nil && len(s.Cells) == 0:
 		return xmlError("Memory size must be specified via <memory> or in the <numa> configuration")
 	}
-	if err := s.checkMdevs(); err != nil {
+	if err := s.checkHostdevs(); err != nil {
 		return err
 	}
 	if err := twice(d); err != nil {
@@ -113,8 +115,18 @@ func hasUUID(d *domain.Document) bool {
 	return ok
 }
 
-func (s skeleton) checkMdevs() error {
+func (s skeleton) checkHostdevs() error {
 	for _, h := range s.Hostdevs {
+		switch {
+		case h.Mode != nil && *h.Mode == "capabilities":
+			return unsupported("hostdev mode 'capabilities' is not supported in QEMU")
+		case h.Mode != nil && *h.Mode != "subsystem":
+			return xmlError("Invalid value for attribute 'mode' in element 'hostdev': '%s'.", *h.Mode)
+		case h.Type == "":
+			return xmlError("Missing required attribute 'type' in element 'hostdev'")
+		case !slices.Contains([]string{"usb", "pci", "scsi", "scsi_host", "mdev"}, h.Type):
+			return xmlError("Invalid value for attribute 'type' in element 'hostdev': '%s'.", h.Type)
+		}
 		if h.Type != "mdev" {
 			continue
 		}

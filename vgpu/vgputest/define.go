@@ -137,10 +137,14 @@ func (h *Hypervisor) Rename(ctx context.Context, vm, to string) error {
 		case h.names[to] != nil:
 			return wrongState("domain with name '%s' already exists", to)
 		}
+		saved := withName(m.saved, to)
+		if doc, err := domain.Parse([]byte(saved)); err != nil || doc.Name() != to {
+			return xmlError("a document cannot have the name %q", to)
+		}
 		h.publish(m, domain.EventUndefined, "renamed")
 		variables := m.nvram()
 		delete(h.names, m.name)
-		m.name, m.saved = to, withName(m.saved, to)
+		m.name, m.saved = to, saved
 		h.names[to] = m
 		if h.hasFile(variables) {
 			delete(h.files, variables)
@@ -202,6 +206,9 @@ func checkMetadata(element string) error {
 		return nil
 	}
 	found, err := devicexml.Find(element, 0)
+	if err == nil {
+		_, err = domain.Parse([]byte("<domain>" + element + "</domain>"))
+	}
 	if err == nil && len(found) == 1 && strings.TrimSpace(element) == found[0].Element {
 		return nil
 	}

@@ -40,7 +40,7 @@ func TestSetMetadataRefuses(t *testing.T) {
 	require.NoError(t, err)
 	before, err := w.libvirt.XML(t.Context(), "a")
 	require.NoError(t, err)
-	for _, element := range []string{"</metadata>", "<a>", "text", "<a/><b/>", "<a/>text", "<!-- -->", " "} {
+	for _, element := range []string{"</metadata>", "<a>", "text", "<a/><b/>", "<a/>text", "<m:a/>", "<!-- -->", " "} {
 		require.ErrorIs(t, w.libvirt.SetMetadata(t.Context(), "a", element, domain.ScopeSaved), domain.ErrInvalid, element)
 	}
 	after, err := w.libvirt.XML(t.Context(), "a")

@@ -81,7 +81,7 @@ func withName(doc, name string) string {
 	return put(doc, s.start, s.end, "<name>"+escaped.String()+"</name>")
 }
 
-var domainID = regexp.MustCompile(`\s+id\s*=\s*('\d*'|"\d*")`)
+var domainID = regexp.MustCompile(`\s+id\s*=\s*('[^']*'|"[^"]*")`)
 
 // root is where the start tag of <domain> stands.
 func root(doc string) (start, end int) {
@@ -151,7 +151,7 @@ func oneDevice(element string) (devicexml.Device, error) {
 	if err := xml.Unmarshal([]byte("<domain><devices>"+found[0].Element+"</devices></domain>"), &s); err != nil {
 		return devicexml.Device{}, xmlError("%v", err)
 	}
-	return found[0], s.checkMdevs()
+	return found[0], s.checkHostdevs()
 }
 
 var secret = regexp.MustCompile(`\s+passwd\s*=\s*("[^"]*"|'[^']*')`)
