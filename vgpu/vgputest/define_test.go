@@ -58,19 +58,23 @@ func TestNames(t *testing.T) {
 	_, err = w.libvirt.Define(ctx, machineWith(first.UUID.String()))
 	require.NoError(t, err)
 	asked := func() time.Duration {
-		begin := time.Now()
-		for range 200 {
-			_, err := w.libvirt.Info(ctx, "vm-0")
-			require.NoError(t, err)
+		best := time.Hour
+		for range 20 { // the machine may be busy
+			begin := time.Now()
+			for range 200 {
+				_, err := w.libvirt.Info(ctx, "vm-0")
+				require.NoError(t, err)
+			}
+			best = min(best, time.Since(begin))
 		}
-		return time.Since(begin)
+		return best
 	}
 	alone := asked()
-	for n := 1; n < 10_000; n++ {
+	for n := 1; n < 5_000; n++ {
 		_, err := w.libvirt.Define(ctx, machineWith(fmt.Sprint("vm-", n)))
 		require.NoError(t, err)
 	}
-	assert.Less(t, asked(), 20*alone+20*time.Millisecond)
+	assert.Less(t, asked(), 10*alone)
 
 	require.NoError(t, w.libvirt.Rename(ctx, "vm-1", "renamed"))
 	_, err = w.libvirt.Info(ctx, "vm-1")

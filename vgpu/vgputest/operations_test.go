@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"runtime"
+	"sync"
 	"testing"
 	"time"
 
@@ -71,6 +72,45 @@ func TestTenThousandOperations(t *testing.T) {
 	}
 	require.LessOrEqual(t, runtime.NumGoroutine(), goroutines, "goroutines are left")
 	require.LessOrEqual(t, openFiles(t), descriptors) // others' may end just now
+}
+
+// TestOperationsTogether: operations that come together, daemons that end and reboots
+// among them, leave nobody waiting, and a vGPU open exactly while a VM that names it runs.
+func TestOperationsTogether(t *testing.T) {
+	w := newWorld(t, "mtty")
+	w.makeVGPUs(3)
+	names := []string{"one", "two", "three"}
+	ctx, cancel := context.WithCancel(t.Context())
+	var hands sync.WaitGroup
+	for hand := range uint64(8) {
+		seed := uint64(time.Now().UnixNano())
+		t.Logf("seed %d of %d", seed, hand)
+		rng := rand.New(rand.NewPCG(seed, hand))
+		hands.Go(func() {
+			for range operations / 20 {
+				_, do := w.operation(rng, names[rng.IntN(len(names))], names)
+				_ = do(ctx)
+				if hand == 0 {
+					w.libvirt.SetDown(rng.IntN(2) == 0)
+				}
+			}
+		})
+	}
+	ended := make(chan struct{})
+	go func() { hands.Wait(); close(ended) }()
+	select {
+	case <-ended:
+	case <-time.After(time.Minute):
+		cancel()
+		t.Error("somebody waits in vain")
+		<-ended
+	}
+	cancel()
+	w.libvirt.SetDown(false)
+	for _, id := range w.vgpus { // that reboots lost in the midst of others
+		_, _ = w.host.Create(t.Context(), mdev.CreateRequest{Type: "mtty-1", UUID: parseID(id)})
+	}
+	w.holds("in the end")
 }
 
 func openFiles(t *testing.T) int {

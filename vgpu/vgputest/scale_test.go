@@ -18,7 +18,7 @@ import (
 
 const (
 	fleet = 64 // VMs
-	each  = 4  // vGPUs of one
+	each  = 2  // vGPUs of one
 )
 
 // newFleet is a host with VMs that have vGPUs, all off.
@@ -49,7 +49,7 @@ func newFleet(t testing.TB) (libvirt *vgputest.Hypervisor, names []string) {
 	return libvirt, names
 }
 
-// TestDelaysAreSideBySide: 64 VMs with four vGPUs each, each of which takes 300 ms to
+// TestDelaysAreSideBySide: 64 VMs with two vGPUs each, each of which takes 300 ms to
 // start, are all up after 300 ms when they are started at once.
 func TestDelaysAreSideBySide(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
