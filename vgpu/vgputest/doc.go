@@ -19,6 +19,7 @@
 // processes reach it by libvirt's own protocol: virsh, domain/virt, any libvirt client.
 //
 // What is simulated is what concerns vGPUs. A document is kept as it was given, with a
-// UUID if it had none: libvirt would also write down its defaults. No guest runs: by
-// default it powers off when asked and lets go of a device at once, see [Guest].
+// UUID if it had none and without the marks of a VM that runs: libvirt would also write
+// down its defaults. No guest runs: by default it powers off when asked and lets go of a
+// device at once, see [Guest].
 package vgputest

@@ -23,7 +23,7 @@ type Call struct {
 // every call with an internal error of libvirt's.
 type Fault struct {
 	Method string // which calls: a method's name, "Start"; empty: any
-	VM     string // on which VM; empty: any
+	VM     string // on which VM, by name or UUID; empty: any
 	N      int    // which of the matching calls, from 1; 0: each
 
 	// After lets the call take effect before the rest happens: its answer is lost.
@@ -130,8 +130,9 @@ func around[T any](ctx context.Context, h *Hypervisor, c Call, do func() (T, err
 		return fail(err)
 	}
 	h.mu.Lock()
+	id := ""
 	if m := h.lookUp(c.VM); m != nil {
-		c.VM = m.name
+		c.VM, id = m.name, m.uuid.String()
 	}
 	var before, after []*injected
 	if !h.virsh {
@@ -139,7 +140,7 @@ func around[T any](ctx context.Context, h *Hypervisor, c Call, do func() (T, err
 		c.N = h.calls
 		for _, f := range h.faults {
 			switch {
-			case !f.hit(c):
+			case !f.hit(c, id):
 			case f.After:
 				after = append(after, f)
 			default:
@@ -195,8 +196,9 @@ func ask[T any](ctx context.Context, h *Hypervisor, method, vm string, do func(*
 	})
 }
 
-func (f *injected) hit(c Call) bool {
-	if f.Method != "" && f.Method != c.Method || f.VM != "" && f.VM != c.VM {
+// hit tells whether a fault strikes a call on the VM with that UUID.
+func (f *injected) hit(c Call, id string) bool {
+	if f.Method != "" && f.Method != c.Method || f.VM != "" && f.VM != c.VM && f.VM != id {
 		return false
 	}
 	f.seen++

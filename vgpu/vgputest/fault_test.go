@@ -73,3 +73,18 @@ func TestFailAfterDetach(t *testing.T) {
 		assert.NotContains(t, xml, w.vgpus[0])
 	}
 }
+
+// TestFailByUUID: a fault finds a VM by either of its names, whichever the call uses.
+func TestFailByUUID(t *testing.T) {
+	libvirt := vgputest.New(mdevtest.New())
+	web1, err := libvirt.Define(t.Context(), machineWith("web1"))
+	require.NoError(t, err)
+	for _, of := range []string{"web1", web1.UUID.String()} {
+		undo := libvirt.Fail(vgputest.Fault{VM: of, Err: domain.ErrUnavailable})
+		for _, vm := range []string{"web1", web1.UUID.String()} {
+			require.ErrorIs(t, libvirt.Start(t.Context(), vm), domain.ErrUnavailable)
+		}
+		require.NoError(t, func() error { _, err := libvirt.Domains(t.Context()); return err }())
+		undo()
+	}
+}
