@@ -1,16 +1,15 @@
-package domain
+package xmldoc
 
 import (
 	"fmt"
 	"strings"
 )
 
-// Limits of a document. libvirt's protocol carries no longer string, and its
-// XML parser goes no deeper and takes no longer name.
+// Limits of libvirt's XML parser: how many elements an element is inside of, and how
+// long a name is.
 const (
-	maxSize  = 4 << 20
-	maxDepth = 256
-	maxName  = 50000
+	MaxDepth = 256
+	MaxName  = 50000
 )
 
 const (
@@ -23,24 +22,26 @@ const (
 // here: it takes documents that libvirt refuses (an attribute twice, "]]>" in
 // text, "--" in comments…), loses prefixes and has no exact offsets.
 type scanner struct {
-	src  string
-	pos  int
-	open []frame // the elements that are not closed yet
+	src   string
+	pos   int
+	open  []frame // the elements that are not closed yet
+	loose bool    // here libvirt gives back what XML Namespaces and entities make invalid
 
 	space    string            // the default namespace
 	prefixes map[string]string // the declared prefixes; made when there is one
 	undo     []binding         // what declarations replaced, to be put back
 
 	tagAttrs []attr  // of the tag being read
-	siblings []*node // children of the open elements, innermost last
-	nodes    slab[node]
-	children slab[*node]
+	siblings []*Node // children of the open elements, innermost last
+	nodes    slab[Node]
+	children slab[*Node]
 }
 
 type frame struct {
-	node     *node
+	node     *Node
 	siblings int    // where its children begin in scanner.siblings
 	undo     int    // where its declarations begin in scanner.undo
+	metadata bool   // scanner.loose ends with it
 	text     string // the first piece of text
 	more     []byte // all of it, as soon as there is a second piece
 }
@@ -65,9 +66,19 @@ func (s *slab[T]) take(n int) []T {
 	return taken
 }
 
-// scan reads a whole document and returns its root element.
-func scan(src string) (*node, error) {
-	s := &scanner{src: src}
+// Parse reads a document and returns its root element; an error is an *[Error].
+//
+// The document is to be well-formed by XML Namespaces, and to have no DOCTYPE. But in
+// the root's <metadata>, which libvirt keeps and gives back as its parser read it,
+// names and prefixes are taken as that parser takes them, and references to entities
+// that a DOCTYPE once declared are left as they are written.
+func Parse(src string) (*Node, error) { return (&scanner{src: src}).document() }
+
+// ParseLoose is Parse for a single device's element, all of which is read as Parse
+// reads <metadata>.
+func ParseLoose(src string) (*Node, error) { return (&scanner{src: src, loose: true}).document() }
+
+func (s *scanner) document() (*Node, error) {
 	if err := s.checkEncoding(); err != nil {
 		return nil, err
 	}
@@ -88,7 +99,7 @@ func scan(src string) (*node, error) {
 		return nil, err
 	}
 	if s.pos < len(s.src) {
-		return nil, s.errorf(s.pos, "something follows the end of <%s>", root.local)
+		return nil, s.errorf(s.pos, "something follows the end of <%s>", root.Local)
 	}
 	return root, nil
 }
@@ -119,7 +130,7 @@ func (s *scanner) misc() error {
 }
 
 // elements reads the root element and all that is in it.
-func (s *scanner) elements() (*node, error) {
+func (s *scanner) elements() (*Node, error) {
 	root, err := s.startTag(nil)
 	for err == nil && len(s.open) > 0 {
 		if err = s.characters(); err != nil {
@@ -127,7 +138,7 @@ func (s *scanner) elements() (*node, error) {
 		}
 		switch rest := s.src[s.pos:]; {
 		case rest == "":
-			err = s.errorf(s.pos, "the document ends inside <%s>", s.top().node.local)
+			err = s.errorf(s.pos, "the document ends inside <%s>", s.top().node.Local)
 		case strings.HasPrefix(rest, "</"):
 			err = s.endTag()
 		case strings.HasPrefix(rest, "<!--"):
@@ -146,18 +157,20 @@ func (s *scanner) elements() (*node, error) {
 func (s *scanner) top() *frame { return &s.open[len(s.open)-1] }
 
 // startTag reads a start tag or an empty element and opens it.
-func (s *scanner) startTag(parent *frame) (*node, error) {
+func (s *scanner) startTag(parent *frame) (*Node, error) {
 	start := s.pos
 	s.pos++
 	prefix, local, err := s.qname()
 	if err != nil {
 		return nil, err
 	}
-	if len(s.open) > maxDepth {
-		e := s.errorf(start, "<%s> is inside of more than %d elements", local, maxDepth)
+	if len(s.open) > MaxDepth {
+		e := s.errorf(start, "<%s> is inside of more than %d elements", local, MaxDepth)
 		e.Next = "libvirt's XML parser goes no deeper either"
 		return nil, e
 	}
+	metadata := len(s.open) == 1 && local == "metadata" && prefix == "" && !s.loose
+	s.loose = s.loose || metadata
 	s.tagAttrs = s.tagAttrs[:0]
 	undo := len(s.undo)
 	empty := false
@@ -185,21 +198,22 @@ func (s *scanner) startTag(parent *frame) (*node, error) {
 	}
 
 	n := &s.nodes.take(1)[0]
-	n.prefix, n.local, n.tag = prefix, local, s.src[start:s.pos]
-	n.start, n.startEnd, n.endStart, n.end = start, s.pos, s.pos, s.pos
+	n.Prefix, n.Local, n.Tag = prefix, local, s.src[start:s.pos]
+	n.Start, n.StartEnd, n.EndStart, n.End = start, s.pos, s.pos, s.pos
 	if err := s.resolve(n); err != nil {
 		return nil, err
 	}
 	if parent != nil {
-		n.parent = parent.node
+		n.Parent = parent.node
 		parent.text, parent.more = "", nil
 		s.siblings = append(s.siblings, n)
 	}
 	if empty {
 		s.unbind(undo)
+		s.loose = s.loose && !metadata
 		return n, nil
 	}
-	s.open = append(s.open, frame{node: n, siblings: len(s.siblings), undo: undo})
+	s.open = append(s.open, frame{node: n, siblings: len(s.siblings), undo: undo, metadata: metadata})
 	return n, nil
 }
 
@@ -213,26 +227,29 @@ func (s *scanner) endTag() error {
 	if err != nil {
 		return err
 	}
-	if prefix != n.prefix || local != n.local {
-		return s.errorf(start, "</%s> closes <%s> of %s", join(prefix, local), join(n.prefix, n.local), s.place(n.start))
+	if prefix != n.Prefix || local != n.Local {
+		if name := n.Name(); s.src[start+len("</"):s.pos] != name { // which may have a prefix that is not declared
+			return s.errorf(start, "</%s> closes <%s> of %s", join(prefix, local), clip(name, 60), s.place(n.Start))
+		}
 	}
 	s.skipSpace()
 	if s.pos == len(s.src) || s.src[s.pos] != '>' {
 		return s.errorf(s.pos, "the tag </%s is not closed", local)
 	}
 	s.pos++
-	n.endStart, n.end = start, s.pos
+	n.EndStart, n.End = start, s.pos
 	if mine := s.siblings[f.siblings:]; len(mine) > 0 {
-		n.children = s.children.take(len(mine))
-		copy(n.children, mine)
+		n.Children = s.children.take(len(mine))
+		copy(n.Children, mine)
 		s.siblings = s.siblings[:f.siblings]
 	} else {
-		n.text = f.text
+		n.Text = f.text
 		if f.more != nil {
-			n.text = string(f.more)
+			n.Text = string(f.more)
 		}
 	}
 	s.unbind(f.undo)
+	s.loose = s.loose && !f.metadata
 	s.open = s.open[:len(s.open)-1]
 	return nil
 }
@@ -268,7 +285,7 @@ func (s *scanner) attribute() error {
 	a := attr{prefix: prefix, local: local}
 	if prefix == "xmlns" || prefix == "" && local == "xmlns" {
 		a.space = xmlnsSpace
-		if err := s.bind(a, value, start); err != nil {
+		if valid, err := s.bind(a, value, start); err != nil || !valid {
 			return err
 		}
 	}
@@ -276,19 +293,25 @@ func (s *scanner) attribute() error {
 	return nil
 }
 
-// bind makes a namespace declaration take effect.
-func (s *scanner) bind(a attr, uri string, offset int) error {
+// bind makes a namespace declaration take effect, if it is valid; where it need not
+// be, others have none.
+func (s *scanner) bind(a attr, uri string, offset int) (valid bool, err error) {
 	prefix := a.local
 	if a.prefix == "" {
 		prefix = ""
 	}
 	switch {
+	case s.loose && prefix == "xml":
+		return false, nil // it says what is so already, or nothing
 	case prefix == "xmlns", uri == xmlnsSpace, (prefix == "xml") != (uri == xmlSpace), prefix != "" && uri == "":
-		return s.errorf(offset, "%s=%q is not a valid namespace declaration", join(a.prefix, a.local), clip(uri, 60))
+		if s.loose {
+			return false, nil
+		}
+		return false, s.errorf(offset, "%s=%q is not a valid namespace declaration", join(a.prefix, a.local), clip(uri, 60))
 	case prefix == "":
 		s.undo = append(s.undo, binding{uri: s.space})
 		s.space = uri
-		return nil
+		return true, nil
 	}
 	if s.prefixes == nil {
 		s.prefixes = make(map[string]string)
@@ -296,7 +319,7 @@ func (s *scanner) bind(a attr, uri string, offset int) error {
 	old, declared := s.prefixes[prefix]
 	s.undo = append(s.undo, binding{prefix, old, declared})
 	s.prefixes[prefix] = uri
-	return nil
+	return true, nil
 }
 
 // unbind ends the effect of the declarations from undo[from] on.
@@ -316,23 +339,34 @@ func (s *scanner) unbind(from int) {
 }
 
 // resolve gives the element and its attributes their namespaces, and refuses
-// an attribute that is there twice.
-func (s *scanner) resolve(n *node) error {
+// an attribute that is there twice. Where prefixes need not be declared, one that is
+// not is a part of the name, and attributes are told apart by their names as written.
+func (s *scanner) resolve(n *Node) error {
 	var ok bool
-	if n.space, ok = s.lookup(n.prefix, true); !ok {
-		return s.undeclared(n.start, n.prefix, n.local)
+	if n.Space, ok = s.lookup(n.Prefix, true); !ok {
+		if !s.loose {
+			return s.undeclared(n.Start, n.Prefix, n.Local)
+		}
+		n.Prefix, n.Local = "", s.src[n.Start+len("<"):n.Start+len("<:")+len(n.Prefix)+len(n.Local)]
 	}
 	for i := range s.tagAttrs {
 		a := &s.tagAttrs[i]
 		if a.space != "" {
 			continue // a declaration
 		}
-		if a.space, ok = s.lookup(a.prefix, false); !ok {
-			return s.undeclared(n.start, a.prefix, a.local)
+		a.space, ok = s.lookup(a.prefix, false)
+		switch {
+		case s.loose:
+			a.space = a.prefix
+			if !ok {
+				n.undeclared = append(n.undeclared, a.prefix+":"+a.local)
+			}
+		case !ok:
+			return s.undeclared(n.Start, a.prefix, a.local)
 		}
 	}
 	if twice, ok := duplicate(s.tagAttrs); ok {
-		return s.errorf(n.start, "attribute %s is twice in <%s>", twice, n.local)
+		return s.errorf(n.Start, "attribute %s is twice in <%s>", twice, n.Local)
 	}
 	return nil
 }
@@ -395,11 +429,22 @@ func (s *scanner) place(offset int) string {
 	return fmt.Sprintf("line %d, column %d", line, column)
 }
 
+// An Error tells what is wrong with a document, where, and what to do about it.
+type Error struct{ Place, Meaning, Next string }
+
+func (e *Error) Error() string { return e.Place + ": " + e.Meaning }
+
 func (s *scanner) errorf(offset int, format string, args ...any) *Error {
 	return &Error{
-		Op: "parse", Object: "domain document, " + s.place(offset),
-		Meaning: fmt.Sprintf(format, args...),
-		Next:    "correct the document; xmllint --noout shows where it breaks off",
-		Kind:    ErrInvalid,
+		Place: s.place(offset), Meaning: fmt.Sprintf(format, args...),
+		Next: "correct the document; xmllint --noout shows where it breaks off",
 	}
+}
+
+// clip shortens what came from outside so that it can be quoted in an error.
+func clip(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return strings.ToValidUTF8(s[:n], "") + "…"
 }
