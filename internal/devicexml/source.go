@@ -51,6 +51,10 @@ func Kind(n *xmldoc.Node) string {
 // Host reads the device of the host that an element gives to a VM, as libvirt does:
 // the first <address> in a <source> names it. ok is false if it is of another kind, or
 // has no valid source.
+//
+// Of a PCI device libvirt looks into the first <source> only, and gives the guest the
+// host bridge if nothing is in there: to see the device of the second is on the safe
+// side, and that of no <source> is none.
 func Host(n *xmldoc.Node) (s Source, ok bool) {
 	s = Source{Kind: Kind(n), Address: n.Path("source", "address")}
 	if s.Address == nil {
