@@ -60,7 +60,9 @@ func (d *Document) Name() string { return d.root.Child("name").Content() }
 
 // UUID returns the domain's UUID. Without one libvirt makes one up when it
 // defines the domain.
-func (d *Document) UUID() (uuid.UUID, bool) { return devicexml.ParseUUID(d.root.Child("uuid").Content()) }
+func (d *Document) UUID() (uuid.UUID, bool) {
+	return devicexml.ParseUUID(d.root.Child("uuid").Content())
+}
 
 // Type returns the kind of hypervisor: "kvm", "qemu".
 func (d *Document) Type() string {

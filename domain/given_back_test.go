@@ -24,6 +24,7 @@ var givenBack = map[string]string{
 	"entity of a long name":      inMetadata(`<a:z>&` + strings.Repeat("x", 60) + `;</a:z>`),
 	"declaration of many colons": inMetadata(`<a:z xmlns:a:b="u" a:b:c="1"/>`),
 	"left of a bad declaration":  inMetadata(`<a:z c:d="1"><c:e/></a:z>`),
+	"namespace not escaped":      inMetadata(`<a:z xmlns:c="<&"><c:e xmlns='"&x'/></a:z>`),
 	"long prefix":                inMetadata(`<` + strings.Repeat("p", 40000) + `:` + strings.Repeat("n", 40000) + `/>`),
 	"more than 4 MiB":            inMetadata(`<a:z>` + strings.Repeat("x", maxSize) + `</a:z>`),
 	"another element of ours":    inMetadata(`<v:other xmlns:v="` + MetadataURI + `"/>`),

@@ -167,3 +167,77 @@ func guarded(t *testing.T, d *domain.Document) map[string]bool {
 	}
 	return found
 }
+
+// oddName writes a name of a few parts, which XML Namespaces may forbid.
+func oddName(r *rand.Rand) string {
+	return pick(r, "", "", ":") + pick(r, "a", "b", "q", "é", "xml") + pick(r, "", ":c", ":", ":1", ":c:d", "::e", ":-", ":c:d:e")
+}
+
+func oddElement(r *rand.Rand, depth int) string {
+	var b strings.Builder
+	name := oddName(r)
+	b.WriteString("<" + name)
+	for _, attribute := range []string{oddName(r), "k", "a:k", "b:k", "q:k", "xmlns:q", "xmlns"} {
+		if r.IntN(4) == 0 {
+			fmt.Fprintf(&b, " %s='%s'", attribute, pick(r, "u", "", "&e;x", "&#13;&lt;", "urn:a", "http://www.w3.org/2000/xmlns/", domain.MetadataURI))
+		}
+	}
+	if r.IntN(4) == 0 {
+		return b.String() + "/>"
+	}
+	b.WriteString(">")
+	for range r.IntN(4) {
+		switch r.IntN(6) {
+		case 0:
+			b.WriteString(pick(r, "t", "&e;", " ", "&amp;", "]]&gt;", "&#x1F600;", "\u0085\u2028"))
+		case 1:
+			b.WriteString(pick(r, "<!-- &e; -->", "<![CDATA[&e;]]>", "<?a:b &e;?>", "<?:c?>", "<?xml-x?>"))
+		default:
+			if depth < 3 {
+				b.WriteString(oddElement(r, depth+1))
+			}
+		}
+	}
+	return b.String() + "</" + name + ">"
+}
+
+// Whatever libvirt keeps as metadata and gives back is read, and edits keep every byte
+// of it.
+func TestDomainReadsMetadataThatLibvirtGivesBack(t *testing.T) {
+	r, rounds := rand.New(rand.NewPCG(rand.Uint64(), 0)), 3000
+	c := openTest(t)
+	h := domain.Hostdev{UUID: uuid.MustParse("c0ffee00-0000-4000-8000-000000000001")}
+	taken := 0
+	for range rounds {
+		text := "<!DOCTYPE d [<!ENTITY e 'v'>]><domain type='test' xmlns:a='urn:a' xmlns:b='urn:a'><name>vm</name><memory>1024</memory>" +
+			"<metadata>" + oddElement(r, 0) + "<a:last/></metadata><os><type>hvm</type></os><devices/></domain>"
+		if _, err := c.Define(t.Context(), text); err != nil {
+			continue
+		}
+		taken++
+		back, err := c.XML(t.Context(), "vm")
+		require.NoError(t, err)
+		require.NoError(t, c.Undefine(t.Context(), "vm", domain.UndefineOptions{}))
+		d, err := domain.Parse([]byte(back))
+		require.NoError(t, err, "%s\n%s", text, back)
+		_, had, err := d.Metadata()
+		require.NoError(t, err, back)
+		require.False(t, had, back)
+		edited, err := d.Add(h)
+		require.NoError(t, err, back)
+		edited, err = edited.WithMetadata(domain.Metadata{VGPUs: []domain.VGPU{{ID: h.ID()}}})
+		require.NoError(t, err, back)
+		edited, err = domain.Parse(edited.Bytes())
+		require.NoError(t, err, back)
+		m, _, err := edited.Metadata()
+		require.NoError(t, err, back)
+		require.Len(t, m.VGPUs, 1, edited.String())
+		edited, err = edited.WithoutMetadata()
+		require.NoError(t, err, back)
+		edited, err = edited.Remove(h.ID())
+		require.NoError(t, err, back)
+		require.Equal(t, back, edited.String())
+	}
+	t.Logf("%d documents", taken)
+	require.Greater(t, taken, rounds/10)
+}

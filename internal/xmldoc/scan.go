@@ -277,13 +277,18 @@ func (s *scanner) attribute() error {
 	if length < 0 {
 		return s.errorf(start, "the value of attribute %s does not end", local)
 	}
-	value, err := s.value(s.src[s.pos:s.pos+length], s.pos, true)
-	if err != nil {
+	declares := prefix == "xmlns" || prefix == "" && local == "xmlns"
+	raw := s.src[s.pos : s.pos+length]
+	value, err := s.value(raw, s.pos, true)
+	switch {
+	case err != nil && declares && s.loose:
+		value = raw // libxml2 writes a namespace's name without escapes
+	case err != nil:
 		return err
 	}
 	s.pos += length + 1
 	a := attr{prefix: prefix, local: local}
-	if prefix == "xmlns" || prefix == "" && local == "xmlns" {
+	if declares {
 		a.space = xmlnsSpace
 		if valid, err := s.bind(a, value, start); err != nil || !valid {
 			return err
