@@ -29,7 +29,7 @@ type Node struct {
 	// Text is the character data of an element without child elements,
 	// references resolved and line ends made '\n'; otherwise it is empty.
 
-	undeclared []string // the attributes whose prefix is not declared, as they are written
+	undeclared *[]string // the attributes whose prefix is not declared, as they are written; nil as a rule
 }
 
 // Child returns the first child element of that name in no namespace, or nil.
@@ -127,7 +127,7 @@ func (n *Node) local(written, name string) bool {
 	if !ok || len(prefix) < len("a:") || strings.IndexByte(prefix, ':') != len(prefix)-1 {
 		return false
 	}
-	return prefix != "xmlns:" && !slices.Contains(n.undeclared, written)
+	return prefix != "xmlns:" && (n.undeclared == nil || !slices.Contains(*n.undeclared, written))
 }
 
 // Content returns the element's text, or "" for a nil Node.

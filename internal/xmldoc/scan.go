@@ -364,7 +364,10 @@ func (s *scanner) resolve(n *Node) error {
 		case s.loose:
 			a.space = a.prefix
 			if !ok {
-				n.undeclared = append(n.undeclared, a.prefix+":"+a.local)
+				if n.undeclared == nil {
+					n.undeclared = new([]string)
+				}
+				*n.undeclared = append(*n.undeclared, a.prefix+":"+a.local)
 			}
 		case !ok:
 			return s.undeclared(n.Start, a.prefix, a.local)
