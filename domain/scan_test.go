@@ -256,10 +256,15 @@ func mutate(r *rand.Rand, text string) string {
 
 func seeds() []string {
 	var all []string
-	for _, text := range wellFormed {
-		if len(text) < 2000 {
-			all = append(all, text)
+	for _, table := range []map[string]string{wellFormed, givenBack} {
+		for _, text := range table {
+			if len(text) < 2000 {
+				all = append(all, text)
+			}
 		}
+	}
+	for _, tt := range spelt {
+		all = append(all, "<domain xmlns:x='u'><devices>"+tt.device+"</devices></domain>")
 	}
 	return append(all, sample)
 }
@@ -302,11 +307,12 @@ func TestParseAgreesWithLibxml2(t *testing.T) {
 	}
 	ours := regexp.MustCompile(`DOCTYPE|version|encoding|root element|bytes, more than|UTF-16`)
 	ignored := regexp.MustCompile(`^(Namespace|Failed to parse QName|colons are forbidden|Namespaced Attribute|xmlns:.*Empty XML|redefinition of the xmlns|reuse of the xmlns|xml namespace|Entity '.*' not defined)`)
+	unescaped := regexp.MustCompile(`xmlns[^=\s]*\s*=\s*("[^"]*[<&]|'[^']*[<&])`) // which libxml2 writes and does not read
 	complaints := lint(t, xmllint, documents)
 	for i, text := range documents {
 		_, err := Parse([]byte(text))
 		switch complaint := complaints[i]; {
-		case err == nil && !strict(text) && ignored.MatchString(complaint):
+		case err == nil && !strict(text) && (ignored.MatchString(complaint) || unescaped.MatchString(text)):
 		case err == nil && complaint != "":
 			t.Errorf("taken: %q\nbut xmllint: %s", clip(text, 500), complaint)
 		case err != nil && complaint == "" && !ours.MatchString(err.Error()):
