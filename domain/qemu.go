@@ -19,7 +19,7 @@ type QEMUOptions struct {
 // QEMUArgs returns the arguments with which libvirt 11.3 gives QEMU the vGPUs
 // of the document, for those who start QEMU themselves: -uuid, which NVIDIA's
 // vGPU manager needs, if the document has a UUID, and a -device for each
-// mediated device and for each assigned PCI device but those with
+// mediated device and for each PCI device of a <hostdev> but those with
 // managed='yes'. <qemu:override> is followed.
 //
 // The buses are named as libvirt names those of the document's controllers:
