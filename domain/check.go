@@ -4,17 +4,19 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
+	"github.com/vgpukit/vgpukit/internal/devicexml"
 	"github.com/vgpukit/vgpukit/internal/fault"
+	"github.com/vgpukit/vgpukit/internal/pci"
 )
 
 // MaxVGPUs is how many vGPUs NVIDIA's drivers support in one domain.
 const MaxVGPUs = 16
 
 // Check tells what libvirt or QEMU would refuse about the document's vGPUs:
-// its mediated devices, and the virtual functions that our metadata names.
+// its mediated devices, and the virtual functions that our metadata names, whether a
+// <hostdev> or an <interface> has them. It looks at them as libvirt does.
 //
 //   - a source or a model that is missing or not valid
 //   - the same device twice
@@ -26,6 +28,7 @@ const MaxVGPUs = 16
 //   - an alias used for two devices
 //   - an address in use, on a bus or slot that does not exist, or of a function
 //     that the guest would not find
+//   - metadata of ours that cannot be read: see [Document.Metadata]
 //   - a virtual function with managed='yes': libvirt would take it from the
 //     vendor's driver, and so destroy the vGPU
 //
@@ -33,18 +36,14 @@ const MaxVGPUs = 16
 // it has some, what is wrong, and in Hint what to do.
 func (d *Document) Check() error {
 	ours := map[string]bool{}
-	metadata, _, err := d.Metadata()
-	errs := []error{err}
+	metadata, _, errs := d.readMetadata()
 	for _, v := range metadata.VGPUs {
-		if a, ok := parseAddress(v.ID); ok {
-			ours[a.String()] = true
-		}
+		ours[v.ID] = true
 	}
 	vgpus := 0
-	for n := range d.devices("hostdev") {
-		kind, _ := n.attr("type")
+	for n := range d.assigned() {
 		h, ok := parseHostdev(n)
-		if kind != "mdev" && !ours[h.VF] {
+		if devicexml.Kind(n) != devicexml.KindMdev && !ours[h.VF] {
 			continue
 		}
 		if vgpus++; vgpus > MaxVGPUs {
@@ -71,11 +70,11 @@ func badSource(n *node) error {
 		Op: "check", Object: "device " + describe(n), Meaning: "Cannot parse uuid attribute of element <address>",
 		Next: "write <source><address uuid='…'/></source> with the device's UUID", Kind: ErrInvalid,
 	}
-	switch address := n.child("source").child("address"); {
+	switch address := n.Path("source", "address"); {
 	case address == nil:
 		e.Meaning = "Missing <address> element"
 	default:
-		if _, written := address.attr("uuid"); !written {
+		if _, written := address.Attr("uuid"); !written {
 			e.Meaning = "Missing 'uuid' attribute for element <address>"
 		}
 	}
@@ -99,7 +98,7 @@ func (h Hostdev) CheckModel(deviceAPI string) error {
 func (d *Document) checkElement(n *node, h Hostdev) []error {
 	var errs []error
 	if h.VF != "" {
-		if managed, _ := n.attr("managed"); managed == "yes" {
+		if managed, _ := n.Attr("managed"); managed == "yes" {
 			errs = append(errs, h.invalid("check", "managed='yes' makes libvirt bind the virtual function to vfio-pci, which destroys the vGPU",
 				"write managed='no'"))
 		}
@@ -185,29 +184,20 @@ func (d *Document) conflicts(op string, h Hostdev, self *node) []error {
 	}
 	var twice, ramfb, ap, boot, alias bool
 	vgpus := 0
-	for devices := range d.root.all("devices") {
-		for _, n := range devices.children {
-			if n == self || n.space != "" {
-				continue
-			}
-			boot = boot || h.BootOrder > 0 && bootOrder(n) == h.BootOrder
-			name, _ := n.child("alias").attr("name")
-			alias = alias || h.Alias != "" && name == h.Alias
-			switch n.local {
-			case "hostdev":
-				other, ok := parseHostdev(n)
-				twice = twice || ok && other.UUID == h.UUID && other.VF == h.VF
-				ramfb = ramfb || ok && other.RAMFB == SwitchOn && h.RAMFB == SwitchOn
-				if ok && other.VF == "" {
-					vgpus++
-					ap = ap || other.Model == ModelAP && h.Model == ModelAP
-				} else if managed, _ := n.attr("managed"); ok && managed == "no" {
-					vgpus++
-				}
-			case "interface":
-				vf, ok := sourceVF(n)
-				twice = twice || ok && vf == h.VF
-			}
+	for n := range deviceNodes(devicesOf(d.root), self) {
+		boot = boot || h.BootOrder > 0 && bootOrder(n) == h.BootOrder
+		alias = alias || h.Alias != "" && devicexml.Alias(n) == h.Alias
+		other, ok := parseHostdev(n)
+		if !ok {
+			continue
+		}
+		twice = twice || other.UUID == h.UUID && other.VF == h.VF
+		ramfb = ramfb || other.RAMFB == SwitchOn && h.RAMFB == SwitchOn
+		if other.VF == "" {
+			vgpus++
+			ap = ap || other.Model == ModelAP && h.Model == ModelAP
+		} else if managed, _ := n.Attr("managed"); managed == "no" && n.Local == "hostdev" {
+			vgpus++
 		}
 	}
 	if twice {
@@ -219,10 +209,10 @@ func (d *Document) conflicts(op string, h Hostdev, self *node) []error {
 	if ap {
 		report(ErrInvalid, "Only one hostdev of model vfio-ap is supported", "assign more adapters and domains to the one matrix device")
 	}
-	if h.Display == SwitchOn && d.root.child("devices").child("graphics") == nil {
+	if h.Display == SwitchOn && devicesOf(d.root).Child("graphics") == nil {
 		report(ErrInvalid, "graphics device is needed for attribute value 'display=on' in <hostdev>", "add <graphics type='vnc'/> to <devices>, or leave display out")
 	}
-	if h.BootOrder > 0 && d.root.child("os").child("boot") != nil {
+	if h.BootOrder > 0 && d.root.Path("os", "boot") != nil {
 		report(ErrInvalid, "per-device boot elements cannot be used together with os/boot elements", "replace <boot dev=…/> in <os> by boot orders of devices")
 	}
 	if boot {
@@ -238,11 +228,8 @@ func (d *Document) conflicts(op string, h Hostdev, self *node) []error {
 }
 
 func bootOrder(n *node) uint {
-	s, _ := n.child("boot").attr("order")
-	order, err := strconv.ParseUint(s, 10, 32)
-	if err != nil {
-		return 0
-	}
+	s, _ := n.Child("boot").Attr("order")
+	order, _ := pci.Decimal(s)
 	return uint(order)
 }
 

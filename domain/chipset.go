@@ -27,9 +27,8 @@ type machine struct {
 // machineOf reads <os><type arch= machine=>. What is left out is what libvirt
 // takes: x86_64 (on such a host) and the architecture's usual machine.
 func machineOf(root *node) machine {
-	kind := root.child("os").child("type")
-	arch, _ := kind.attr("arch")
-	name, _ := kind.attr("machine")
+	arch, _ := root.PathAttr("arch", "os", "type")
+	name, _ := root.PathAttr("machine", "os", "type")
 	if arch == "" {
 		arch = "x86_64"
 	}
@@ -167,9 +166,9 @@ func (t *topology) addImplicit(devices *node) {
 // hasPIIX3USB tells whether the i440fx has its own USB controller: the first
 // USB controller, unless the document gives it another model or none.
 func hasPIIX3USB(devices *node) bool {
-	for c := range devices.all("controller") {
-		kind, _ := c.attr("type")
-		index, numbered := c.attr("index")
+	for c := range devices.All("controller") {
+		kind, _ := c.Attr("type")
+		index, numbered := c.Attr("index")
 		if kind == "usb" && (!numbered || index == "0") {
 			model := modelOf(c)
 			return model == "" || model == "piix3-uhci"
@@ -183,8 +182,8 @@ func hasPIIX3USB(devices *node) bool {
 // has graphics and no video.
 func videoPending(devices *node) bool {
 	var primary *node
-	for v := range devices.all("video") {
-		mark, _ := v.child("model").attr("primary")
+	for v := range devices.All("video") {
+		mark, _ := v.Child("model").Attr("primary")
 		if primary == nil || mark == "yes" {
 			primary = v
 		}
@@ -193,9 +192,9 @@ func videoPending(devices *node) bool {
 		}
 	}
 	if primary == nil {
-		return devices.child("graphics") != nil
+		return devices.Child("graphics") != nil
 	}
-	switch kind, _ := primary.child("model").attr("type"); kind {
+	switch kind, _ := primary.Child("model").Attr("type"); kind {
 	case "none", "ramfb":
 		return false
 	}
@@ -208,9 +207,9 @@ func videoPending(devices *node) bool {
 func usbCompanions(devices *node) []use {
 	functions := map[string]uint8{"ich9-ehci1": 7, "ich9-uhci1": 0, "ich9-uhci2": 1, "ich9-uhci3": 2}
 	place := map[string]Address{}
-	for c := range devices.all("controller") {
+	for c := range devices.All("controller") {
 		if _, companion := functions[modelOf(c)]; companion {
-			index, _ := c.attr("index")
+			index, _ := c.Attr("index")
 			if a, ok := writtenAddress(c); ok {
 				if _, seen := place[index]; !seen {
 					place[index] = a
@@ -219,9 +218,9 @@ func usbCompanions(devices *node) []use {
 		}
 	}
 	var uses []use
-	for c := range devices.all("controller") {
+	for c := range devices.All("controller") {
 		function, companion := functions[modelOf(c)]
-		index, _ := c.attr("index")
+		index, _ := c.Attr("index")
 		a, ok := place[index]
 		if companion && ok && wantsAddress(c) {
 			a.Function = function

@@ -144,9 +144,9 @@ func TestCorpusAssignedArePossible(t *testing.T) {
 		if !strings.Contains(name, "-latest.") {
 			return // not libvirt's answer
 		}
-		for _, dev := range doc.root.child("devices").children {
+		for _, dev := range doc.root.Child("devices").Children {
 			a, ok := writtenAddress(dev)
-			if !ok || dev.local == "controller" || dev.local == "console" {
+			if !ok || dev.Local == "controller" || dev.Local == "console" {
 				continue // controllers plug where devices cannot; consoles repeat serials
 			}
 			checked++

@@ -1,10 +1,23 @@
 package domain
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/google/uuid"
+
+	"github.com/vgpukit/vgpukit/internal/devicexml"
+	"github.com/vgpukit/vgpukit/internal/xmldoc"
 )
+
+// The longest document that is read is as long as a message of libvirt's can be, the
+// longest that is written is as long as a string in one.
+const (
+	maxRead = 32 << 20
+	maxSize = 4 << 20
+)
+
+type node = xmldoc.Node
 
 // Document is a libvirt domain document. It never changes: edits return
 // another Document. It is safe for concurrent use.
@@ -17,11 +30,20 @@ type Document struct {
 // byte order mark and XML declaration, whose root is <domain> in no namespace.
 // It may hold anything else that XML allows, except a DOCTYPE.
 //
-// A document of more than 4 MiB, or with an element inside of more than 256, is
-// refused, as libvirt would. All errors match [ErrInvalid], are *[Error]s and name line and
-// column. doc is copied.
+// In <metadata> it takes what libvirt keeps there and gives back, although XML
+// Namespaces or XML forbid it: prefixes that are not declared, names such as a:b:c or
+// :b, one attribute under two prefixes of the same namespace, and references to
+// entities, which stay as they are.
+//
+// A document of more than 32 MiB, libvirt's longest message, or with an element inside
+// of more than 256, is refused. All errors match [ErrInvalid], are *[Error]s and name
+// line and column. doc is copied.
+//
+// Elements and attributes mean what they mean to libvirt: an attribute is known by its
+// local name, and of several the first counts. An edit makes no document of more than
+// 4 MiB, which libvirt's protocol would not carry, out of a shorter one.
 func Parse(doc []byte) (*Document, error) {
-	if err := checkSize(len(doc)); err != nil {
+	if err := checkSize(len(doc), maxRead, "libvirt's protocol carries no longer message: give a shorter document"); err != nil {
 		return nil, err
 	}
 	return parse(string(doc))
@@ -34,38 +56,44 @@ func (d *Document) Bytes() []byte { return []byte(d.src) }
 func (d *Document) String() string { return d.src }
 
 // Name returns the domain's name, "" if it has none.
-func (d *Document) Name() string { return d.root.child("name").content() }
+func (d *Document) Name() string { return d.root.Child("name").Content() }
 
 // UUID returns the domain's UUID. Without one libvirt makes one up when it
 // defines the domain.
-func (d *Document) UUID() (uuid.UUID, bool) { return parseUUID(d.root.child("uuid").content()) }
+func (d *Document) UUID() (uuid.UUID, bool) {
+	return devicexml.ParseUUID(d.root.Child("uuid").Content())
+}
 
 // Type returns the kind of hypervisor: "kvm", "qemu".
 func (d *Document) Type() string {
-	t, _ := d.root.attr("type")
+	t, _ := d.root.Attr("type")
 	return t
 }
 
 // Machine returns the machine type as it is written: "q35", "pc-q35-9.2"; ""
 // if it is left to libvirt.
 func (d *Document) Machine() string {
-	m, _ := d.root.child("os").child("type").attr("machine")
+	m, _ := d.root.PathAttr("machine", "os", "type")
 	return m
 }
 
 func parse(src string) (*Document, error) {
-	root, err := scan(src)
-	if err != nil {
+	root, err := xmldoc.Parse(src)
+	var malformed *xmldoc.Error
+	switch {
+	case errors.As(err, &malformed):
+		return nil, &Error{Op: "parse", Object: "domain document, " + malformed.Place, Meaning: malformed.Meaning, Next: malformed.Next, Kind: ErrInvalid}
+	case err != nil:
 		return nil, err
 	}
-	if root.local != "domain" || root.space != "" {
+	if root.Local != "domain" || root.Space != "" {
 		e := &Error{
 			Op: "parse", Object: "domain document",
-			Meaning: fmt.Sprintf("the root element is <%s>, not <domain>", join(root.prefix, root.local)),
+			Meaning: fmt.Sprintf("the root element is <%s>, not <domain>", clip(root.Name(), 60)),
 			Next:    "give one domain, as `virsh dumpxml --inactive` prints it", Kind: ErrInvalid,
 		}
-		if root.space != "" {
-			e.Meaning = fmt.Sprintf("the root element is <%s> in the namespace %q", join(root.prefix, root.local), clip(root.space, 60))
+		if root.Space != "" {
+			e.Meaning = fmt.Sprintf("the root element is <%s> in the namespace %q", clip(root.Name(), 60), clip(root.Space, 60))
 			e.Next = "libvirt looks for elements in no namespace: remove the default namespace"
 		}
 		return nil, e
@@ -73,48 +101,13 @@ func parse(src string) (*Document, error) {
 	return &Document{src: src, root: root}, nil
 }
 
-func checkSize(n int) error {
-	if n <= maxSize {
+func checkSize(n, limit int, next string) error {
+	if n <= limit {
 		return nil
 	}
 	return &Error{
 		Op: "parse", Object: "domain document",
-		Meaning: fmt.Sprintf("it has %d bytes, more than %d", n, maxSize),
-		Cause:   "not a domain document",
-		Next:    "libvirt's protocol carries no longer string: give a shorter document", Kind: ErrInvalid,
+		Meaning: fmt.Sprintf("it has %d bytes, more than %d", n, limit),
+		Next:    next, Kind: ErrInvalid,
 	}
 }
-
-// parseUUID reads a UUID as libvirt does: 32 hexadecimal digits, dashes
-// anywhere between bytes, white space around.
-func parseUUID(s string) (id uuid.UUID, ok bool) {
-	for len(s) > 0 && isUUIDSpace(s[0]) {
-		s = s[1:]
-	}
-	for i := 0; i < len(id); {
-		if len(s) > 0 && s[0] == '-' {
-			s = s[1:]
-			continue
-		}
-		if len(s) < 2 {
-			return uuid.UUID{}, false
-		}
-		high, low := hexDigit(s[0]), hexDigit(s[1])
-		if high < 0 || low < 0 {
-			return uuid.UUID{}, false
-		}
-		id[i] = byte(high<<4 | low)
-		s = s[2:]
-		i++
-	}
-	for len(s) > 0 && isUUIDSpace(s[0]) {
-		s = s[1:]
-	}
-	if s != "" {
-		return uuid.UUID{}, false
-	}
-	return id, true
-}
-
-// isUUIDSpace is C's isspace.
-func isUUIDSpace(c byte) bool { return isSpace(c) || c == '\v' || c == '\f' }

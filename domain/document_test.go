@@ -11,6 +11,8 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/vgpukit/vgpukit/internal/devicexml"
 )
 
 func TestDocumentTells(t *testing.T) {
@@ -64,12 +66,12 @@ func TestDocumentIsSafeForConcurrentUse(t *testing.T) {
 func TestUUIDsAreReadAsLibvirtDoes(t *testing.T) {
 	want := uuid.MustParse(firstID)
 	for _, s := range []string{firstID, strings.ToUpper(firstID), strings.ReplaceAll(firstID, "-", ""), " \n" + firstID + "\t\v", "c2-17--7883f1bb47f0914d32a22e3a8804"} {
-		id, ok := parseUUID(s)
+		id, ok := devicexml.ParseUUID(s)
 		assert.True(t, ok, "%q", s)
 		assert.Equal(t, want, id)
 	}
 	for _, s := range []string{"", " ", firstID[1:], firstID + "0", firstID + "-", "c-2177883f1bb47f0914d32a22e3a8804", firstID + " x", "{" + firstID + "}", "urn:uuid:" + firstID, strings.Replace(firstID, "f", "g", 1)} {
-		_, ok := parseUUID(s)
+		_, ok := devicexml.ParseUUID(s)
 		assert.False(t, ok, "%q", s)
 	}
 }
@@ -118,13 +120,13 @@ func TestAddressElements(t *testing.T) {
 		"domain='0x0' bus='0' slot='0' function='3'":            "0000:00:00.3 false",
 		"type='ccw' slot='1'":                                   "0000:00:00.0 false",
 	} {
-		n := mustParse(t, "<domain><address "+attributes+"/></domain>").root.children[0]
+		n := mustParse(t, "<domain><address "+attributes+"/></domain>").root.Children[0]
 		a, _, ok, err := parseAddressElement(n)
 		require.NoError(t, err)
 		assert.Equal(t, want, fmt.Sprint(a, ok), attributes)
 	}
 	for _, attributes := range []string{"bus='256'", "slot='0x20'", "function='8'", "domain='0x100000000'", "slot='08'", "slot='x'", "slot=''", "slot='0x'", "slot='-1'", "slot='1 '", "slot='99999999999999999999'"} {
-		n := mustParse(t, "<domain><address "+attributes+"/></domain>").root.children[0]
+		n := mustParse(t, "<domain><address "+attributes+"/></domain>").root.Children[0]
 		_, _, ok, err := parseAddressElement(n)
 		assert.False(t, ok, attributes)
 		requireError(t, err, ErrInvalid, "is not valid")

@@ -31,9 +31,9 @@ func (d *Document) insertDevice(kind, text string) (*Document, error) {
 		after = n
 	}
 	if after != nil {
-		return d.edited(d.insert(after.parent, after, text))
+		return d.edited(d.insert(after.Parent, after, text))
 	}
-	parent := d.root.child("devices")
+	parent := d.root.Child("devices")
 	if parent == nil {
 		return d.edited(d.insert(d.root, d.lastBeforeDevices(), wrap("devices", text)))
 	}
@@ -44,11 +44,11 @@ func (d *Document) insertDevice(kind, text string) (*Document, error) {
 // lastBeforeDevices returns the child of the root behind which libvirt would
 // write <devices>.
 func (d *Document) lastBeforeDevices() *node {
-	for _, n := range slices.Backward(d.root.children) {
-		switch n.local {
+	for _, n := range slices.Backward(d.root.Children) {
+		switch n.Local {
 		case "seclabel", "keywrap", "launchSecurity":
 		default:
-			if n.space == "" {
+			if n.Space == "" {
 				return n
 			}
 		}
@@ -58,8 +58,8 @@ func (d *Document) lastBeforeDevices() *node {
 
 // lastOf returns the last child that has one of the names, or nil.
 func lastOf(parent *node, names []string) *node {
-	for _, n := range slices.Backward(parent.children) {
-		if n.space == "" && slices.Contains(names, n.local) {
+	for _, n := range slices.Backward(parent.Children) {
+		if n.Space == "" && slices.Contains(names, n.Local) {
 			return n
 		}
 	}
@@ -71,8 +71,10 @@ func wrap(parent, text string) string {
 	return "<" + parent + ">" + markMade + "\n  " + strings.ReplaceAll(text, "\n", "\n  ") + "\n</" + parent + ">"
 }
 
+// edited is the document after an edit. One that libvirt gave back although its
+// protocol is too narrow for it may get shorter.
 func (d *Document) edited(src string) (*Document, error) {
-	if err := checkSize(len(src)); err != nil {
+	if err := checkSize(len(src), max(maxSize, len(d.src)), "libvirt's protocol carries no longer string: make the document shorter"); err != nil {
 		return nil, err
 	}
 	return parse(src)
@@ -87,22 +89,22 @@ func (d *Document) edited(src string) (*Document, error) {
 // precedes the element. That is why cut can undo it.
 func (d *Document) insert(parent, after *node, text string) string {
 	if after != nil {
-		at := d.behindComments(after.end)
+		at := d.behindComments(after.End)
 		return d.src[:at] + d.layout(after).fit(text) + d.src[at:]
 	}
 	outer := d.layout(parent)
 	inner := outer
 	inner.indent += inner.unit
 	switch {
-	case parent.empty():
-		return d.src[:parent.startEnd-len("/>")] + ">" + markOpened + inner.fit(text) + outer.lead() +
-			"</" + parent.name() + ">" + d.src[parent.end:]
-	case parent.startEnd == parent.endStart:
-		return d.src[:parent.startEnd] + markFilled + inner.fit(text) + outer.lead() + d.src[parent.endStart:]
-	case len(parent.children) > 0:
-		inner = d.layout(parent.children[0])
+	case parent.Empty():
+		return d.src[:parent.StartEnd-len("/>")] + ">" + markOpened + inner.fit(text) + outer.lead() +
+			"</" + parent.Name() + ">" + d.src[parent.End:]
+	case parent.StartEnd == parent.EndStart:
+		return d.src[:parent.StartEnd] + markFilled + inner.fit(text) + outer.lead() + d.src[parent.EndStart:]
+	case len(parent.Children) > 0:
+		inner = d.layout(parent.Children[0])
 	}
-	at := d.behindComments(parent.startEnd)
+	at := d.behindComments(parent.StartEnd)
 	return d.src[:at] + inner.fit(text) + d.src[at:]
 }
 
@@ -111,25 +113,25 @@ func (d *Document) insert(parent, after *node, text string) string {
 // gives back the bytes from before insert, and if several elements were
 // inserted it does so in whatever order they are cut.
 func (d *Document) cut(n *node) string {
-	p, before := n.parent, n.start
-	for before > p.startEnd && isSpace(d.src[before-1]) {
+	p, before := n.Parent, n.Start
+	for before > p.StartEnd && strings.IndexByte(" \t\r\n", d.src[before-1]) >= 0 {
 		before--
 	}
 	mark := ""
-	if before == p.startEnd {
-		mark = leadingMark(d.src[before:n.start])
+	if before == p.StartEnd {
+		mark = leadingMark(d.src[before:n.Start])
 	}
 	if mark == "" {
-		return d.src[:before] + d.src[n.end:]
+		return d.src[:before] + d.src[n.End:]
 	}
-	if rest := strings.TrimLeft(d.src[n.end:p.endStart], " \t\r\n"); rest != "" {
-		return d.src[:n.start] + d.src[p.endStart-len(rest):] // another will need the mark
+	if rest := strings.TrimLeft(d.src[n.End:p.EndStart], " \t\r\n"); rest != "" {
+		return d.src[:n.Start] + d.src[p.EndStart-len(rest):] // another will need the mark
 	}
 	switch mark {
 	case markOpened:
-		return d.src[:p.startEnd-len(">")] + "/>" + d.src[p.end:]
+		return d.src[:p.StartEnd-len(">")] + "/>" + d.src[p.End:]
 	case markFilled:
-		return d.src[:p.startEnd] + d.src[p.endStart:]
+		return d.src[:p.StartEnd] + d.src[p.EndStart:]
 	default:
 		return d.cut(p)
 	}
@@ -177,17 +179,17 @@ type layout struct {
 // the elements before it.
 func (d *Document) layout(n *node) layout {
 	l := layout{eol: "\n", unit: "  ", quote: d.quote()}
-	if n.parent == nil {
+	if n.Parent == nil {
 		if i := strings.IndexAny(d.src, "\r\n"); i >= 0 {
 			l.eol = lineEnd(d.src[i:])
 		}
 		return l
 	}
-	siblings, end := n.parent.children, n.start
+	siblings, end := n.Parent.Children, n.Start
 	for i := slices.Index(siblings, n); i >= 0; i-- {
-		start := n.parent.startEnd
+		start := n.Parent.StartEnd
 		if i > 0 {
-			start = siblings[i-1].end
+			start = siblings[i-1].End
 		}
 		gap := d.src[start:end]
 		if at := strings.LastIndexAny(gap, "\r\n"); at >= 0 {
@@ -197,13 +199,13 @@ func (d *Document) layout(n *node) layout {
 			l.eol = lineEnd(gap[at:])
 			line := gap[at+len(l.eol):]
 			l.indent = line[:len(line)-len(strings.TrimLeft(line, " \t"))]
-			if unit, ok := strings.CutPrefix(l.indent, d.layout(n.parent).indent); ok && unit != "" {
+			if unit, ok := strings.CutPrefix(l.indent, d.layout(n.Parent).indent); ok && unit != "" {
 				l.unit = unit
 			}
 			return l
 		}
 		if i > 0 {
-			end = siblings[i-1].start
+			end = siblings[i-1].Start
 		}
 	}
 	l.inline = true
@@ -220,7 +222,7 @@ func lineEnd(s string) string {
 
 // quote returns the character in which the document's first attribute stands.
 func (d *Document) quote() byte {
-	tag := d.src[d.root.start:d.root.startEnd]
+	tag := d.src[d.root.Start:d.root.StartEnd]
 	if double := strings.IndexByte(tag, '"'); double >= 0 && !strings.Contains(tag[:double], "'") {
 		return '"'
 	}

@@ -26,6 +26,22 @@ const document = `<domain type='kvm'>
 </domain>
 `
 
+func ExampleParseID() {
+	for _, text := range []string{"C2177883F1BB47F0914D32A22E3A8804", "41:00.4", "mtty"} {
+		id, err := domain.ParseID(text)
+		if err != nil {
+			fmt.Println(err)
+			continue
+		}
+		_, vf := id.VF()
+		fmt.Println(id, vf)
+	}
+	// Output:
+	// c2177883-f1bb-47f0-914d-32a22e3a8804 false
+	// 0000:41:00.4 true
+	// parse device "mtty": neither a UUID nor a PCI address
+}
+
 func Example() {
 	doc, err := domain.Parse([]byte(document))
 	if err != nil {

@@ -26,8 +26,18 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("%q became %q", text, d.src)
 		}
 		agreesWithDecoder(t, d)
-		d.Hostdevs()
 		_ = d.Check()
+		m, _, _ := d.Metadata()
+		for _, v := range m.VGPUs {
+			if id, err := ParseID(v.ID); err != nil || id.String() != v.ID {
+				t.Fatalf("id %q is not in its one form: %q", v.ID, text)
+			}
+		}
+		for _, h := range d.Hostdevs() {
+			if without, err := d.Remove(h.ID()); err != nil || len(without.Hostdevs()) != len(d.Hostdevs())-1 {
+				t.Fatalf("%s is listed and not removed (%v): %q", h.ID(), err, text)
+			}
+		}
 		_, _ = d.QEMUArgs(QEMUOptions{})
 	})
 }

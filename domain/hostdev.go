@@ -1,11 +1,12 @@
 package domain
 
 import (
-	"fmt"
 	"iter"
 
 	"github.com/google/uuid"
 	"libvirt.org/go/libvirtxml"
+
+	"github.com/vgpukit/vgpukit/internal/devicexml"
 )
 
 // The models of a mediated device. The model must be the device API that the
@@ -74,11 +75,12 @@ func (h Hostdev) ID() string {
 
 // Hostdevs returns the host devices of the document that are vGPUs or may be,
 // in its order: mediated devices, and all assigned PCI devices, of which the
-// caller knows which are vGPUs. Devices that have no valid source are left out.
-// An alias that is not the user's is given for running domains only.
+// caller knows which are vGPUs. An <interface type='hostdev'> assigns its device as
+// a <hostdev> does. Devices that have no valid source are left out. An alias that is
+// not the user's is given for running domains only.
 func (d *Document) Hostdevs() []Hostdev {
 	var hostdevs []Hostdev
-	for n := range d.devices("hostdev") {
+	for n := range d.assigned() {
 		if h, ok := parseHostdev(n); ok {
 			hostdevs = append(hostdevs, h)
 		}
@@ -87,43 +89,52 @@ func (d *Document) Hostdevs() []Hostdev {
 }
 
 // devices yields the elements of that name that libvirt takes for devices.
-func (d *Document) devices(name string) iter.Seq[*node] {
+func (d *Document) devices(name string) iter.Seq[*node] { return devicesOf(d.root).All(name) }
+
+// assigned yields the elements that can give the guest a device of the host.
+func (d *Document) assigned() iter.Seq[*node] {
 	return func(yield func(*node) bool) {
-		for devices := range d.root.all("devices") {
-			for n := range devices.all(name) {
-				if !yield(n) {
-					return
-				}
+		for n := range deviceNodes(devicesOf(d.root), nil) {
+			if (n.Local == "hostdev" || n.Local == "interface") && !yield(n) {
+				return
 			}
 		}
 	}
 }
 
-// parseHostdev reads a <hostdev>; ok is false if it is neither a mediated nor
-// a PCI device with a valid source.
+// devicesOf returns <devices>, nil if there is none. Of several libvirt reads all, as
+// if they were one; they have no place as such.
+func devicesOf(root *node) *node {
+	first := root.Child("devices")
+	var all []*node
+	for n := range root.All("devices") {
+		all = append(all, n.Children...)
+	}
+	if first == nil || len(all) == len(first.Children) {
+		return first
+	}
+	return &node{Local: "devices", Children: all, Parent: root}
+}
+
+// parseHostdev reads an element that gives the guest a device of the host; ok is false
+// if that is neither a mediated nor a PCI device, or has no valid source.
 func parseHostdev(n *node) (h Hostdev, ok bool) {
-	if mode, written := n.attr("mode"); written && mode != "subsystem" {
+	source, ok := devicexml.Host(n)
+	if !ok {
 		return h, false
 	}
-	switch t, _ := n.attr("type"); t {
-	case "mdev":
-		id, _ := n.child("source").child("address").attr("uuid")
-		if h.UUID, ok = parseUUID(id); !ok {
-			return h, false
-		}
-		h.Model, _ = n.attr("model")
-	case "pci":
-		if h.VF, ok = sourceVF(n); !ok {
-			return h, false
-		}
-		h.Model = ModelPCI
-	default:
-		return h, false
+	if source.Kind == devicexml.KindMdev {
+		h.UUID = source.UUID
+		h.Model, _ = n.Attr("model")
+	} else {
+		h.VF, h.Model = source.PCI.String(), ModelPCI
 	}
-	display, _ := n.attr("display")
-	ramfb, _ := n.attr("ramfb")
-	h.Display, h.RAMFB = Switch(display), Switch(ramfb)
-	h.Alias, _ = n.child("alias").attr("name")
+	if n.Local == "hostdev" {
+		display, _ := n.Attr("display")
+		ramfb, _ := n.Attr("ramfb")
+		h.Display, h.RAMFB = Switch(display), Switch(ramfb)
+	}
+	h.Alias = devicexml.Alias(n)
 	h.BootOrder = bootOrder(n)
 	if a, written := writtenAddress(n); written {
 		h.Address = &a
@@ -131,36 +142,19 @@ func parseHostdev(n *node) (h Hostdev, ok bool) {
 	return h, true
 }
 
-// sourceVF returns the host PCI address of an assigned device.
-func sourceVF(n *node) (string, bool) {
-	source := n.child("source").child("address")
-	if source == nil {
-		return "", false
-	}
-	a, _, _, err := parseAddressElement(source)
-	return a.String(), err == nil
-}
-
 // find returns the element of the device of that UUID or host PCI address.
 func (d *Document) find(id string) (*node, error) {
-	var want Hostdev
-	if a, ok := parseAddress(id); ok {
-		want.VF = a.String()
-	} else if u, ok := parseUUID(id); ok {
-		want.UUID = u
-	} else {
-		return nil, &Error{
-			Op: "find", Object: fmt.Sprintf("device %q", clip(id, 60)), Meaning: "neither a UUID nor a PCI address",
-			Next: "name a mediated device by its UUID, a virtual function as 0000:41:00.4", Kind: ErrInvalid,
-		}
+	want, err := ParseID(id)
+	if err != nil {
+		return nil, err
 	}
-	for n := range d.devices("hostdev") {
-		if h, ok := parseHostdev(n); ok && h.UUID == want.UUID && h.VF == want.VF {
+	for n := range d.assigned() {
+		if h, ok := parseHostdev(n); ok && want.is(h) {
 			return n, nil
 		}
 	}
 	return nil, &Error{
-		Op: "find", Object: "device " + want.ID(), Meaning: "the document has no such <hostdev>",
+		Op: "find", Object: "device " + want.String(), Meaning: "the document has no such <hostdev>",
 		Next: "list those that it has", Kind: ErrNotFound,
 	}
 }

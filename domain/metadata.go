@@ -3,8 +3,11 @@ package domain
 import (
 	"encoding/xml"
 	"fmt"
+	"slices"
 	"strings"
-	"unicode/utf8"
+
+	"github.com/vgpukit/vgpukit/internal/fault"
+	"github.com/vgpukit/vgpukit/internal/xmldoc"
 )
 
 // MetadataURI is the namespace of our element in a document's <metadata>:
@@ -45,39 +48,63 @@ type Param struct {
 
 // Metadata returns what the document says about our vGPUs; ok is false if it
 // says nothing. Elements and attributes that it does not know are passed over,
-// so that a newer version may add some. An error matches [ErrInvalid].
+// so that a newer version may add some, and other elements in our namespace too.
+//
+// Each id, and each parent that is a PCI address, is in the form of [ID.String],
+// however it is written. What cannot be read keeps back its own vGPU only: m then has
+// the others, in their order, and err says of each what is wrong with it. An id that
+// is there twice stands for the first. The error matches [ErrInvalid].
 func (d *Document) Metadata() (m Metadata, ok bool, err error) {
+	m, ok, errs := d.readMetadata()
+	return m, ok, fault.Join(errs...)
+}
+
+func (d *Document) readMetadata() (m Metadata, ok bool, errs []error) {
 	n, err := d.metadata()
-	if n == nil || err != nil {
-		return Metadata{}, false, err
+	if err != nil {
+		errs = append(errs, err)
 	}
-	for _, c := range n.children {
-		if c.space != MetadataURI || c.local != "vgpu" {
+	if n == nil {
+		return m, false, errs
+	}
+	seen := map[ID]bool{}
+	for _, c := range n.Children {
+		if c.Space != MetadataURI || c.Local != "vgpu" {
 			continue
 		}
-		var v VGPU
-		v.ID, _ = c.attr("id")
-		v.Type, _ = c.attr("type")
-		v.Parent, _ = c.attr("parent")
-		v.Lifetime, _ = c.attr("lifetime")
-		for _, p := range c.children {
-			if p.space == MetadataURI && p.local == "param" {
-				name, _ := p.attr("name")
-				value, _ := p.attr("value")
-				v.Params = append(v.Params, Param{name, value})
-			}
+		v, err := readVGPU(c).canonical("read", seen)
+		if err != nil {
+			errs = append(errs, err)
+			continue
 		}
 		m.VGPUs = append(m.VGPUs, v)
 	}
-	if err := m.check("read"); err != nil {
-		return Metadata{}, false, err
+	return m, true, errs
+}
+
+// readVGPU reads one vGPU as it is written. Its attributes are ours: those with a
+// prefix are another's.
+func readVGPU(n *node) (v VGPU) {
+	v.ID, _ = n.PathAttr("id")
+	v.Type, _ = n.PathAttr("type")
+	v.Parent, _ = n.PathAttr("parent")
+	v.Lifetime, _ = n.PathAttr("lifetime")
+	for _, p := range n.Children {
+		if p.Space == MetadataURI && p.Local == "param" {
+			name, _ := p.PathAttr("name")
+			value, _ := p.PathAttr("value")
+			v.Params = append(v.Params, Param{name, value})
+		}
 	}
-	return m, true, nil
+	return v
 }
 
 // WithMetadata returns the document with m in the place of what it says about
 // our vGPUs, and with everything else as it is, other metadata included.
 // [Document.WithoutMetadata] gives back the bytes of a document that had none.
+//
+// Of all elements in one namespace libvirt keeps the first: ours is put before others
+// in our namespace.
 func (d *Document) WithMetadata(m Metadata) (*Document, error) {
 	if err := m.check("write"); err != nil {
 		return nil, err
@@ -87,18 +114,30 @@ func (d *Document) WithMetadata(m Metadata) (*Document, error) {
 		return nil, err
 	}
 	text := m.element()
-	if old != nil {
-		l := d.layout(old)
-		return d.edited(d.src[:old.start] + strings.TrimPrefix(l.fit(text), l.lead()) + d.src[old.end:])
-	}
-	parent := d.root.child("metadata")
+	parent := d.root.Child("metadata")
 	if parent == nil {
 		after := lastOf(d.root, []string{"name", "uuid", "genid", "title", "description"})
 		return d.edited(d.insert(d.root, after, wrap("metadata", text)))
 	}
+	place := len(parent.Children)
+	if i := slices.IndexFunc(parent.Children, func(n *node) bool { return n.Space == MetadataURI }); i >= 0 {
+		place = i
+	}
+	switch {
+	case old == nil:
+	case parent.Children[place] == old:
+		l := d.layout(old)
+		return d.edited(d.src[:old.Start] + strings.TrimPrefix(l.fit(text), l.lead()) + d.src[old.End:])
+	default: // libvirt would drop it
+		without, err := d.edited(d.cut(old))
+		if err != nil {
+			return nil, err
+		}
+		return without.WithMetadata(m)
+	}
 	var after *node
-	if n := len(parent.children); n > 0 {
-		after = parent.children[n-1]
+	if place > 0 {
+		after = parent.Children[place-1]
 	}
 	return d.edited(d.insert(parent, after, text))
 }
@@ -116,63 +155,73 @@ func (d *Document) WithoutMetadata() (*Document, error) {
 	return d.edited(d.cut(n))
 }
 
-// metadata returns our element, nil if there is none.
-func (d *Document) metadata() (*node, error) {
-	parent := d.root.child("metadata")
+// metadata returns our element, nil if there is none. If there are several it returns
+// the first, which libvirt would keep, and an error.
+func (d *Document) metadata() (found *node, err error) {
+	parent := d.root.Child("metadata")
 	if parent == nil {
 		return nil, nil
 	}
-	var found *node
-	for _, n := range parent.children {
-		if n.space != MetadataURI {
-			continue
-		}
-		if n.local != "vgpus" || found != nil {
-			return nil, &Error{
+	for _, n := range parent.Children {
+		switch {
+		case n.Space != MetadataURI || n.Local != "vgpus":
+		case found == nil:
+			found = n
+		default:
+			return found, &Error{
 				Op: "read", Object: "metadata " + MetadataURI, Meaning: "it holds more than one <vgpus>",
 				Cause: "edited by hand", Next: "leave one <vgpus> in this namespace, as libvirt allows one element for each", Kind: ErrInvalid,
 			}
 		}
-		found = n
 	}
 	return found, nil
 }
 
+// check tells whether the metadata can be written: strictly, so that it can be read.
 func (m Metadata) check(op string) error {
-	invalid := func(id, meaning string) error {
-		return &Error{
-			Op: op, Object: fmt.Sprintf("metadata of vGPU %q", clip(id, 60)), Meaning: meaning,
-			Next: "name each vGPU once, by its UUID or host PCI address, in characters that XML allows", Kind: ErrInvalid,
-		}
-	}
-	seen := map[Hostdev]bool{}
+	seen := map[ID]bool{}
 	for _, v := range m.VGPUs {
-		var key Hostdev
-		if a, ok := parseAddress(v.ID); ok {
-			key.VF = a.String()
-		} else if id, ok := parseUUID(v.ID); ok {
-			key.UUID = id
-		} else {
-			return invalid(v.ID, "the id is neither a UUID nor a PCI address")
-		}
-		if seen[key] {
-			return invalid(v.ID, "it is there twice")
-		}
-		seen[key] = true
-		values := []string{v.ID, v.Type, v.Parent, v.Lifetime}
-		for _, p := range v.Params {
-			if p.Name == "" {
-				return invalid(v.ID, "a parameter has no name")
-			}
-			values = append(values, p.Name, p.Value)
-		}
-		for _, s := range values {
-			if !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool { return !isChar(r) }) {
-				return invalid(v.ID, fmt.Sprintf("%q holds a character that XML does not allow", clip(s, 60)))
-			}
+		if _, err := v.canonical(op, seen); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// canonical returns the vGPU with its ids in their usual form, if it is valid and not
+// one of those seen.
+func (v VGPU) canonical(op string, seen map[ID]bool) (VGPU, error) {
+	invalid := func(meaning string) (VGPU, error) {
+		return VGPU{}, &Error{
+			Op: op, Object: fmt.Sprintf("metadata of vGPU %q", clip(v.ID, 60)), Meaning: meaning,
+			Next: "name each vGPU once, by its UUID or host PCI address, in characters that XML allows", Kind: ErrInvalid,
+		}
+	}
+	id, err := ParseID(v.ID)
+	if err != nil {
+		return invalid("the id is neither a UUID nor a PCI address")
+	}
+	values := []string{v.ID, v.Type, v.Parent, v.Lifetime}
+	for _, p := range v.Params {
+		if p.Name == "" {
+			return invalid("a parameter has no name")
+		}
+		values = append(values, p.Name, p.Value)
+	}
+	for _, s := range values {
+		if !xmldoc.Allowed(s) {
+			return invalid(fmt.Sprintf("%q holds a character that XML does not allow", clip(s, 60)))
+		}
+	}
+	if seen[id] {
+		return invalid("it is there twice")
+	}
+	seen[id] = true
+	v.ID = id.String()
+	if a, ok := parseAddress(v.Parent); ok {
+		v.Parent = a.String()
+	}
+	return v, nil
 }
 
 // element writes the metadata as insert wants it.

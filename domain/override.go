@@ -14,9 +14,9 @@ const qemuSpace = "http://libvirt.org/schemas/domain/qemu/1.0"
 // qemuBuildDeviceCommandlineHandleOverrides does.
 func (d *Document) override(p properties, alias string) (properties, error) {
 	for n := range d.overrides(alias) {
-		name, _ := n.attr("name")
-		kind, _ := n.attr("type")
-		text, _ := n.attr("value")
+		name, _ := n.Attr("name")
+		kind, _ := n.Attr("type")
+		text, _ := n.Attr("value")
 		value, err := overrideValue(kind, text)
 		if err != nil || name == "" || name == "id" {
 			return nil, &Error{
@@ -36,7 +36,7 @@ func (d *Document) override(p properties, alias string) (properties, error) {
 func (d *Document) overrides(alias string) iter.Seq[*node] {
 	return func(yield func(*node) bool) {
 		for device := range within(within(only(d.root), "override"), "device") {
-			if name, _ := device.attr("alias"); name != alias {
+			if name, _ := device.Attr("alias"); name != alias {
 				continue
 			}
 			for n := range within(within(only(device), "frontend"), "property") {
@@ -54,8 +54,8 @@ func only(n *node) iter.Seq[*node] { return func(yield func(*node) bool) { yield
 func within(parents iter.Seq[*node], name string) iter.Seq[*node] {
 	return func(yield func(*node) bool) {
 		for p := range parents {
-			for _, n := range p.children {
-				if n.space == qemuSpace && n.local == name && !yield(n) {
+			for _, n := range p.Children {
+				if n.Space == qemuSpace && n.Local == name && !yield(n) {
 					return
 				}
 			}

@@ -5,11 +5,11 @@ import "strings"
 // wantsAddress tells whether libvirt has still to find an address for a
 // device: it has none, or one that says no more than type='pci'.
 func wantsAddress(dev *node) bool {
-	n := dev.child("address")
+	n := dev.Child("address")
 	if n == nil {
 		return true
 	}
-	if kind, _ := n.attr("type"); kind != "pci" {
+	if kind, _ := n.Attr("type"); kind != "pci" {
 		return false
 	}
 	_, ok := writtenAddress(dev)
@@ -24,9 +24,9 @@ func countPending(m machine, devices, without *node) int {
 	count := 0
 	have := map[string]bool{}
 	for dev := range deviceNodes(devices, nil) {
-		have[dev.local] = true
-		if dev.local == "controller" {
-			kind, _ := dev.attr("type")
+		have[dev.Local] = true
+		if dev.Local == "controller" {
+			kind, _ := dev.Attr("type")
 			have["controller "+kind] = true
 		}
 		if dev != without && wantsAddress(dev) && onPCI(m, dev) {
@@ -57,15 +57,15 @@ func countPending(m machine, devices, without *node) int {
 // onPCI tells whether a device of the document is a PCI device of the guest.
 func onPCI(m machine, dev *node) bool {
 	model, kind := modelOf(dev), ""
-	kind, _ = dev.attr("type")
-	inner, _ := dev.child("model").attr("type")
-	switch dev.local {
+	kind, _ = dev.Attr("type")
+	inner, _ := dev.Child("model").Attr("type")
+	switch dev.Local {
 	case "controller":
 		return controllerOnPCI(m, dev, kind, model)
 	case "disk":
-		target := dev.child("target")
-		bus, ok := target.attr("bus")
-		name, _ := target.attr("dev")
+		target := dev.Child("target")
+		bus, ok := target.Attr("bus")
+		name, _ := target.Attr("dev")
 		return bus == "virtio" || !ok && strings.HasPrefix(name, "vd")
 	case "interface":
 		return inner != "usb-net"
@@ -76,17 +76,17 @@ func onPCI(m machine, dev *node) bool {
 	case "hostdev":
 		return kind == "pci" || kind == "scsi_host" || kind == "mdev" && model == "vfio-pci"
 	case "filesystem":
-		driver, _ := dev.child("driver").attr("type")
+		driver, _ := dev.Child("driver").Attr("type")
 		return driver != "mtp"
 	case "memballoon":
 		return model != "none" && model != "xen"
 	case "watchdog":
 		return model == "i6300esb"
 	case "input":
-		bus, _ := dev.attr("bus")
+		bus, _ := dev.Attr("bus")
 		return bus == "virtio"
 	case "serial":
-		target, _ := dev.child("target").attr("type")
+		target, _ := dev.Child("target").Attr("type")
 		return target == "pci-serial"
 	case "iommu":
 		return model == "virtio"
@@ -101,7 +101,7 @@ func onPCI(m machine, dev *node) bool {
 }
 
 func controllerOnPCI(m machine, dev *node, kind, model string) bool {
-	index, _ := dev.attr("index")
+	index, _ := dev.Attr("index")
 	first := index == "" || index == "0"
 	switch kind {
 	case "pci":
@@ -123,8 +123,8 @@ func controllerOnPCI(m machine, dev *node, kind, model string) bool {
 
 func hasVirtioChannel(devices *node) bool {
 	for _, name := range []string{"channel", "console"} {
-		for c := range devices.all(name) {
-			if kind, _ := c.child("target").attr("type"); kind == "virtio" {
+		for c := range devices.All(name) {
+			if kind, _ := c.Child("target").Attr("type"); kind == "virtio" {
 				return true
 			}
 		}
@@ -133,13 +133,13 @@ func hasVirtioChannel(devices *node) bool {
 }
 
 func hasSCSI(devices *node) bool {
-	for d := range devices.all("disk") {
-		if bus, _ := d.child("target").attr("bus"); bus == "scsi" {
+	for d := range devices.All("disk") {
+		if bus, _ := d.Child("target").Attr("bus"); bus == "scsi" {
 			return true
 		}
 	}
-	for h := range devices.all("hostdev") {
-		if kind, _ := h.attr("type"); kind == "scsi" {
+	for h := range devices.All("hostdev") {
+		if kind, _ := h.Attr("type"); kind == "scsi" {
 			return true
 		}
 	}

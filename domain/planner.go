@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/vgpukit/vgpukit/internal/devicexml"
 )
 
 // Use is a guest PCI address that is taken.
@@ -150,22 +152,21 @@ func (m machine) String() string {
 // others of the kind.
 func describe(dev *node) string {
 	attr := func(n *node, name string) string {
-		v, _ := n.attr(name)
+		v, _ := n.Attr(name)
 		return v
 	}
 	var what string
-	switch dev.local {
+	switch dev.Local {
 	case "hostdev":
-		source := dev.child("source")
-		if what = attr(source.child("address"), "uuid"); what != "" {
-			what = strings.ToLower(what)
-		} else if a, _, ok, err := parseAddressElement(source.child("address")); ok && err == nil {
-			what = a.String()
+		if h, ok := parseHostdev(dev); ok {
+			what = h.ID()
+		} else {
+			what = attr(dev.Path("source", "address"), "uuid")
 		}
 	case "interface":
-		what = cmp.Or(attr(dev.child("mac"), "address"), attr(dev.child("model"), "type"))
+		what = cmp.Or(attr(dev.Child("mac"), "address"), attr(dev.Child("model"), "type"))
 	case "disk":
-		what = attr(dev.child("target"), "dev")
+		what = attr(dev.Child("target"), "dev")
 	case "controller":
 		what = attr(dev, "type")
 		if i := attr(dev, "index"); i != "" {
@@ -175,14 +176,14 @@ func describe(dev *node) string {
 			what += " " + model
 		}
 	case "filesystem":
-		what = attr(dev.child("target"), "dir")
+		what = attr(dev.Child("target"), "dir")
 	case "shmem":
 		what = attr(dev, "name")
 	default:
-		what = cmp.Or(modelOf(dev), attr(dev.child("model"), "type"), attr(dev.child("model"), "name"))
+		what = cmp.Or(modelOf(dev), attr(dev.Child("model"), "type"), attr(dev.Child("model"), "name"))
 	}
 	if what == "" {
-		what = attr(dev.child("alias"), "name")
+		what = devicexml.Alias(dev)
 	}
-	return strings.TrimSpace(dev.local + " " + clip(what, 80))
+	return strings.TrimSpace(dev.Local + " " + clip(what, 80))
 }

@@ -310,7 +310,7 @@ func TestCheckAddressLastSlot(t *testing.T) {
 // A device's own address is no obstacle to itself, another's is.
 func TestCheckAddressOfDevice(t *testing.T) {
 	doc := guest(t, "q35", at("00:08.0"), at("00:09.0"), at("00:09.0"))
-	devices := doc.root.child("devices").children
+	devices := doc.root.Child("devices").Children
 	require.NoError(t, doc.checkAddressOf(devices[0], Address{Slot: 8}))
 	require.ErrorIs(t, doc.checkAddressOf(devices[1], Address{Slot: 9}), ErrInUse)
 }

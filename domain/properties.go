@@ -28,7 +28,7 @@ func (p *properties) set(name string, value any) {
 func (p *properties) setDevno(a *node) error {
 	var v [3]uint32
 	for i, name := range [...]string{"cssid", "ssid", "devno"} {
-		s, _ := a.attr(name)
+		s, _ := a.Attr(name)
 		var ok bool
 		if v[i], ok = pci.Number(s); !ok {
 			return &Error{
@@ -46,17 +46,17 @@ func (p *properties) setROM(n *node) {
 	if n == nil {
 		return
 	}
-	if enabled, _ := n.attr("enabled"); enabled == "no" {
+	if enabled, _ := n.Attr("enabled"); enabled == "no" {
 		*p = append(*p, property{"romfile", ""})
 		return
 	}
-	switch bar, _ := n.attr("bar"); bar {
+	switch bar, _ := n.Attr("bar"); bar {
 	case "on":
 		p.set("rombar", uint64(1))
 	case "off":
 		p.set("rombar", uint64(0))
 	}
-	file, _ := n.attr("file")
+	file, _ := n.Attr("file")
 	p.set("romfile", file)
 }
 

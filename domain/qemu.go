@@ -3,6 +3,9 @@ package domain
 import (
 	"fmt"
 	"strconv"
+
+	"github.com/vgpukit/vgpukit/internal/devicexml"
+	"github.com/vgpukit/vgpukit/internal/pci"
 )
 
 // QEMUOptions says how to write QEMU's arguments. The zero value is what
@@ -16,7 +19,7 @@ type QEMUOptions struct {
 // QEMUArgs returns the arguments with which libvirt 11.3 gives QEMU the vGPUs
 // of the document, for those who start QEMU themselves: -uuid, which NVIDIA's
 // vGPU manager needs, if the document has a UUID, and a -device for each
-// mediated device and for each assigned PCI device but those with
+// mediated device and for each PCI device of a <hostdev> but those with
 // managed='yes'. <qemu:override> is followed.
 //
 // The buses are named as libvirt names those of the document's controllers:
@@ -32,22 +35,22 @@ func (d *Document) QEMUArgs(opts QEMUOptions) ([]string, error) {
 		args = append(args, "-uuid", id.String())
 	}
 	t := topologyOf(d.root, nil)
-	_, live := d.root.attr("id")
+	_, live := d.root.Attr("id")
 	index := 0 // libvirt numbers hostdevs, after interfaces that are hostdevs
 	for n := range d.devices("interface") {
-		if kind, _ := n.attr("type"); kind == "hostdev" {
+		if kind, _ := n.Attr("type"); kind == "hostdev" {
 			index++
 		}
 	}
 	for n := range d.devices("hostdev") {
 		alias := "hostdev" + strconv.Itoa(index)
 		index++
-		if name, _ := n.child("alias").attr("name"); isUserAlias(name) || live && name != "" {
+		if name := devicexml.Alias(n); isUserAlias(name) || live && name != "" {
 			alias = name
 		}
 		h, ok := parseHostdev(n)
-		managed, _ := n.attr("managed")
-		address, _ := n.child("address").attr("type")
+		managed, _ := n.Attr("managed")
+		address, _ := n.Child("address").Attr("type")
 		if !ok || h.VF != "" && (managed == "yes" || address == "unassigned") {
 			continue
 		}
@@ -89,7 +92,7 @@ func (t *topology) qemuDevice(n *node, h Hostdev, alias string) (properties, err
 		if h.BootOrder > 0 {
 			p.set("bootindex", uint64(h.BootOrder))
 		}
-		teaming, _ := n.child("teaming").attr("persistent")
+		teaming, _ := n.Child("teaming").Attr("persistent")
 		p.set("failover_pair_id", teaming)
 	}
 	p.set("display", display)
@@ -100,22 +103,22 @@ func (t *topology) qemuDevice(n *node, h Hostdev, alias string) (properties, err
 		p.set("bootindex", uint64(h.BootOrder))
 	}
 	if h.VF == "" {
-		loadparm, _ := n.child("boot").attr("loadparm")
+		loadparm, _ := n.Child("boot").Attr("loadparm")
 		p.set("loadparm", loadparm)
 	}
 	if err := t.qemuAddress(&p, n); err != nil {
 		return nil, err
 	}
 	if h.VF != "" {
-		p.setROM(n.child("rom"))
+		p.setROM(n.Child("rom"))
 	}
 	return p, nil
 }
 
 // qemuAddress follows qemuBuildDeviceAddressProps.
 func (t *topology) qemuAddress(p *properties, n *node) error {
-	if a := n.child("address"); a != nil {
-		if kind, _ := a.attr("type"); kind == "ccw" {
+	if a := n.Child("address"); a != nil {
+		if kind, _ := a.Attr("type"); kind == "ccw" {
 			return p.setDevno(a)
 		}
 	}
@@ -138,7 +141,7 @@ func (t *topology) qemuAddress(p *properties, n *node) error {
 		}
 	}
 	p.set("bus", bus)
-	switch multi, _ := n.child("address").attr("multifunction"); {
+	switch multi, _ := n.Child("address").Attr("multifunction"); {
 	case multi == "on", multi == "" && a.Function == 0 && t.slotShared(a):
 		p.set("multifunction", true)
 	case multi == "off":
@@ -149,9 +152,9 @@ func (t *topology) qemuAddress(p *properties, n *node) error {
 	} else {
 		p.set("addr", fmt.Sprintf("%#x.%#x", a.Slot, a.Function))
 	}
-	if index, _ := n.child("acpi").attr("index"); index != "" {
-		if v, err := strconv.ParseUint(index, 10, 32); err == nil && v > 0 {
-			p.set("acpi-index", v)
+	if index, _ := n.Child("acpi").Attr("index"); index != "" {
+		if v, ok := pci.Decimal(index); ok && v > 0 {
+			p.set("acpi-index", uint64(v))
 		}
 	}
 	return nil
@@ -163,9 +166,9 @@ func (t *topology) qemuBus(number uint8) (string, bool) {
 		return "", false
 	}
 	b := t.buses[number]
-	target, _ := b.controller.child("target").attr("index")
+	target, _ := b.controller.Child("target").Attr("index")
 	phb := b.model == modelPCIRoot && target != "" && target != "0" // of pseries, beyond the first
-	alias, _ := b.controller.child("alias").attr("name")
+	alias := devicexml.Alias(b.controller)
 	switch {
 	case t.machine.kind == machineUnknown && t.machine.arch != "ppc" && t.machine.arch != "ppc64" && t.machine.arch != "ppc64le":
 		alias = "pci" // QEMU knows no more than one bus there

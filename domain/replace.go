@@ -3,6 +3,8 @@ package domain
 import (
 	"fmt"
 	"slices"
+
+	"github.com/vgpukit/vgpukit/internal/devicexml"
 )
 
 // ReplaceVFs returns the document with other virtual functions in the place of
@@ -28,16 +30,16 @@ func (d *Document) ReplaceVFs(others map[string]string) (*Document, error) {
 		if err != nil {
 			return nil, err
 		}
-		h, _ := parseHostdev(n)
+		source, _ := devicexml.Host(n)
 		a, valid := parseAddress(to)
-		if h.VF == "" || !valid {
+		if source.Kind != devicexml.KindPCI || !valid {
 			return nil, &Error{
 				Op: "replace", Object: fmt.Sprintf("device %q by %q", clip(from, 60), clip(to, 60)), Meaning: "both must be host PCI addresses",
 				Next: "name virtual functions as 0000:41:00.4", Kind: ErrInvalid,
 			}
 		}
-		delete(stays, h.VF)
-		changes = append(changes, change{n.child("source").child("address"), a})
+		delete(stays, source.PCI.String())
+		changes = append(changes, change{source.Address, a})
 	}
 	for _, c := range changes {
 		if stays[c.to.String()] {
@@ -48,13 +50,17 @@ func (d *Document) ReplaceVFs(others map[string]string) (*Document, error) {
 		}
 		stays[c.to.String()] = true
 	}
-	slices.SortFunc(changes, func(a, b change) int { return b.node.start - a.node.start }) // from the end, so that offsets hold
+	slices.SortFunc(changes, func(a, b change) int { return b.node.Start - a.node.Start }) // from the end, so that offsets hold
 	src := d.src
 	for _, c := range changes {
 		l := d.layout(c.node)
 		l.inline = true // it stands where the old one stood
-		text := fmt.Sprintf(`<address domain="0x%04x" bus="0x%02x" slot="0x%02x" function="0x%x"/>`, c.to.Domain, c.to.Bus, c.to.Slot, c.to.Function)
-		src = src[:c.node.start] + l.fit(text) + src[c.node.end:]
+		kind := ""
+		if c.node.Parent.Parent.Local == "interface" {
+			kind = ` type="pci"` // which libvirt wants there
+		}
+		text := fmt.Sprintf(`<address%s domain="0x%04x" bus="0x%02x" slot="0x%02x" function="0x%x"/>`, kind, c.to.Domain, c.to.Bus, c.to.Slot, c.to.Function)
+		src = src[:c.node.Start] + l.fit(text) + src[c.node.End:]
 	}
 	return d.edited(src)
 }

@@ -2,10 +2,11 @@ package domain
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
 
 	"libvirt.org/go/libvirtxml"
+
+	"github.com/vgpukit/vgpukit/internal/pci"
 )
 
 // AddRootPort returns the document with one more PCIe root port, and the
@@ -159,9 +160,9 @@ func (t *topology) portFunction(b *bus, slot uint8) (uint8, bool) {
 // bus or an expander bus: those up to the next expander's busNr.
 func (t *topology) busNumbersLeft(on int) int {
 	busNr := func(number int) (int, bool) {
-		s, ok := t.buses[number].controller.child("target").attr("busNr")
-		v, err := strconv.Atoi(strings.TrimSpace(s))
-		return v, ok && err == nil
+		s, _ := t.buses[number].controller.Child("target").Attr("busNr")
+		v, ok := pci.Number(s)
+		return int(v), ok
 	}
 	own, ok := busNr(on)
 	if on != 0 && !ok {
@@ -199,9 +200,9 @@ func (t *topology) rootOf(number int) int {
 // chassisOf returns the chassis numbers that the document's PCIe ports have.
 func chassisOf(root *node) map[uint]bool {
 	used := map[uint]bool{}
-	for c := range root.child("devices").all("controller") {
-		s, _ := c.child("target").attr("chassis")
-		if v, err := strconv.ParseUint(strings.TrimSpace(s), 0, 8); err == nil {
+	for c := range devicesOf(root).All("controller") {
+		s, _ := c.Child("target").Attr("chassis")
+		if v, ok := pci.Number(s); ok {
 			used[uint(v)] = true
 		}
 	}

@@ -12,6 +12,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/vgpukit/vgpukit/internal/xmldoc"
 )
 
 // wellFormed are documents that any XML parser takes.
@@ -29,8 +31,8 @@ var wellFormed = map[string]string{
 	"comment":                 "<domain><!-- <hostdev> & - -> --></domain>",
 	"instruction":             "<domain><?xml-x a='?' ?><?p ?? ??></domain>",
 	"many attributes":         "<domain" + numbered(" a%d='x'", 40) + "/>",
-	"as deep as can be":       "<domain>" + strings.Repeat("<a>", maxDepth) + strings.Repeat("</a>", maxDepth) + "</domain>",
-	"long name":               "<domain><" + strings.Repeat("n", maxName-1) + "/></domain>",
+	"as deep as can be":       "<domain>" + strings.Repeat("<a>", xmldoc.MaxDepth) + strings.Repeat("</a>", xmldoc.MaxDepth) + "</domain>",
+	"long name":               "<domain><" + strings.Repeat("n", xmldoc.MaxName-1) + "/></domain>",
 }
 
 // malformed are documents that no XML parser may take.
@@ -132,9 +134,9 @@ var refused = map[string]string{
 	"prefix xml":            "<domain xmlns:xml='u'/>",
 	"xml's namespace":       "<domain xmlns:a='http://www.w3.org/XML/1998/namespace'/>",
 	"xmlns's namespace":     "<domain xmlns='http://www.w3.org/2000/xmlns/'/>",
-	"too deep":              "<domain>" + strings.Repeat("<a>", maxDepth) + "<b/>" + strings.Repeat("</a>", maxDepth) + "</domain>",
-	"too large":             "<domain>" + strings.Repeat(" ", maxSize) + "</domain>",
-	"name too long":         "<domain><" + strings.Repeat("n", maxName+1) + "/></domain>",
+	"too deep":              "<domain>" + strings.Repeat("<a>", xmldoc.MaxDepth) + "<b/>" + strings.Repeat("</a>", xmldoc.MaxDepth) + "</domain>",
+	"too large":             "<domain>" + strings.Repeat(" ", maxRead) + "</domain>",
+	"name too long":         "<domain><" + strings.Repeat("n", xmldoc.MaxName+1) + "/></domain>",
 	"another root":          "<domstatus><domain/></domstatus>",
 	"root in a namespace":   "<domain xmlns='urn:x'/>",
 	"root with a prefix":    "<a:domain xmlns:a='urn:x'/>",
@@ -254,10 +256,15 @@ func mutate(r *rand.Rand, text string) string {
 
 func seeds() []string {
 	var all []string
-	for _, text := range wellFormed {
-		if len(text) < 2000 {
-			all = append(all, text)
+	for _, table := range []map[string]string{wellFormed, givenBack} {
+		for _, text := range table {
+			if len(text) < 2000 {
+				all = append(all, text)
+			}
 		}
+	}
+	for _, tt := range spelt {
+		all = append(all, "<domain xmlns:x='u'><devices>"+tt.device+"</devices></domain>")
 	}
 	return append(all, sample)
 }
@@ -290,7 +297,7 @@ func TestParseAgreesWithLibxml2(t *testing.T) {
 	r, rounds := random(t, 20000)
 	texts := seeds()
 	var documents []string
-	for _, table := range []map[string]string{wellFormed, malformed, refused} {
+	for _, table := range []map[string]string{wellFormed, givenBack, malformed, refused} {
 		for _, text := range table {
 			documents = append(documents, text)
 		}
@@ -299,10 +306,13 @@ func TestParseAgreesWithLibxml2(t *testing.T) {
 		documents = append(documents, mutate(r, texts[r.IntN(len(texts))]))
 	}
 	ours := regexp.MustCompile(`DOCTYPE|version|encoding|root element|bytes, more than|UTF-16`)
+	ignored := regexp.MustCompile(`^(Namespace|Failed to parse QName|colons are forbidden|Namespaced Attribute|xmlns:.*Empty XML|redefinition of the xmlns|reuse of the xmlns|xml namespace|Entity '.*' not defined)`)
+	unescaped := regexp.MustCompile(`xmlns[^=\s]*\s*=\s*("[^"]*[<&]|'[^']*[<&])`) // which libxml2 writes and does not read
 	complaints := lint(t, xmllint, documents)
 	for i, text := range documents {
 		_, err := Parse([]byte(text))
 		switch complaint := complaints[i]; {
+		case err == nil && !strict(text) && (ignored.MatchString(complaint) || unescaped.MatchString(text)):
 		case err == nil && complaint != "":
 			t.Errorf("taken: %q\nbut xmllint: %s", clip(text, 500), complaint)
 		case err != nil && complaint == "" && !ours.MatchString(err.Error()):

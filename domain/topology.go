@@ -2,8 +2,8 @@ package domain
 
 import (
 	"iter"
-	"strconv"
-	"strings"
+
+	"github.com/vgpukit/vgpukit/internal/pci"
 )
 
 // The models of PCI controllers, as <controller type='pci' model='…'> has them.
@@ -98,20 +98,20 @@ type topology struct {
 // topologyOf reads the topology of a document as if the device without were
 // not in it; nil for none.
 func topologyOf(root, without *node) *topology {
-	devices := root.child("devices")
+	devices := devicesOf(root)
 	t := &topology{machine: machineOf(root)}
 	t.addControllers(devices)
-	if t.machine.kind == machineI440FX && len(t.buses) > 0 && root.child("features").child("acpi") == nil {
+	if t.machine.kind == machineI440FX && len(t.buses) > 0 && root.Child("features").Child("acpi") == nil {
 		t.buses[0].hotplug = false // without ACPI the chipset has no hotplug controller
 	}
 	for dev := range deviceNodes(devices, without) {
-		if dev.local == "console" {
+		if dev.Local == "console" {
 			continue // the first serial port once more; others are not on PCI
 		}
 		if a, ok := writtenAddress(dev); ok {
 			t.grow(a)
-			addr := dev.child("address")
-			multi, _ := addr.attr("multifunction")
+			addr := dev.Child("address")
+			multi, _ := addr.Attr("multifunction")
 			t.hold(use{Address: a, dev: dev, multifunction: multi, port: isPCIController(dev) && modelOf(dev) == modelRootPort})
 		}
 	}
@@ -126,14 +126,14 @@ func topologyOf(root, without *node) *topology {
 func (t *topology) addControllers(devices *node) {
 	byIndex := map[int]*node{}
 	var unnumbered []*node
-	for c := range devices.all("controller") {
+	for c := range devices.All("controller") {
 		if !isPCIController(c) {
 			continue
 		}
-		if s, ok := c.attr("index"); !ok {
+		if s, ok := c.Attr("index"); !ok {
 			unnumbered = append(unnumbered, c)
-		} else if i, err := strconv.Atoi(strings.TrimSpace(s)); err == nil && i >= 0 && i <= lastBus && byIndex[i] == nil {
-			byIndex[i] = c
+		} else if i, ok := pci.Decimal(s); ok && i <= lastBus && byIndex[int(i)] == nil {
+			byIndex[int(i)] = c
 		}
 	}
 	if root := t.machine.root(); root != "" && byIndex[0] == nil {
@@ -254,11 +254,12 @@ func (t *topology) numaNode(number int) (int, bool) {
 
 func newBus(model string, controller *node) *bus {
 	b := &bus{busModel: busModels[model], model: model, controller: controller, upstream: -1}
-	target := controller.child("target")
-	if v, _ := target.attr("hotplug"); v == "off" {
+	target := controller.Child("target")
+	if v, _ := target.Attr("hotplug"); v == "off" {
 		b.hotplug = false
 	}
-	if n, err := strconv.Atoi(strings.TrimSpace(target.child("node").content())); err == nil && n >= 0 {
+	if v, ok := pci.Decimal(target.Child("node").Content()); ok {
+		n := int(v)
 		b.node = &n
 	}
 	return b
@@ -270,8 +271,8 @@ func deviceNodes(devices, without *node) iter.Seq[*node] {
 		if devices == nil {
 			return
 		}
-		for _, dev := range devices.children {
-			if dev != without && dev.space == "" && !yield(dev) {
+		for _, dev := range devices.Children {
+			if dev != without && dev.Space == "" && !yield(dev) {
 				return
 			}
 		}
@@ -281,8 +282,8 @@ func deviceNodes(devices, without *node) iter.Seq[*node] {
 // writtenAddress returns the guest PCI address that the document has for a
 // device. libvirt takes an address whose domain, bus and slot are zero as none.
 func writtenAddress(dev *node) (Address, bool) {
-	n := dev.child("address")
-	if kind, _ := n.attr("type"); kind != "pci" {
+	n := dev.Child("address")
+	if kind, _ := n.Attr("type"); kind != "pci" {
 		return Address{}, false
 	}
 	a, _, _, err := parseAddressElement(n)
@@ -290,11 +291,11 @@ func writtenAddress(dev *node) (Address, bool) {
 }
 
 func isPCIController(n *node) bool {
-	kind, _ := n.attr("type")
-	return n != nil && n.local == "controller" && kind == "pci"
+	kind, _ := n.Attr("type")
+	return n != nil && n.Local == "controller" && kind == "pci"
 }
 
 func modelOf(n *node) string {
-	model, _ := n.attr("model")
+	model, _ := n.Attr("model")
 	return model
 }

@@ -3,9 +3,8 @@ package vgpu
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
-
-	"github.com/google/uuid"
 
 	"github.com/vgpukit/vgpukit/internal/fault"
 	"github.com/vgpukit/vgpukit/mdev"
@@ -77,6 +76,13 @@ func (o *operation) create(ctx context.Context, d device, c candidate) (next boo
 	}
 	defer unlock()
 	req := mdev.CreateRequest{Type: d.Type, Parent: c.Parent, Params: d.Params, Exclusive: true}
+	id, mediated := d.uuid()
+	if !c.VF && !mediated {
+		return false, &Error{
+			Kind: ErrInvalid, Err: fmt.Errorf("%s takes mediated devices, and %s names a virtual function", c.Parent, d.ID),
+			Next: "correct the vGPU's id or its type in the domain's metadata",
+		}
+	}
 	if c.VF {
 		leave, err := o.acquireVF(ctx, c.Parent)
 		if err != nil {
@@ -84,7 +90,7 @@ func (o *operation) create(ctx context.Context, d device, c candidate) (next boo
 		}
 		defer leave()
 	} else {
-		req.UUID = uuid.MustParse(d.ID)
+		req.UUID = id
 	}
 	ours := true // what is there, or may still come
 	withdraw := o.onFailure("create", d.ID, func(ctx context.Context) error { return o.m.removeDevice(ctx, o.vm, d) })

@@ -25,8 +25,14 @@ type device struct {
 // vf tells that the device is a virtual function under the vendor-specific
 // framework: its id is an address, not a UUID.
 func (d device) vf() bool {
-	_, err := uuid.Parse(d.ID)
-	return err != nil
+	_, mediated := d.uuid()
+	return !mediated
+}
+
+// uuid is the id of a mediated device.
+func (d device) uuid() (uuid.UUID, bool) {
+	id, err := uuid.Parse(d.ID)
+	return id, err == nil
 }
 
 func sameDevices(a, b []device) bool {

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/google/uuid"
-
 	"github.com/vgpukit/vgpukit/domain"
 )
 
@@ -28,10 +26,9 @@ func (s spec) write(devices []device) (*domain.Document, error) {
 	for i, d := range devices {
 		q := s.requests[i]
 		h := domain.Hostdev{Display: q.Display, RAMFB: q.RAMFB, Alias: q.Alias}
-		if d.vf() {
+		var mediated bool
+		if h.UUID, mediated = d.uuid(); !mediated {
 			h.VF = d.ID
-		} else {
-			h.UUID = uuid.MustParse(d.ID)
 		}
 		if q.Address != "" && q.Address != AddressByLibvirt {
 			a, err := domain.ParseAddress(q.Address)
@@ -160,8 +157,10 @@ func exchange(doc *domain.Document, from, to device) (*domain.Document, error) {
 		if h.ID() != from.ID {
 			continue
 		}
-		if h.UUID, h.VF = uuid.Nil, to.ID; !to.vf() {
-			h.UUID, h.VF = uuid.MustParse(to.ID), ""
+		var mediated bool
+		h.VF = ""
+		if h.UUID, mediated = to.uuid(); !mediated {
+			h.VF = to.ID
 		}
 		without, err := doc.Remove(from.ID)
 		if err != nil {

@@ -384,17 +384,50 @@ func TestBehindOurBack(t *testing.T) {
 }
 
 // TestManagedVFIsRefused: a virtual function that libvirt would take from NVIDIA's
-// driver, and so destroy its vGPU, is refused with the reason.
+// driver, and so destroy its vGPU, is refused with the reason, however it is written.
 func TestManagedVFIsRefused(t *testing.T) {
-	r := newRig(t, "l40s@0000:61:00.0,vfs=4")
-	before := r.world()
-	req := request("vm", "NVIDIA L40S-4Q", 1)
-	req.Domain = strings.Replace(req.Domain, "</devices>",
-		"<hostdev mode='subsystem' type='pci' managed='yes'><source><address domain='0' bus='0x61' slot='0' function='4'/></source></hostdev></devices>", 1)
-	_, err := r.m.Provision(t.Context(), req)
+	const address = "<address type='pci' domain='0' bus='0x61' slot='0' function='4'/>"
+	for name, device := range map[string]string{
+		"as libvirt writes it":  "<hostdev mode='subsystem' type='pci' managed='yes'><source>" + address + "</source></hostdev>",
+		"an interface":          "<interface type='hostdev' managed='yes'><source>" + address + "</source></interface>",
+		"empty source before":   "<hostdev type='pci' managed='yes'><source/><source>" + address + "</source></hostdev>",
+		"two sources":           "<hostdev type='pci' managed='yes'><source>" + address + "</source><source><address bus='1'/></source></hostdev>",
+		"a plus and blanks":     "<hostdev type='pci' managed='yes'><source><address bus=' +97' function='+0x4'/></source></hostdev>",
+		"octal":                 "<hostdev type='pci' managed='yes'><source><address bus='0141' function='04'/></source></hostdev>",
+		"another address type":  "<hostdev type='pci' managed='yes'><source><address type='usb' bus='0x61' function='4'/></source></hostdev>",
+		"prefixes":              "<hostdev x:type='pci' type='usb' x:managed='yes' managed='no' xmlns:x='u'><source><address x:bus='0x61' bus='1' function='4'/></source></hostdev>",
+		"the xml prefix":        "<hostdev type='pci' xml:managed='yes' managed='no'><source>" + address + "</source></hostdev>",
+		"behind other devices":  "</devices><devices><hostdev type='pci' managed='yes'><source>" + address + "</source></hostdev>",
+		"an interface, by name": "<interface x:type='hostdev' type='network' managed='yes' xmlns:x='u'><source>" + address + "</source></interface>",
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, "l40s@0000:61:00.0,vfs=4")
+			before := r.world()
+			req := request("vm", "NVIDIA L40S-4Q", 1)
+			req.Domain = strings.Replace(req.Domain, "</devices>", device+"</devices>", 1)
+			_, err := r.m.Provision(t.Context(), req)
+			require.ErrorIs(t, err, ErrInvalid)
+			assert.ErrorContains(t, err, "managed='yes'")
+			assert.Equal(t, before, r.world())
+		})
+	}
+}
+
+// TestIDOfAnotherKind: metadata that names a virtual function for a type of mediated
+// devices is an error of the VM's start and of its restoring, and ends no program.
+func TestIDOfAnotherKind(t *testing.T) {
+	r := newRig(t, "tesla-m60")
+	doc, err := domain.Parse([]byte(document("vm")))
+	require.NoError(t, err)
+	doc, err = doc.WithMetadata(domain.Metadata{VGPUs: []domain.VGPU{{ID: "41:00.4", Type: "nvidia-22", Lifetime: string(Reserved)}}})
+	require.NoError(t, err)
+	_, err = r.hyper.Define(t.Context(), doc.String())
+	require.NoError(t, err)
+	_, err = r.m.Start(t.Context(), "vm", StartOptions{})
 	require.ErrorIs(t, err, ErrInvalid)
-	assert.ErrorContains(t, err, "managed='yes'")
-	assert.Equal(t, before, r.world())
+	assert.ErrorContains(t, err, "0000:41:00.4 names a virtual function")
+	_, err = r.m.Reconcile(t.Context(), ReconcileOptions{Restore: true})
+	require.ErrorIs(t, err, ErrInvalid)
 }
 
 // TestProvisionAfterUndefine: a VM that somebody undefined by hand can be

@@ -3,13 +3,10 @@
 package devicexml
 
 import (
-	"encoding/xml"
-	"errors"
-	"io"
 	"strconv"
 	"strings"
 
-	"github.com/vgpukit/vgpukit/internal/pci"
+	"github.com/vgpukit/vgpukit/internal/xmldoc"
 )
 
 // A Device is what a device is known by, and its element.
@@ -51,72 +48,39 @@ func (d Device) String() string {
 // Find reads the device elements at the given depth of a document: 0 for a device's
 // own element, 2 for those in <domain><devices>.
 func Find(doc string, at int) ([]Device, error) {
-	var (
-		found []Device
-		path  []string
-	)
-	dec := xml.NewDecoder(strings.NewReader(doc))
-	for {
-		begin := dec.InputOffset()
-		token, err := dec.Token()
-		if errors.Is(err, io.EOF) {
-			return found, nil
-		} else if err != nil {
-			return nil, err
-		}
-		switch t := token.(type) {
-		case xml.StartElement:
-			path = append(path, t.Name.Local)
-			if at > 0 && len(path) > 1 && path[1] != "devices" {
-				continue
-			}
-			if len(path) == at+1 {
-				found = append(found, Device{Kind: t.Name.Local, Element: doc[begin:], Offset: int(begin)}) // cut at its end
-				continue
-			}
-			if len(path) > at+1 {
-				d := &found[len(found)-1]
-				switch strings.Join(path[at+1:], "/") {
-				case "alias":
-					d.Alias = attribute(t, "name")
-				case "source/address":
-					d.UUID = strings.ToLower(attribute(t, "uuid"))
-					d.PCI = pciAddress(t)
+	read := xmldoc.Parse
+	if at == 0 {
+		read = xmldoc.ParseLoose
+	}
+	root, err := read(doc)
+	if err != nil {
+		return nil, err
+	}
+	elements := []*xmldoc.Node{root}
+	for depth := range at {
+		var below []*xmldoc.Node
+		for _, n := range elements {
+			for _, c := range n.Children {
+				if c.Space == "" && (depth > 0 || c.Local == "devices") {
+					below = append(below, c)
 				}
 			}
-		case xml.EndElement:
-			if len(path) == at+1 && (at == 0 || path[1] == "devices") {
-				d := &found[len(found)-1]
-				d.Element = d.Element[:len(d.Element)-len(doc)+int(dec.InputOffset())]
-			}
-			path = path[:len(path)-1]
 		}
+		elements = below
 	}
+	var found []Device
+	for _, n := range elements {
+		d := Device{Alias: Alias(n), Kind: n.Local, Element: doc[n.Start:n.End], Offset: n.Start}
+		if s, ok := Host(n); ok {
+			d.UUID, d.PCI = s.Names()
+		}
+		found = append(found, d)
+	}
+	return found, nil
 }
 
-func attribute(t xml.StartElement, name string) string {
-	for _, a := range t.Attr {
-		if a.Name.Space == "" && a.Name.Local == name {
-			return a.Value
-		}
-	}
-	return ""
-}
-
-// pciAddress normalizes bus='0x3' and bus='0x03', "" if it is no PCI address:
-// those of USB and SCSI devices have a bus as well.
-func pciAddress(t xml.StartElement) string {
-	for _, name := range []string{"bus", "slot", "function"} {
-		if attribute(t, name) == "" {
-			return ""
-		}
-	}
-	a, wrong := pci.FromAttributes(func(name string) (string, bool) {
-		v := attribute(t, name)
-		return v, v != ""
-	})
-	if wrong != "" {
-		return ""
-	}
-	return a.String()
+// Alias returns the name by which libvirt and QEMU know a device, or "".
+func Alias(n *xmldoc.Node) string {
+	name, _ := n.PathAttr("name", "alias")
+	return name
 }

@@ -37,6 +37,11 @@ func TestFind(t *testing.T) {
 		{`<hostdev type='pci'><source><address domain='0x10000' bus='0x41' slot='0x00' function='0x4'/></source></hostdev>`, Device{PCI: "10000:41:00.4"}},
 		{`<hostdev type='pci'><source><address domain='65536' bus='065' slot='00' function='04'/></source></hostdev>`, Device{PCI: "10000:35:00.4"}},
 		{`<hostdev type='pci'><source><address domain='0' bus='0x141' slot='0x0' function='0x4'/></source></hostdev>`, Device{}},
+		{`<hostdev x:type='pci' type='usb' xmlns:x='u'><source/><source><address type='usb' bus='+65' function=' 04'/></source></hostdev>`, Device{PCI: "0000:41:00.4"}},
+		{`<hostdev q:type='pci' type='mdev'><source><address uuid=' C0FFEE000000-4000-8000000000000001'/></source></hostdev>`, Device{UUID: "c0ffee00-0000-4000-8000-000000000001"}},
+		{`<hostdev type='mdev'><source><address uuid='c0ffee'/></source></hostdev>`, Device{}},
+		{`<interface type='hostdev'><alias/><alias name='ua-1'/><source><address type='pci' bus='0x41'/></source></interface>`, Device{PCI: "0000:41:00.0", Alias: "ua-1"}},
+		{`<interface type='network'><source><address type='pci' bus='0x41' slot='0' function='0'/></source></interface>`, Device{}},
 		{`<hostdev type='usb'><source><address bus='1' device='2'/></source></hostdev>`, Device{}},
 		{`<hostdev><address uuid='not-the-source'/><other><alias name='deeper'/></other></hostdev>`, Device{}},
 		{`<!-- c --><disk><alias name='ua-1'/><source file='x'/></disk>`, Device{Alias: "ua-1"}},
@@ -50,6 +55,18 @@ func TestFind(t *testing.T) {
 		got[0].Kind, got[0].Offset = "", 0
 		assert.Equal(t, tt.want, got[0], tt.device)
 	}
+}
+
+// What libvirt keeps as metadata is no reason to find no device.
+func TestFindBesideOddMetadata(t *testing.T) {
+	doc := strings.Replace(liveMdev, "<devices>", `<metadata><a:b:c q:d="&x;"><?e:f?><:g/></a:b:c></metadata><devices><q:hostdev xmlns:q="u"/></devices><devices>`, 1)
+	found, err := Find(doc, 2)
+	require.NoError(t, err)
+	require.Len(t, found, 2)
+	assert.Equal(t, "c0ffee00-0000-4000-8000-000000000001", found[1].UUID)
+	assert.Equal(t, found[1].Element, doc[found[1].Offset:][:len(found[1].Element)])
+	_, err = Find("<hostdev/><hostdev/>", 0)
+	require.Error(t, err)
 }
 
 // No document makes the reader panic, and it finds no more than there is.

@@ -27,16 +27,31 @@ func FromAttributes(attr func(name string) (value string, written bool)) (a Addr
 }
 
 // Number reads a number of 32 bits as libvirt reads those of an <address>, which
-// is C's strtoul with base 0: 8, 0x8 or 010, after white space.
+// is C's strtoul with base 0 (8, 0x8, 010 or, since glibc 2.38, 0b1000), after white
+// space and perhaps a plus sign, but not a minus sign.
 func Number(s string) (uint32, bool) {
-	s = strings.TrimLeft(s, " \t\n\v\f\r")
+	s = unsigned(s)
 	base := 10
 	switch {
-	case strings.HasPrefix(s, "0x"), strings.HasPrefix(s, "0X"):
+	case len(s) > 1 && s[0] == '0' && s[1]|0x20 == 'x':
 		s, base = s[2:], 16
+	case len(s) > 1 && s[0] == '0' && s[1]|0x20 == 'b':
+		s, base = s[2:], 2
 	case len(s) > 1 && s[0] == '0':
 		s, base = s[1:], 8
 	}
 	v, err := strconv.ParseUint(s, base, 32)
 	return uint32(v), err == nil
+}
+
+// Decimal is Number where libvirt takes base 10 only: in a controller's index, or a
+// boot order.
+func Decimal(s string) (uint32, bool) {
+	v, err := strconv.ParseUint(unsigned(s), 10, 32)
+	return uint32(v), err == nil
+}
+
+// unsigned skips what strtoul skips before the digits.
+func unsigned(s string) string {
+	return strings.TrimPrefix(strings.TrimLeft(s, " \t\n\v\f\r"), "+")
 }

@@ -1,4 +1,4 @@
-package domain
+package xmldoc
 
 import (
 	"fmt"
@@ -167,10 +167,10 @@ func (s *scanner) instruction() error {
 	if err != nil {
 		return err
 	}
-	if prefix != "" {
+	if !s.loose && prefix != "" {
 		return s.errorf(start, "a colon in the name of a processing instruction")
 	}
-	if strings.EqualFold(target, "xml") {
+	if prefix == "" && strings.EqualFold(target, "xml") {
 		return s.errorf(start, "an XML declaration is allowed at the very start only")
 	}
 	length := strings.Index(s.src[s.pos:], "?>")
@@ -186,7 +186,7 @@ func (s *scanner) instruction() error {
 
 // value is plainText with an error that says where.
 func (s *scanner) value(raw string, offset int, attribute bool) (string, error) {
-	text, at, meaning := plainText(raw, attribute)
+	text, at, meaning := plainText(raw, attribute, s.loose)
 	if meaning == "" {
 		return text, nil
 	}
@@ -199,8 +199,8 @@ func (s *scanner) value(raw string, offset int, attribute bool) (string, error) 
 
 // plainText resolves the references in text or in an attribute's value and
 // makes its white space what XML says. meaning is empty unless something at
-// raw[at:] is wrong.
-func plainText(raw string, attribute bool) (text string, at int, meaning string) {
+// raw[at:] is wrong; loose leaves references to unknown entities as they are.
+func plainText(raw string, attribute, loose bool) (text string, at int, meaning string) {
 	plain := true
 	for i := range len(raw) {
 		switch raw[i] {
@@ -225,6 +225,13 @@ func plainText(raw string, attribute bool) (text string, at int, meaning string)
 		switch c := raw[i]; {
 		case c == '&':
 			r, length, ok := reference(raw[i:])
+			if !ok && loose {
+				if length := entity(raw[i:]); length > 0 {
+					b.WriteString(raw[i : i+length])
+					i += length - 1
+					continue
+				}
+			}
 			if !ok {
 				return "", i, fmt.Sprintf("%q is not a reference that is known", clip(raw[i:], 12))
 			}
@@ -269,6 +276,16 @@ func reference(s string) (r rune, length int, ok bool) {
 	return r, end + 1, true
 }
 
+// entity returns the length of a reference to an entity at the start of s, 0 if there
+// is none.
+func entity(s string) int {
+	name := scanner{src: s, pos: len("&")}
+	if name.nameWithColons() == "" || !name.at(';') {
+		return 0
+	}
+	return name.pos + len(";")
+}
+
 // characterNumber reads #10 or #xa.
 func characterNumber(s string) (rune, bool) {
 	digits, ok := strings.CutPrefix(s, "#")
@@ -307,6 +324,11 @@ func lineEnds(s string) string {
 		return s
 	}
 	return strings.ReplaceAll(strings.ReplaceAll(s, "\r\n", "\n"), "\r", "\n")
+}
+
+// Allowed tells whether XML can carry the text.
+func Allowed(s string) bool {
+	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return !isChar(r) })
 }
 
 // isChar is XML 1.0's production Char.

@@ -1,0 +1,150 @@
+package xmldoc
+
+import (
+	"iter"
+	"slices"
+	"strings"
+)
+
+// A Node is one element of a document. The offsets point into the document's text:
+//
+//	<name a='b'>…</name>      <name a='b'/>
+//	^Start      ^StartEnd     ^Start       ^StartEnd = EndStart = End
+//	             ^EndStart ^End
+//
+// All methods may be called on a nil Node, which has neither attributes nor
+// children, so that paths can be written in one expression.
+type Node struct {
+	Space    string // the namespace's URI, "" for none
+	Prefix   string // as it is written; "" if it is not declared
+	Local    string // with the prefix that is not declared: libxml2 takes that for a part of the name
+	Tag      string // the start tag as it is written, which Attr reads
+	Children []*Node
+	Parent   *Node // nil for the root
+	Start    int   // of '<'
+	StartEnd int   // behind the start tag's '>'
+	EndStart int   // of the end tag's '<'
+	End      int   // behind the end tag's '>'
+	Text     string
+	// Text is the character data of an element without child elements,
+	// references resolved and line ends made '\n'; otherwise it is empty.
+
+	undeclared *[]string // the attributes whose prefix is not declared, as they are written; nil as a rule
+}
+
+// Child returns the first child element of that name in no namespace, or nil.
+func (n *Node) Child(name string) *Node {
+	for c := range n.All(name) {
+		return c
+	}
+	return nil
+}
+
+// All returns the child elements of that name in no namespace, in order.
+func (n *Node) All(name string) iter.Seq[*Node] {
+	return func(yield func(*Node) bool) {
+		if n == nil {
+			return
+		}
+		for _, c := range n.Children {
+			if c.Local == name && c.Space == "" && !yield(c) {
+				return
+			}
+		}
+	}
+}
+
+// Path returns the first element that the XPath ./names[0]/names[1]… finds, or nil:
+// of <source/><source><address/></source> the address.
+func (n *Node) Path(names ...string) *Node {
+	for found := range n.paths(names) {
+		return found
+	}
+	return nil
+}
+
+// PathAttr returns the value that the XPath ./names…/@name finds first: of an
+// attribute in no namespace, as XPath has it.
+func (n *Node) PathAttr(name string, names ...string) (string, bool) {
+	for found := range n.paths(names) {
+		if value, written := found.find(name, false); written {
+			return value, true
+		}
+	}
+	return "", false
+}
+
+func (n *Node) paths(names []string) iter.Seq[*Node] {
+	return func(yield func(*Node) bool) { n.walk(names, yield) }
+}
+
+func (n *Node) walk(names []string, yield func(*Node) bool) bool {
+	if len(names) == 0 {
+		return n == nil || yield(n)
+	}
+	for c := range n.All(names[0]) {
+		if !c.walk(names[1:], yield) {
+			return false
+		}
+	}
+	return true
+}
+
+// Attr returns the value of the first attribute of that local name, in whatever
+// namespace: xmlGetProp, by which libvirt reads attributes, looks at no more.
+func (n *Node) Attr(name string) (string, bool) { return n.find(name, true) }
+
+// find returns the value of an attribute. Few of a document's attributes are ever
+// asked for: they are not kept, but read from the tag, which is known to be
+// well-formed.
+func (n *Node) find(name string, prefixed bool) (string, bool) {
+	if n == nil {
+		return "", false
+	}
+	rest := n.Tag[len("<")+len(n.Name()):]
+	for {
+		rest = strings.TrimLeft(rest, " \t\r\n")
+		end := strings.IndexAny(rest, "= \t\r\n")
+		if end < 0 {
+			return "", false // only the tag's end is left
+		}
+		found := rest[:end] == name || prefixed && n.local(rest[:end], name)
+		quote := strings.IndexAny(rest, "'\"")
+		length := strings.IndexByte(rest[quote+1:], rest[quote])
+		if found {
+			value, _, _ := plainText(rest[quote+1:quote+1+length], true, true)
+			return value, true
+		}
+		rest = rest[quote+1+length+1:]
+	}
+}
+
+// local tells whether an attribute, as it is written, has that local name: a
+// declaration is no attribute, and a prefix that is not declared is a part of the
+// name.
+func (n *Node) local(written, name string) bool {
+	prefix, ok := strings.CutSuffix(written, name)
+	if !ok || len(prefix) < len("a:") || strings.IndexByte(prefix, ':') != len(prefix)-1 {
+		return false
+	}
+	return prefix != "xmlns:" && (n.undeclared == nil || !slices.Contains(*n.undeclared, written))
+}
+
+// Content returns the element's text, or "" for a nil Node.
+func (n *Node) Content() string {
+	if n == nil {
+		return ""
+	}
+	return n.Text
+}
+
+// Empty tells whether the element is written as a single tag, <name/>.
+func (n *Node) Empty() bool { return n.StartEnd == n.End }
+
+// Name returns the element's name as it is written.
+func (n *Node) Name() string {
+	if n.Prefix == "" {
+		return n.Local
+	}
+	return n.Prefix + ":" + n.Local
+}
