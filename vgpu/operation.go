@@ -74,11 +74,7 @@ func (m *Manager) onVM(ctx context.Context, op, vm string, do func(context.Conte
 		if err != nil {
 			return err
 		}
-		err = do(ctx, o, v)
-		if err != nil && !v.defined && v.claim == nil {
-			m.store.dir.DropLock(lockOfVM, vm) // there is no such VM
-		}
-		return err
+		return do(ctx, o, v)
 	})
 }
 

@@ -19,7 +19,8 @@ import (
 //	vms/<vm>.json       a claim: which vGPUs we made for the VM; an undefined VM's leftovers are found by it
 //	vfs/<address>.json  a lease: which VM's vGPU a virtual function is; it has no UUID that would say so
 //	damaged/            entries that could not be read, set aside
-//	locks/              lock files, one for each VM, each physical GPU and each virtual function
+//	lock                all locks, as bytes of one empty file: of each VM, physical GPU and virtual function
+//	locks/              who has which lock, while it is held
 const (
 	journalDir = "journal"
 	claimsDir  = "vms"

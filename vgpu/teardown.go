@@ -31,11 +31,7 @@ func (m *Manager) Teardown(ctx context.Context, name string, opts TeardownOption
 		if _, err := o.intend(ctx, v, func(r *record) { r.Teardown = &opts }); err != nil {
 			return err
 		}
-		err := o.teardown(ctx, v, opts)
-		if err == nil {
-			m.store.dir.DropLock(lockOfVM, name) // the last act: from here on others may have the lock
-		}
-		return err
+		return o.teardown(ctx, v, opts)
 	})
 }
 

@@ -8,9 +8,11 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/vgpukit/vgpukit/internal/atomicfile"
 	"github.com/vgpukit/vgpukit/internal/fault"
 )
+
+// entrySuffix ends the name of each entry's file.
+const entrySuffix = ".json"
 
 // Entries are those of one place in a directory: a JSON value of one type under a
 // name, any that is no longer than a few hundred bytes.
@@ -27,8 +29,34 @@ func In[T any](dir *Dir, place string, name func(T) string) Entries[T] {
 }
 
 // Path is the file of an entry.
-func (e Entries[T]) Path(name string) string {
-	return filepath.Join(e.dir.path, e.place, fileName(name)+".json")
+func (e Entries[T]) Path(name string) string { return e.path(fileName(name)) }
+
+func (e Entries[T]) path(file string) string {
+	return filepath.Join(e.dir.path, e.place, file+entrySuffix)
+}
+
+// where is the file in which an entry is: that of an earlier version's name for it, if
+// only that is there.
+func (e Entries[T]) where(name string) string {
+	path, former := e.Path(name), e.path(formerFileName(name))
+	if former == path {
+		return path
+	}
+	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+		return path
+	}
+	if content, err := e.Load(former); err != nil || e.name(content) != name {
+		return path // there is none, or it is another's
+	}
+	return former
+}
+
+// rename gives an entry the name that it has in this version.
+func (e Entries[T]) rename(name string) error {
+	if at := e.where(name); at != e.Path(name) {
+		return e.dir.Files.Rename(at, e.Path(name))
+	}
+	return nil
 }
 
 // Write makes or replaces an entry.
@@ -37,27 +65,33 @@ func (e Entries[T]) Write(content T) error {
 	if err != nil {
 		return err
 	}
+	if err := e.rename(e.name(content)); err != nil {
+		return e.dir.explain(err)
+	}
 	return e.dir.explain(e.dir.Files.Write(e.Path(e.name(content)), data))
 }
 
 // MoveTo makes an entry one of another place, in one rename.
 func (e Entries[T]) MoveTo(to Entries[T], name string) error {
-	return e.dir.explain(e.dir.Files.Rename(e.Path(name), to.Path(name)))
+	if err := to.rename(name); err != nil {
+		return e.dir.explain(err)
+	}
+	return e.dir.explain(e.dir.Files.Rename(e.where(name), to.Path(name)))
 }
 
 // Remove removes an entry, and then those of the same name in other places. It needs
 // no space.
 func (e Entries[T]) Remove(name string, others ...Entries[T]) error {
-	paths := []string{e.Path(name)}
+	paths := []string{e.where(name)}
 	for _, other := range others {
-		paths = append(paths, other.Path(name))
+		paths = append(paths, other.where(name))
 	}
 	return e.dir.remove(paths...)
 }
 
 // Read reads an entry. One that is not whole is a *[Damaged].
 func (e Entries[T]) Read(name string) (content T, ok bool, err error) {
-	path := e.Path(name)
+	path := e.where(name)
 	content, err = e.Load(path)
 	if err == nil && e.name(content) != name {
 		err = e.renamed(path, content)
@@ -74,7 +108,7 @@ func (e Entries[T]) Read(name string) (content T, ok bool, err error) {
 
 // Has tells whether there is an entry, whole or not.
 func (e Entries[T]) Has(name string) bool {
-	_, err := os.Lstat(e.Path(name))
+	_, err := os.Lstat(e.where(name))
 	return !errors.Is(err, fs.ErrNotExist)
 }
 
@@ -82,11 +116,13 @@ func (e Entries[T]) Has(name string) bool {
 // be read, or not by this program, is another error and must be left alone.
 func (e Entries[T]) Load(path string) (content T, err error) {
 	var none T
-	data, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
+	data, err := readFile(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return none, err
-	}
-	if err != nil {
+	case errors.Is(err, errNotRegular), errors.Is(err, errTooLarge):
+		return none, &Damaged{Path: path, Err: errors.Unwrap(err)}
+	case err != nil:
 		return none, e.dir.explain(err)
 	}
 	switch err := unseal(data, &content); {
@@ -97,7 +133,8 @@ func (e Entries[T]) Load(path string) (content T, err error) {
 		}
 	case err != nil:
 		return none, &Damaged{Path: path, Err: err}
-	case fileName(e.name(content))+".json" != filepath.Base(path):
+	}
+	if name := e.name(content); path != e.Path(name) && path != e.path(formerFileName(name)) {
 		return none, e.renamed(path, content)
 	}
 	return content, nil
@@ -118,8 +155,8 @@ func (e Entries[T]) All() (entries map[string]T, unread map[string]error, err er
 	for _, file := range files {
 		path := filepath.Join(e.dir.path, e.place, file.Name())
 		switch {
-		case atomicfile.IsTemp(file.Name()):
-		case !strings.HasSuffix(file.Name(), ".json"):
+		case isTemp(file):
+		case !strings.HasSuffix(file.Name(), entrySuffix):
 			unread[path] = &Damaged{Path: path, Err: errors.New("not an entry of ours")}
 		default:
 			content, err := e.Load(path)

@@ -81,7 +81,7 @@ func TestLockExcludes(t *testing.T) {
 				}
 				inside.Add(-1)
 				if i%5 == 0 {
-					s.DropLock("vm", "vm") // the next one may have the lock from here on
+					_ = os.Remove(s.lockPath()) // the next one may have the lock from here on
 				}
 				unlock()
 			}
@@ -91,5 +91,5 @@ func TestLockExcludes(t *testing.T) {
 	assert.Equal(t, int32(1), most.Load())
 	left, err := filepath.Glob(filepath.Join(s.Path(), locksDir, "*"))
 	require.NoError(t, err)
-	assert.LessOrEqual(t, len(left), 1)
+	assert.Empty(t, left)
 }
