@@ -56,7 +56,10 @@ func Open(path string, places ...string) (*Dir, error) {
 	if err != nil {
 		return nil, d.explain(err)
 	}
-	l.close()
+	defer l.close()
+	if _, err := l.gone(); err != nil {
+		return nil, d.explain(err)
+	}
 	return d, nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"io/fs"
 
 	"golang.org/x/sys/unix"
 )
@@ -57,7 +58,7 @@ func (l *lane) gone() (bool, error) {
 		return false, err
 	}
 	if stat.Mode&unix.S_IFMT != unix.S_IFREG {
-		return false, errNotRegular
+		return false, &fs.PathError{Op: "open", Path: lockFile, Err: errNotRegular}
 	}
 	return stat.Nlink == 0, nil
 }
