@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/vgpukit/vgpukit/internal/fault"
 	"github.com/vgpukit/vgpukit/internal/statedir"
 	"github.com/vgpukit/vgpukit/vgpu/placement"
 )
@@ -107,12 +108,13 @@ func openStore(path string) (store, error) {
 	if err != nil {
 		return store{}, err
 	}
-	return store{
+	s := store{
 		dir:     dir,
 		intents: statedir.In(dir, journalDir, record.name),
 		claims:  statedir.In(dir, claimsDir, record.name),
 		leases:  statedir.In(dir, leasesDir, lease.name),
-	}, nil
+	}
+	return s, fault.Join(s.intents.Upgrade(), s.claims.Upgrade()) // a lease's name is short
 }
 
 // promote makes the intent the VM's claim, in one rename: the devices it names are

@@ -41,7 +41,10 @@ func Target(path string) (target string, ok bool) {
 	dir, name := filepath.Split(path)
 	name, hidden := strings.CutPrefix(name, ".")
 	mark := strings.LastIndex(name, tempMark)
-	if !hidden || mark <= 0 || strings.Trim(name[mark+len(tempMark):], "0123456789") != "" {
+	if !hidden || mark <= 0 {
+		return "", false
+	}
+	if number := name[mark+len(tempMark):]; number == "" || strings.Trim(number, "0123456789") != "" {
 		return "", false
 	}
 	return dir + name[:mark], true

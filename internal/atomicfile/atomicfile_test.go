@@ -21,7 +21,7 @@ func TestTarget(t *testing.T) {
 		assert.Equal(t, "/dir/"+target, got)
 	}
 	for _, name := range []string{
-		"", ".", "..", ".tmp", ".tmp1", "tmp", "a", "a.tmp", "a.tmp1", "..", ".a", ".a.tm", ".a.tmpx", ".a.tmp1x", ".a.tmp-1", ".a.TMP1", "\x00", ".\n",
+		"", ".", "..", ".tmp", ".tmp1", "tmp", "a", "a.tmp", "a.tmp1", "..", ".a", ".a.tm", ".a.tmpx", ".a.tmp", ".a.tmp1x", ".a.tmp-1", ".a.TMP1", "\x00", ".\n",
 	} {
 		_, ok := Target("/dir/" + name)
 		assert.False(t, ok, "%q", name)

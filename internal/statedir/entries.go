@@ -35,26 +35,29 @@ func (e Entries[T]) path(file string) string {
 	return filepath.Join(e.dir.path, e.place, file+entrySuffix)
 }
 
-// where is the file in which an entry is: that of an earlier version's name for it, if
-// only that is there.
-func (e Entries[T]) where(name string) string {
-	path, former := e.Path(name), e.path(formerFileName(name))
-	if former == path {
-		return path
+// Upgrade gives the entries of long names that an earlier version wrote the names of this
+// one. What cannot be read is left to [Entries.All].
+func (e Entries[T]) Upgrade() error {
+	files, err := os.ReadDir(filepath.Join(e.dir.path, e.place))
+	if err != nil {
+		return e.dir.explain(err)
 	}
-	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
-		return path
-	}
-	if content, err := e.Load(former); err != nil || e.name(content) != name {
-		return path // there is none, or it is another's
-	}
-	return former
-}
-
-// rename gives an entry the name that it has in this version.
-func (e Entries[T]) rename(name string) error {
-	if at := e.where(name); at != e.Path(name) {
-		return e.dir.Files.Rename(at, e.Path(name))
+	for _, file := range files {
+		base, ok := strings.CutSuffix(file.Name(), entrySuffix)
+		if !ok || !readsFormer(base) {
+			continue
+		}
+		content, err := e.content(e.path(base))
+		if err != nil {
+			continue
+		}
+		name := e.name(content)
+		if formerFileName(name) != base || fileName(name) == base || e.Has(name) {
+			continue // it has its name, or another has it
+		}
+		if err := e.dir.Files.Rename(e.path(base), e.Path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) && !Unwritable(err) {
+			return e.dir.explain(err)
+		}
 	}
 	return nil
 }
@@ -65,33 +68,27 @@ func (e Entries[T]) Write(content T) error {
 	if err != nil {
 		return err
 	}
-	if err := e.rename(e.name(content)); err != nil {
-		return e.dir.explain(err)
-	}
 	return e.dir.explain(e.dir.Files.Write(e.Path(e.name(content)), data))
 }
 
 // MoveTo makes an entry one of another place, in one rename.
 func (e Entries[T]) MoveTo(to Entries[T], name string) error {
-	if err := to.rename(name); err != nil {
-		return e.dir.explain(err)
-	}
-	return e.dir.explain(e.dir.Files.Rename(e.where(name), to.Path(name)))
+	return e.dir.explain(e.dir.Files.Rename(e.Path(name), to.Path(name)))
 }
 
 // Remove removes an entry, and then those of the same name in other places. It needs
 // no space.
 func (e Entries[T]) Remove(name string, others ...Entries[T]) error {
-	paths := []string{e.where(name)}
+	paths := []string{e.Path(name)}
 	for _, other := range others {
-		paths = append(paths, other.where(name))
+		paths = append(paths, other.Path(name))
 	}
 	return e.dir.remove(paths...)
 }
 
 // Read reads an entry. One that is not whole is a *[Damaged].
 func (e Entries[T]) Read(name string) (content T, ok bool, err error) {
-	path := e.where(name)
+	path := e.Path(name)
 	content, err = e.Load(path)
 	if err == nil && e.name(content) != name {
 		err = e.renamed(path, content)
@@ -108,34 +105,43 @@ func (e Entries[T]) Read(name string) (content T, ok bool, err error) {
 
 // Has tells whether there is an entry, whole or not.
 func (e Entries[T]) Has(name string) bool {
-	_, err := os.Lstat(e.where(name))
+	_, err := os.Lstat(e.Path(name))
 	return !errors.Is(err, fs.ErrNotExist)
 }
 
 // Load reads the entry in a file. One that is not whole is a *[Damaged]; what cannot
 // be read, or not by this program, is another error and must be left alone.
 func (e Entries[T]) Load(path string) (content T, err error) {
-	var none T
+	content, err = e.content(path)
+	if err == nil && path != e.Path(e.name(content)) {
+		err = e.renamed(path, content)
+	}
+	if err != nil {
+		var none T
+		return none, err
+	}
+	return content, nil
+}
+
+// content is what the entry in a file says, whatever the file's name is.
+func (e Entries[T]) content(path string) (content T, err error) {
 	data, err := readFile(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return none, err
+		return content, err
 	case errors.Is(err, errNotRegular), errors.Is(err, errTooLarge):
-		return none, &Damaged{Path: path, Err: errors.Unwrap(err)}
+		return content, &Damaged{Path: path, Err: errors.Unwrap(err)}
 	case err != nil:
-		return none, e.dir.explain(err)
+		return content, e.dir.explain(err)
 	}
 	switch err := unseal(data, &content); {
 	case errors.Is(err, errNewer):
-		return none, &fault.Error{
+		return content, &fault.Error{
 			Object: path, Kind: fault.State, Err: err,
 			Next: "use the newer program; or, if none is in use any more, move the file away and see to its vGPUs by hand",
 		}
 	case err != nil:
-		return none, &Damaged{Path: path, Err: err}
-	}
-	if name := e.name(content); path != e.Path(name) && path != e.path(formerFileName(name)) {
-		return none, e.renamed(path, content)
+		return content, &Damaged{Path: path, Err: err}
 	}
 	return content, nil
 }

@@ -11,6 +11,7 @@ import (
 const (
 	longName = 150
 	cutName  = 100
+	sumSize  = 16
 )
 
 // fileName turns a name into one that is safe as a file's: escaped, and cut with
@@ -22,11 +23,17 @@ func fileName(name string) string { return shorten(name, ",") }
 // read like one that was cut.
 func formerFileName(name string) string { return shorten(name, "-") }
 
+// readsFormer tells of a file's name whether it may be one of [formerFileName] that was
+// cut.
+func readsFormer(file string) bool {
+	return len(file) == cutName+1+2*sumSize && file[cutName] == '-'
+}
+
 func shorten(name, mark string) string {
 	safe := strings.ReplaceAll(url.PathEscape(name), ".", "%2E")
 	if len(safe) > longName {
 		sum := sha256.Sum256([]byte(name))
-		safe = safe[:cutName] + mark + hex.EncodeToString(sum[:16])
+		safe = safe[:cutName] + mark + hex.EncodeToString(sum[:sumSize])
 	}
 	return safe
 }
