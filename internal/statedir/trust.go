@@ -98,7 +98,11 @@ func (w *way) check(at string, info fs.FileInfo) error {
 	owner, mode := w.owner(info), info.Mode()
 	own := at == w.own || strings.HasPrefix(at, w.own+"/")
 	if !w.trusted(owner) && (own || owner != w.unmapped) {
-		return refuse(at, fmt.Sprintf("the directory %s is of user %d, who may change what is in it", at, owner), "chown root "+at)
+		command := ""
+		if own {
+			command = "chown root " + at
+		}
+		return refuse(at, fmt.Sprintf("the directory %s is of user %d, who may change what is in it", at, owner), command)
 	}
 	writers := ""
 	switch sticky := mode&fs.ModeSticky != 0 && !own; { // there one may only exchange one's own
@@ -144,9 +148,14 @@ func unmapped() int {
 	return id
 }
 
+// refuse says what is wrong with a path, and the command that mends it, if one should.
 func refuse(path, what, command string) error {
+	next := "choose a state directory whose way from the root is only root's or this user's"
+	if command != "" {
+		next = "run `" + command + "`, if you know that nobody else had his hands in it, or choose another state directory"
+	}
 	return &fault.Error{
-		Op: "state directory", Object: path, Kind: fault.Permission, Meaning: what + ": what it says could not be believed",
-		Next: "run `" + command + "`, if you know that nobody else had his hands in it, or choose another state directory",
+		Op: "state directory", Object: path, Kind: fault.Permission, Next: next,
+		Meaning: what + ": what is found there could be another's word",
 	}
 }
