@@ -151,6 +151,10 @@ func TestStoppedWaiterIsPassedOver(t *testing.T) {
 	stopped := play(t, s, "once", nil)
 	queued(t, s, "vm", 1)
 	require.NoError(t, stopped.Process.Signal(syscall.SIGSTOP))
+	var status syscall.WaitStatus
+	_, err := syscall.Wait4(stopped.Process.Pid, &status, syscall.WUNTRACED, nil)
+	require.NoError(t, err)
+	require.True(t, status.Stopped())
 	var behind sync.WaitGroup
 	for range 3 {
 		behind.Go(func() {
