@@ -16,8 +16,9 @@ import (
 )
 
 // TestStateDirectoryCannotBeWritten: on a full disk, and on one that has become
-// read-only, each operation is refused with the reason before anything is touched;
-// once there is room again all go on.
+// read-only, what makes things is refused with the reason before anything is touched, and
+// VMs are stopped; on a full one they are torn down too, and once there is room again
+// nothing is left to do.
 func TestStateDirectoryCannotBeWritten(t *testing.T) {
 	r := newRig(t)
 	r.dir = t.TempDir()
@@ -34,18 +35,14 @@ func TestStateDirectoryCannotBeWritten(t *testing.T) {
 	require.NoError(t, err)
 	_, err = r.m.Provision(ctx, b.single("vgpukit-test-off", vgpu.Reserved))
 	require.NoError(t, err)
-	there := r.state(t)
 
 	refused := func(errno error) {
 		t.Helper()
 		for name, do := range map[string]func() error{
 			"provision": func() error { _, err := r.m.Provision(ctx, b.victim(vgpu.Reserved)); return err },
 			"start":     func() error { _, err := r.m.Start(ctx, "vgpukit-test-off", vgpu.StartOptions{}); return err },
-			"stop":      func() error { _, err := r.m.Stop(ctx, "vgpukit-test-running", powerOff); return err },
-			"teardown": func() error {
-				return r.m.Teardown(ctx, "vgpukit-test-running", vgpu.TeardownOptions{Stop: powerOff})
-			},
 		} {
+			there := r.state(t)
 			err := do()
 			require.ErrorIs(t, err, errno, name)
 			require.ErrorIs(t, err, vgpu.ErrUnavailable, name)
@@ -54,7 +51,15 @@ func TestStateDirectoryCannotBeWritten(t *testing.T) {
 			assert.Contains(t, hint.Hint(), r.dir, name)
 			assert.Equal(t, there, r.state(t), "%s touched nothing", name)
 		}
-		t.Logf("refused: %v", func() error { _, err := r.m.Stop(ctx, "vgpukit-test-running", powerOff); return err }())
+	}
+	stopped := func() {
+		t.Helper()
+		vm, err := r.m.Stop(ctx, "vgpukit-test-running", powerOff)
+		require.NoError(t, err)
+		assert.Equal(t, vgpu.StateOff, vm.State)
+		for _, g := range vm.VGPUs {
+			assert.False(t, g.Present)
+		}
 	}
 	filler := r.dir + "/filler"
 	file, err := os.Create(filler)
@@ -65,16 +70,24 @@ func TestStateDirectoryCannotBeWritten(t *testing.T) {
 	require.True(t, errors.Is(err, unix.ENOSPC), "%v", err)
 	require.NoError(t, file.Close())
 	refused(unix.ENOSPC)
+	stopped()
+	require.NoError(t, r.m.Teardown(ctx, "vgpukit-test-off", vgpu.TeardownOptions{}))
 	report, err := r.m.Reconcile(ctx, vgpu.ReconcileOptions{})
 	require.NoError(t, err)
-	assert.Empty(t, report.Actions, "nothing was begun")
+	assert.Empty(t, report.Actions, "nothing is left to do")
 
+	require.NoError(t, os.Remove(filler))
+	_, err = r.m.Start(ctx, "vgpukit-test-running", vgpu.StartOptions{})
+	require.NoError(t, err)
+	_, err = r.m.Provision(ctx, b.single("vgpukit-test-off", vgpu.Reserved))
+	require.NoError(t, err)
 	require.NoError(t, unix.Mount("state", r.dir, "tmpfs", unix.MS_REMOUNT|unix.MS_RDONLY, "size=256k"))
 	refused(unix.EROFS)
+	stopped()
+	require.ErrorIs(t, r.m.Teardown(ctx, "vgpukit-test-off", vgpu.TeardownOptions{}), unix.EROFS, "it cannot be forgotten")
 	require.NoError(t, unix.Mount("state", r.dir, "tmpfs", unix.MS_REMOUNT, "size=256k"))
-	require.NoError(t, os.Remove(filler))
-	for _, name := range []string{"vgpukit-test-running", "vgpukit-test-off"} {
-		require.NoError(t, r.m.Teardown(ctx, name, vgpu.TeardownOptions{Stop: powerOff}))
-	}
+	_, err = r.m.Reconcile(ctx, vgpu.ReconcileOptions{})
+	require.NoError(t, err)
+	require.NoError(t, r.m.Teardown(ctx, "vgpukit-test-running", vgpu.TeardownOptions{}))
 	assert.Equal(t, before, r.state(t))
 }

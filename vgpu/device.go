@@ -9,6 +9,7 @@ import (
 
 	"github.com/vgpukit/vgpukit/domain"
 	"github.com/vgpukit/vgpukit/internal/fault"
+	"github.com/vgpukit/vgpukit/internal/statedir"
 	"github.com/vgpukit/vgpukit/mdev"
 )
 
@@ -93,7 +94,12 @@ func (m *Manager) removeDevice(ctx context.Context, vm string, d device) error {
 	if err := m.removeFound(ctx, d); err != nil {
 		return err
 	}
-	return m.releaseVF(d.ID, vm)
+	err = m.releaseVF(d.ID, vm)
+	if statedir.Unwritable(err) {
+		m.log.Warn("a lease cannot be ended; whoever takes the virtual function ends it", "vm", vm, "vf", d.ID, "err", err)
+		return nil
+	}
+	return err
 }
 
 func (m *Manager) removeFound(ctx context.Context, d device) error {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/vgpukit/vgpukit/domain"
 	"github.com/vgpukit/vgpukit/internal/fault"
+	"github.com/vgpukit/vgpukit/internal/statedir"
 	"github.com/vgpukit/vgpukit/mdev"
 	"github.com/vgpukit/vgpukit/vgpu/placement"
 )
@@ -30,6 +31,9 @@ type operation struct {
 	unsure bool
 	// asked: the VM was told to end.
 	asked bool
+	// unwritten: there is no room for the intent of an operation that only frees things,
+	// and it goes on without.
+	unwritten bool
 	// created are the vGPUs that were made, as they were read back, by id.
 	created map[string]mdev.Device
 }
@@ -75,11 +79,7 @@ func (m *Manager) onVM(ctx context.Context, op, vm string, wrong error, do func(
 		if err != nil {
 			return err
 		}
-		err = do(ctx, o, v)
-		if err != nil && !v.defined && v.claim == nil {
-			m.store.dir.DropLock(lockOfVM, vm) // there is no such VM
-		}
-		return err
+		return do(ctx, o, v)
 	})
 }
 
@@ -232,12 +232,35 @@ func (o *operation) record(id uuid.UUID, life Lifetime, placement placement.Opti
 
 // intend writes the intent of an operation on a VM that is there.
 func (o *operation) intend(ctx context.Context, v *view, change func(*record)) (record, error) {
+	rec := o.intent(v, change)
+	return rec, o.begin(ctx, rec)
+}
+
+func (o *operation) intent(v *view, change func(*record)) record {
 	rec := o.record(v.info.UUID, v.life, v.placement())
 	rec.Devices = append(rec.Devices, v.devices...)
 	if change != nil {
 		change(&rec)
 	}
-	return rec, o.begin(ctx, rec)
+	return rec
+}
+
+// intendToFree is intend for an operation that only frees things: on a full disk it goes
+// on without the intent. If it is interrupted, what is left is a VM that is off, or
+// vGPUs of a VM that is gone: Reconcile finds both by the claim.
+func (o *operation) intendToFree(ctx context.Context, v *view, change func(*record)) error {
+	rec := o.intent(v, change)
+	return o.step(ctx, "journal", "", func(context.Context) error {
+		err := o.m.store.intents.Write(rec)
+		if o.unwritten = statedir.Unwritable(err); o.unwritten {
+			o.log.Warn("the intent cannot be written; what frees things goes on without it", "err", err)
+			return nil
+		}
+		if err != nil {
+			_ = o.m.store.end(rec.VM) // as begin does
+		}
+		return err
+	})
 }
 
 // begin writes the intent of an operation that has not done anything yet. If that

@@ -112,9 +112,6 @@ func (o *operation) reconcile(ctx context.Context, s *survey, opts ReconcileOpti
 			return append(done, failed(ActionFinish, o.vm, err)...)
 		}
 	}
-	if !v.defined && v.intent == nil {
-		m.store.dir.DropLock(lockOfVM, o.vm)
-	}
 	return done
 }
 

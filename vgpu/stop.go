@@ -45,14 +45,15 @@ type StopOptions struct {
 // succeeds, and gives back what may be left.
 //
 // If ctx ends, the VM is left as it is at that moment; Reconcile or the next
-// operation on it finishes the stop.
+// operation on it finishes the stop. On a full disk it stops as well; an interrupted
+// stop is then only finished by the next one.
 func (m *Manager) Stop(ctx context.Context, name string, opts StopOptions) (vm VM, err error) {
 	err = m.onVM(ctx, opStop, name, opts.check(), func(ctx context.Context, o *operation, v *view) error {
 		if err := o.admit(v); err != nil {
 			return err
 		}
 		if v.state() == StateRunning || len(v.surplus()) > 0 || v.intent != nil {
-			if _, err := o.intend(ctx, v, func(r *record) { r.Stop = &opts }); err != nil {
+			if err := o.intendToFree(ctx, v, func(r *record) { r.Stop = &opts }); err != nil {
 				return err
 			}
 			if err := o.stop(ctx, v, opts); err != nil {
@@ -92,7 +93,11 @@ func (o *operation) giveUp(ctx context.Context, err error) error {
 	if ctx.Err() == nil && !(o.asked && open) {
 		return fault.Join(err, o.m.store.end(o.vm))
 	}
-	return o.unfinished(err, "the VM may still go down; the journal keeps what is left", "run reconcile, or repeat the operation: either finishes it")
+	left, next := "the VM may still go down; the journal keeps what is left", "run reconcile, or repeat the operation: either finishes it"
+	if o.unwritten {
+		left, next = "the VM may still go down; the journal could not be written", "repeat the operation, which finishes it"
+	}
+	return o.unfinished(err, left, next)
 }
 
 // halt brings the VM down and waits until its vGPUs are let go.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/vgpukit/vgpukit/internal/fault"
 	"github.com/vgpukit/vgpukit/internal/statedir"
 	"github.com/vgpukit/vgpukit/vgpu/placement"
 )
@@ -19,7 +20,8 @@ import (
 //	vms/<vm>.json       a claim: which vGPUs we made for the VM; an undefined VM's leftovers are found by it
 //	vfs/<address>.json  a lease: which VM's vGPU a virtual function is; it has no UUID that would say so
 //	damaged/            entries that could not be read, set aside
-//	locks/              lock files, one for each VM, each physical GPU and each virtual function
+//	lock                all locks, as bytes of one empty file: of each VM, physical GPU and virtual function
+//	locks/              who has which lock, while it is held
 const (
 	journalDir = "journal"
 	claimsDir  = "vms"
@@ -106,12 +108,13 @@ func openStore(path string) (store, error) {
 	if err != nil {
 		return store{}, err
 	}
-	return store{
+	s := store{
 		dir:     dir,
 		intents: statedir.In(dir, journalDir, record.name),
 		claims:  statedir.In(dir, claimsDir, record.name),
 		leases:  statedir.In(dir, leasesDir, lease.name),
-	}, nil
+	}
+	return s, fault.Join(s.intents.Upgrade(), s.claims.Upgrade()) // a lease's name is short
 }
 
 // promote makes the intent the VM's claim, in one rename: the devices it names are

@@ -3,6 +3,7 @@ package vgpu
 import (
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -52,6 +53,58 @@ func TestTemporaryFilesAreSwept(t *testing.T) {
 	_, err = r.m.Reconcile(t.Context(), ReconcileOptions{})
 	require.NoError(t, err)
 	assert.NoFileExists(t, temp)
+}
+
+// TestOddFilesInState: files of any name and kind in the state directory neither stop an
+// operation nor Reconcile: it sets aside what stands among the entries of VMs, and the
+// second time there is nothing to do.
+func TestOddFilesInState(t *testing.T) {
+	r := newRig(t, "l40s,vfs=3")
+	r.provisionVM("NVIDIA L40S-4Q", Reserved)
+	places := []string{journalDir, claimsDir, leasesDir, "locks", "damaged", ""}
+	for _, place := range places {
+		for name, put := range map[string]func(path string) error{
+			".tmp":         func(path string) error { return os.WriteFile(path, nil, 0o600) },
+			".x.json.tmp1": func(path string) error { return os.MkdirAll(filepath.Join(path, "below"), 0o700) },
+			"fifo.json":    func(path string) error { return syscall.Mkfifo(path, 0o666) },
+			"loop.json":    func(path string) error { return os.Symlink(path, path) },
+			"a\nb.json":    func(path string) error { return os.WriteFile(path, []byte("{}"), 0o600) },
+			"dir":          func(path string) error { return os.Mkdir(path, 0o700) },
+		} {
+			require.NoError(t, put(filepath.Join(r.dir, place, name)))
+		}
+	}
+	endsSoon(t, func() {
+		r.m = r.manager(Observer{})
+		_, err := r.m.Start(t.Context(), "vm", StartOptions{})
+		assert.NoError(t, err)
+		_, err = r.m.List(t.Context())
+		assert.NoError(t, err)
+		report := r.settled()
+		assert.Len(t, report.Actions, 2*6)
+		for _, a := range report.Actions {
+			assert.Equal(t, ActionSetAside, a.Kind)
+			assert.True(t, a.Done)
+		}
+		_, err = r.m.Start(t.Context(), "fifo", StartOptions{})
+		assert.ErrorIs(t, err, ErrNotFound)
+		assert.NoError(t, r.m.Teardown(t.Context(), "vm", TeardownOptions{Stop: quickStop}))
+	})
+	for _, place := range []string{leasesDir, "damaged", ""} {
+		_, err := os.Lstat(filepath.Join(r.dir, place, "fifo.json"))
+		assert.NoError(t, err, "it is nobody's business")
+	}
+}
+
+// TestSharedState: a state directory that others may write is refused before anything in
+// it is believed.
+func TestSharedState(t *testing.T) {
+	r := newRig(t, "mtty")
+	require.NoError(t, os.Chmod(r.dir, 0o777))
+	_, err := New(Config{Host: r.host, Hypervisor: r.hyper, StateDir: r.dir})
+	require.ErrorIs(t, err, ErrPermission)
+	assert.ErrorContains(t, err, r.dir)
+	assert.Equal(t, "run `chmod go-w "+r.dir+"`, if you know that nobody else had his hands in it, or choose another state directory", Hint(err))
 }
 
 // TestUnwritableState: an operation is refused before anything is touched when its

@@ -6,6 +6,8 @@ import (
 	"slices"
 
 	"github.com/vgpukit/vgpukit/domain"
+	"github.com/vgpukit/vgpukit/internal/fault"
+	"github.com/vgpukit/vgpukit/internal/statedir"
 )
 
 // TeardownOptions says how a VM is brought down and what goes with it.
@@ -20,7 +22,10 @@ type TeardownOptions struct {
 // VM is then off and otherwise as it was. A VM that was undefined by hand
 // has its vGPUs removed.
 //
-// If ctx ends, Reconcile or the next operation on the VM finishes the teardown.
+// If ctx ends, Reconcile or the next operation on the VM finishes the teardown. On a full
+// disk everything is freed as well; an interrupted teardown is then only finished by the
+// next one. On a disk that has become read-only the VM cannot be forgotten: that is an
+// error after all else was done.
 func (m *Manager) Teardown(ctx context.Context, name string, opts TeardownOptions) error {
 	return m.onVM(ctx, opTeardown, name, opts.Stop.check(), func(ctx context.Context, o *operation, v *view) error {
 		if v.defined || v.claim == nil && v.intent == nil {
@@ -28,14 +33,10 @@ func (m *Manager) Teardown(ctx context.Context, name string, opts TeardownOption
 				return err
 			}
 		}
-		if _, err := o.intend(ctx, v, func(r *record) { r.Teardown = &opts }); err != nil {
+		if err := o.intendToFree(ctx, v, func(r *record) { r.Teardown = &opts }); err != nil {
 			return err
 		}
-		err := o.teardown(ctx, v, opts)
-		if err == nil {
-			m.store.dir.DropLock(lockOfVM, name) // the last act: from here on others may have the lock
-		}
-		return err
+		return o.teardown(ctx, v, opts)
 	})
 }
 
@@ -74,7 +75,13 @@ func (o *operation) teardown(ctx context.Context, v *view, opts TeardownOptions)
 	if err := o.removeAll(ctx, devices); err != nil {
 		return err // the entry stays: Reconcile removes what is left
 	}
-	return o.step(ctx, "forget", "", func(context.Context) error { return o.m.store.forget(o.vm) })
+	return o.step(ctx, "forget", "", func(context.Context) error {
+		err := o.m.store.forget(o.vm)
+		if statedir.Unwritable(err) {
+			err = &Error{Kind: kindOf(err), Err: err, Cause: "the VM and its vGPUs are gone; only what is remembered of it is left", Next: fault.Hint("", err)}
+		}
+		return err
+	})
 }
 
 // unnamed leaves out the devices that another domain has: a VM that was renamed

@@ -15,6 +15,9 @@ import (
 // that died, each under the lock of the VM whose file it is.
 func (m *Manager) tidy(opts ReconcileOptions) []Action {
 	var actions []Action
+	if !opts.DryRun {
+		m.store.dir.SweepNotes()
+	}
 	for _, entries := range []statedir.Entries[record]{m.store.intents, m.store.claims} { // a damaged lease counts as none
 		_, unread, err := entries.All()
 		if err != nil {

@@ -36,6 +36,10 @@ func (m *Manager) load(ctx context.Context, name string) (*view, error) {
 	v, damaged, err := m.peek(ctx, name)
 	for _, d := range damaged {
 		to, err := m.store.dir.SetAside(d)
+		if statedir.Unwritable(err) { // it counts as absent all the same
+			m.log.Warn("damaged entry cannot be set aside", "vm", name, "file", d.Path, "err", err)
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 )
 
 // Write makes data the content of the file at path, with permissions perm
@@ -34,17 +35,19 @@ func Write(path string, data []byte, perm fs.FileMode) error {
 // and a random number.
 const tempMark = ".tmp"
 
-// IsTemp tells whether a file's name is that of a temporary file of Write, which
-// a writer that was killed leaves behind.
-func IsTemp(name string) bool {
-	return strings.HasPrefix(name, ".") && strings.Contains(name, tempMark)
-}
-
-// Target returns the path that a temporary file of Write was to replace.
-func Target(path string) string {
+// Target returns the path that a temporary file of Write was to replace, which a
+// writer that was killed leaves behind. ok is false for any other path.
+func Target(path string) (target string, ok bool) {
 	dir, name := filepath.Split(path)
-	name = strings.TrimPrefix(name, ".")
-	return dir + name[:strings.LastIndex(name, tempMark)]
+	name, hidden := strings.CutPrefix(name, ".")
+	mark := strings.LastIndex(name, tempMark)
+	if !hidden || mark <= 0 {
+		return "", false
+	}
+	if number := name[mark+len(tempMark):]; number == "" || strings.Trim(number, "0123456789") != "" {
+		return "", false
+	}
+	return dir + name[:mark], true
 }
 
 func fill(file *os.File, data []byte, perm fs.FileMode) error {
@@ -59,7 +62,7 @@ func fill(file *os.File, data []byte, perm fs.FileMode) error {
 
 // SyncDir makes the entries of a directory durable: renames and removals.
 func SyncDir(dir string) error {
-	file, err := os.Open(dir)
+	file, err := os.OpenFile(dir, os.O_RDONLY|syscall.O_DIRECTORY, 0)
 	if err != nil {
 		return err
 	}

@@ -1,15 +1,11 @@
 package statedir
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/url"
 	"os"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 
@@ -22,7 +18,8 @@ const (
 	locksDir   = "locks"
 )
 
-// Dir is the directory, of mode 0700; its files have 0600. It is safe for concurrent
+// Dir is the directory, of mode 0700; its files have 0600. No link in it is followed, and
+// nothing in it that is no regular file is opened for long. It is safe for concurrent
 // use as long as an entry is changed under its lock.
 type Dir struct {
 	// Files does the changes of entries.
@@ -38,13 +35,30 @@ type Files interface {
 	Remove(path string) error
 }
 
-// Open makes the directory with places for entries, where they are missing.
+// Open makes the directory with places for entries, where they are missing. It refuses
+// one that others than root and this user may write, or exchange for another.
 func Open(path string, places ...string) (*Dir, error) {
 	d := &Dir{Files: osFiles{}, path: path}
+	if err := d.trust(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
 	for _, place := range append(places, damagedDir, locksDir) {
-		if err := os.MkdirAll(filepath.Join(path, place), 0o700); err != nil {
+		place = filepath.Join(path, place)
+		if err := os.MkdirAll(place, 0o700); err != nil {
 			return nil, d.explain(err)
 		}
+		if err := d.trust(place); err != nil {
+			return nil, err
+		}
+	}
+	// A lock must be had when there is no room for its file any more.
+	l, err := openLane(d.lockPath(), "")
+	if err != nil {
+		return nil, d.explain(err)
+	}
+	defer l.close()
+	if _, err := l.gone(); err != nil {
+		return nil, d.explain(err)
 	}
 	return d, nil
 }
@@ -92,7 +106,9 @@ func (d *Dir) remove(paths ...string) error {
 // looked at, and returns where it is.
 func (d *Dir) SetAside(e *Damaged) (string, error) {
 	place := filepath.Base(filepath.Dir(e.Path))
-	to := filepath.Join(d.path, damagedDir, fmt.Sprintf("%s-%s-%d", place, filepath.Base(e.Path), time.Now().UnixNano()))
+	name := filepath.Base(e.Path)
+	name = name[:min(len(name), longName)] // it gets longer, and must be a file's name all the same
+	to := filepath.Join(d.path, damagedDir, fmt.Sprintf("%s-%s-%d", place, name, time.Now().UnixNano()))
 	return to, d.explain(d.Files.Rename(e.Path, to))
 }
 
@@ -104,11 +120,17 @@ func (d *Dir) Leftovers(place string) ([]string, error) {
 	}
 	var paths []string
 	for _, entry := range entries {
-		if atomicfile.IsTemp(entry.Name()) {
+		if isTemp(entry) {
 			paths = append(paths, filepath.Join(d.path, place, entry.Name()))
 		}
 	}
 	return paths, nil
+}
+
+// isTemp tells of what is in a place whether it is a temporary file of a writer.
+func isTemp(entry fs.DirEntry) bool {
+	_, ok := atomicfile.Target(entry.Name())
+	return ok && entry.Type().IsRegular()
 }
 
 // Damaged is an entry that is not whole.
@@ -119,17 +141,6 @@ type Damaged struct {
 
 func (e *Damaged) Error() string { return e.Path + ": " + e.Err.Error() }
 func (e *Damaged) Unwrap() error { return e.Err }
-
-// fileName turns a name into one that is safe as a file's: escaped, and cut with
-// a checksum when long.
-func fileName(name string) string {
-	safe := strings.ReplaceAll(url.PathEscape(name), ".", "%2E")
-	if len(safe) > 150 {
-		sum := sha256.Sum256([]byte(name))
-		safe = safe[:100] + "-" + hex.EncodeToString(sum[:16])
-	}
-	return safe
-}
 
 // explain adds to an error of the directory what to do about it.
 func (d *Dir) explain(err error) error {
@@ -142,8 +153,21 @@ func (d *Dir) explain(err error) error {
 		next = "make room on the file system of the state directory " + d.path
 	case errors.Is(err, syscall.EROFS):
 		next = "the state directory " + d.path + " is on a read-only file system: choose another, or mount it writable"
+	case errors.Is(err, errNotRegular):
+		next = "move away what is not this program's in the state directory " + d.path
 	case errors.Is(err, fs.ErrPermission):
 		next = "run as the user who owns the state directory " + d.path + ", or choose another"
 	}
 	return &fault.Error{Op: "state directory", Kind: fault.Unavailable, Err: err, Next: next}
+}
+
+// Unwritable tells of an error that a file of the directory could not be written for want
+// of space or because of its disk. What only frees things can do without.
+func Unwritable(err error) bool {
+	for _, errno := range []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EIO} {
+		if errors.Is(err, errno) {
+			return true
+		}
+	}
+	return false
 }

@@ -8,9 +8,11 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/vgpukit/vgpukit/internal/atomicfile"
 	"github.com/vgpukit/vgpukit/internal/fault"
 )
+
+// entrySuffix ends the name of each entry's file.
+const entrySuffix = ".json"
 
 // Entries are those of one place in a directory: a JSON value of one type under a
 // name, any that is no longer than a few hundred bytes.
@@ -27,8 +29,37 @@ func In[T any](dir *Dir, place string, name func(T) string) Entries[T] {
 }
 
 // Path is the file of an entry.
-func (e Entries[T]) Path(name string) string {
-	return filepath.Join(e.dir.path, e.place, fileName(name)+".json")
+func (e Entries[T]) Path(name string) string { return e.path(fileName(name)) }
+
+func (e Entries[T]) path(file string) string {
+	return filepath.Join(e.dir.path, e.place, file+entrySuffix)
+}
+
+// Upgrade gives the entries of long names that an earlier version wrote the names of this
+// one. What cannot be read is left to [Entries.All].
+func (e Entries[T]) Upgrade() error {
+	files, err := os.ReadDir(filepath.Join(e.dir.path, e.place))
+	if err != nil {
+		return e.dir.explain(err)
+	}
+	for _, file := range files {
+		base, ok := strings.CutSuffix(file.Name(), entrySuffix)
+		if !ok || !readsFormer(base) {
+			continue
+		}
+		content, err := e.content(e.path(base))
+		if err != nil {
+			continue
+		}
+		name := e.name(content)
+		if formerFileName(name) != base || fileName(name) == base || e.Has(name) {
+			continue // it has its name, or another has it
+		}
+		if err := e.dir.Files.Rename(e.path(base), e.Path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) && !Unwritable(err) {
+			return e.dir.explain(err)
+		}
+	}
+	return nil
 }
 
 // Write makes or replaces an entry.
@@ -81,24 +112,36 @@ func (e Entries[T]) Has(name string) bool {
 // Load reads the entry in a file. One that is not whole is a *[Damaged]; what cannot
 // be read, or not by this program, is another error and must be left alone.
 func (e Entries[T]) Load(path string) (content T, err error) {
-	var none T
-	data, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return none, err
+	content, err = e.content(path)
+	if err == nil && path != e.Path(e.name(content)) {
+		err = e.renamed(path, content)
 	}
 	if err != nil {
-		return none, e.dir.explain(err)
+		var none T
+		return none, err
+	}
+	return content, nil
+}
+
+// content is what the entry in a file says, whatever the file's name is.
+func (e Entries[T]) content(path string) (content T, err error) {
+	data, err := readFile(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return content, err
+	case errors.Is(err, errNotRegular), errors.Is(err, errTooLarge):
+		return content, &Damaged{Path: path, Err: errors.Unwrap(err)}
+	case err != nil:
+		return content, e.dir.explain(err)
 	}
 	switch err := unseal(data, &content); {
 	case errors.Is(err, errNewer):
-		return none, &fault.Error{
+		return content, &fault.Error{
 			Object: path, Kind: fault.State, Err: err,
 			Next: "use the newer program; or, if none is in use any more, move the file away and see to its vGPUs by hand",
 		}
 	case err != nil:
-		return none, &Damaged{Path: path, Err: err}
-	case fileName(e.name(content))+".json" != filepath.Base(path):
-		return none, e.renamed(path, content)
+		return content, &Damaged{Path: path, Err: err}
 	}
 	return content, nil
 }
@@ -118,8 +161,8 @@ func (e Entries[T]) All() (entries map[string]T, unread map[string]error, err er
 	for _, file := range files {
 		path := filepath.Join(e.dir.path, e.place, file.Name())
 		switch {
-		case atomicfile.IsTemp(file.Name()):
-		case !strings.HasSuffix(file.Name(), ".json"):
+		case isTemp(file):
+		case !strings.HasSuffix(file.Name(), entrySuffix):
 			unread[path] = &Damaged{Path: path, Err: errors.New("not an entry of ours")}
 		default:
 			content, err := e.Load(path)

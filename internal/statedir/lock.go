@@ -1,16 +1,10 @@
 package statedir
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"errors"
-	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
-	"time"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -18,115 +12,93 @@ import (
 	"github.com/vgpukit/vgpukit/internal/fault"
 )
 
-// holder is written into a lock file by the process that has the lock, for the
-// error message of those that wait for it. The lock itself is flock's: the kernel frees
-// it when its owner dies.
-type holder struct {
-	PID       int       `json:"pid"`
-	Operation string    `json:"operation"`
-	Since     time.Time `json:"since"`
-}
-
-func (h holder) String() string {
-	return fmt.Sprintf("process %d has been at %q since %s", h.PID, h.Operation, h.Since.Format(time.RFC3339))
-}
-
-// How long a freed lock may go unnoticed; flock has no wait with a deadline.
-const (
-	pollFirst = time.Millisecond
-	// PollMost is the longest.
-	PollMost = 50 * time.Millisecond
-)
+// lockFile is the file of all locks; see [lane].
+const lockFile = "lock"
 
 // Lock takes the lock of an object ("vm", "gpu", "vf") and waits for it until ctx
-// ends. The returned func gives it back. Another's lock is an error of the kind
-// [fault.Busy] that says whose.
+// ends; who comes first is served first. The returned func gives it back; calling that
+// again does nothing. Another's lock is an error of the kind [fault.Busy] that says
+// whose.
 func (d *Dir) Lock(ctx context.Context, kind, name, operation string) (unlock func(), err error) {
-	path := d.lockPath(kind, name)
-	wait := pollFirst
+	key := lockKey(kind, fileName(name))
 	for {
-		unlock, err := d.tryLock(path, operation)
-		if err == nil || !errors.Is(err, unix.EWOULDBLOCK) {
+		l, err := openLane(d.lockPath(), key)
+		if err != nil {
+			return nil, d.explain(err)
+		}
+		entered, err := l.enter()
+		if err == nil && !entered {
+			err = l.wait(ctx)
+		}
+		if err != nil {
+			l.close()
+			if err == ctx.Err() {
+				return nil, d.busy(key, kind, name, err)
+			}
+			return nil, d.explain(err)
+		}
+		unlock, err := d.hold(l, key, operation)
+		if unlock != nil || err != nil {
 			return unlock, d.explain(err)
 		}
-		select {
-		case <-ctx.Done():
-			return nil, busy(path, kind, name, ctx.Err())
-		case <-time.After(wait):
-		}
-		wait = min(2*wait, PollMost)
 	}
 }
 
 // TryLockOf takes the lock of the object whose entry, or temporary file, a path is,
-// if it is free.
+// if it is free and nobody waits for it.
 func (d *Dir) TryLockOf(kind, path, operation string) (unlock func(), ok bool) {
-	if atomicfile.IsTemp(filepath.Base(path)) {
-		path = atomicfile.Target(path)
+	if target, temp := atomicfile.Target(path); temp {
+		path = target
 	}
-	lock := filepath.Join(d.path, locksDir, kind+"-"+strings.TrimSuffix(filepath.Base(path), ".json"))
-	unlock, err := d.tryLock(lock, operation)
-	return unlock, err == nil
+	return d.tryLock(lockKey(kind, strings.TrimSuffix(filepath.Base(path), entrySuffix)), operation)
 }
 
-// tryLock returns EWOULDBLOCK when another has the lock.
-func (d *Dir) tryLock(path, operation string) (unlock func(), err error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+func (d *Dir) tryLock(key, operation string) (unlock func(), ok bool) {
+	l, err := openLane(d.lockPath(), key)
 	if err != nil {
+		return nil, false
+	}
+	if entered, err := l.enter(); err != nil || !entered {
+		l.close()
+		return nil, false
+	}
+	unlock, err = d.hold(l, key, operation)
+	return unlock, err == nil && unlock != nil
+}
+
+// hold makes a lane that was entered a lock that is held. It returns nil if the lock
+// file was removed meanwhile.
+func (d *Dir) hold(l *lane, key, operation string) (unlock func(), err error) {
+	if gone, err := l.gone(); err != nil || gone {
+		l.close()
 		return nil, err
 	}
-	if err := lockFile(f, path); err != nil {
-		f.Close()
-		return nil, err
-	}
-	line, err := json.Marshal(holder{PID: os.Getpid(), Operation: operation, Since: time.Now().UTC().Truncate(time.Second)})
-	if err == nil {
-		// The note is a courtesy: a full disk must not keep anybody from working.
-		_ = f.Truncate(0)
-		_, _ = f.WriteAt(append(line, '\n'), 0)
-	}
-	return func() { f.Close() }, nil // closing the last descriptor frees the lock
+	note := d.notePath(key)
+	writeNote(note, operation)
+	return sync.OnceFunc(func() {
+		_ = unix.Unlink(note)
+		l.close()
+	}), nil
 }
 
-// lockFile locks f and makes sure that it is still the file at path: with
-// an object its lock file is removed too.
-func lockFile(f *os.File, path string) error {
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		return err
-	}
-	locked, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	current, err := os.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(locked, current) {
-		return unix.EWOULDBLOCK
-	}
-	return err
-}
+func (d *Dir) lockPath() string { return filepath.Join(d.path, lockFile) }
 
-// DropLock removes an object's lock file. The caller holds the lock; a process
-// that waits for it opens a new file, so that this must be the last act under the lock.
-func (d *Dir) DropLock(kind, name string) {
-	_ = os.Remove(d.lockPath(kind, name)) // an empty file left behind does no harm
-}
+func (d *Dir) notePath(key string) string { return filepath.Join(d.path, locksDir, key) }
 
-func (d *Dir) lockPath(kind, name string) string {
-	return filepath.Join(d.path, locksDir, kind+"-"+fileName(name))
-}
+// lockKey is a lock's name, and its note's.
+func lockKey(kind, file string) string { return kind + "-" + file }
 
 // busy says who has the lock.
-func busy(path, kind, name string, why error) error {
+func (d *Dir) busy(key, kind, name string, why error) error {
 	object := name
 	if kind != "vm" {
 		object = strings.ToUpper(kind) + " " + name
 	}
 	e := &fault.Error{
-		Op: "lock", Object: object, Kind: fault.Busy, Err: why, Meaning: "another process has the lock " + path,
+		Op: "lock", Object: object, Kind: fault.Busy, Err: why, Meaning: "another process has the lock " + d.notePath(key),
 		Next: "wait until it is done, or ask it to stop; the lock is freed when its process ends",
 	}
-	var h holder
-	if data, err := os.ReadFile(path); err == nil && json.Unmarshal(bytes.TrimSpace(data), &h) == nil && h.PID != 0 {
+	if h, ok := readNote(d.notePath(key)); ok {
 		e.Meaning = h.String()
 	}
 	return e
