@@ -22,7 +22,7 @@ import (
 func TestStateDirectoryCannotBeWritten(t *testing.T) {
 	r := newRig(t)
 	r.dir = t.TempDir()
-	require.NoError(t, unix.Mount("state", r.dir, "tmpfs", 0, "size=256k"))
+	require.NoError(t, unix.Mount("state", r.dir, "tmpfs", 0, "size=256k,mode=0700"))
 	t.Cleanup(func() { require.NoError(t, unix.Unmount(r.dir, 0)) })
 	r.m = r.manager(t, r.host, r.conn)
 	b := boards[0]
