@@ -35,27 +35,12 @@ func (d *Document) override(p properties, alias string) (properties, error) {
 // overrides yields the <qemu:property> elements for a device's front end.
 func (d *Document) overrides(alias string) iter.Seq[*node] {
 	return func(yield func(*node) bool) {
-		for device := range within(within(only(d.root), "override"), "device") {
+		for device := range d.root.In(qemuSpace, "override", "device") {
 			if name, _ := device.Attr("alias"); name != alias {
 				continue
 			}
-			for n := range within(within(only(device), "frontend"), "property") {
+			for n := range device.In(qemuSpace, "frontend", "property") {
 				if !yield(n) {
-					return
-				}
-			}
-		}
-	}
-}
-
-func only(n *node) iter.Seq[*node] { return func(yield func(*node) bool) { yield(n) } }
-
-// within yields the children of that name in QEMU's namespace.
-func within(parents iter.Seq[*node], name string) iter.Seq[*node] {
-	return func(yield func(*node) bool) {
-		for p := range parents {
-			for _, n := range p.Children {
-				if n.Space == qemuSpace && n.Local == name && !yield(n) {
 					return
 				}
 			}

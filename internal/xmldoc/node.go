@@ -41,23 +41,12 @@ func (n *Node) Child(name string) *Node {
 }
 
 // All returns the child elements of that name in no namespace, in order.
-func (n *Node) All(name string) iter.Seq[*Node] {
-	return func(yield func(*Node) bool) {
-		if n == nil {
-			return
-		}
-		for _, c := range n.Children {
-			if c.Local == name && c.Space == "" && !yield(c) {
-				return
-			}
-		}
-	}
-}
+func (n *Node) All(name string) iter.Seq[*Node] { return n.In("", name) }
 
 // Path returns the first element that the XPath ./names[0]/names[1]… finds, or nil:
 // of <source/><source><address/></source> the address.
 func (n *Node) Path(names ...string) *Node {
-	for found := range n.paths(names) {
+	for found := range n.In("", names...) {
 		return found
 	}
 	return nil
@@ -66,7 +55,7 @@ func (n *Node) Path(names ...string) *Node {
 // PathAttr returns the value that the XPath ./names…/@name finds first: of an
 // attribute in no namespace, as XPath has it.
 func (n *Node) PathAttr(name string, names ...string) (string, bool) {
-	for found := range n.paths(names) {
+	for found := range n.In("", names...) {
 		if value, written := found.find(name, false); written {
 			return value, true
 		}
@@ -74,16 +63,21 @@ func (n *Node) PathAttr(name string, names ...string) (string, bool) {
 	return "", false
 }
 
-func (n *Node) paths(names []string) iter.Seq[*Node] {
-	return func(yield func(*Node) bool) { n.walk(names, yield) }
+// In returns what the XPath ./names[0]/names[1]… finds of elements that are all in the
+// namespace of that URI, "" for none, in order.
+func (n *Node) In(space string, names ...string) iter.Seq[*Node] {
+	return func(yield func(*Node) bool) { n.walk(space, names, yield) }
 }
 
-func (n *Node) walk(names []string, yield func(*Node) bool) bool {
-	if len(names) == 0 {
-		return n == nil || yield(n)
+func (n *Node) walk(space string, names []string, yield func(*Node) bool) bool {
+	if n == nil {
+		return true
 	}
-	for c := range n.All(names[0]) {
-		if !c.walk(names[1:], yield) {
+	if len(names) == 0 {
+		return yield(n)
+	}
+	for _, c := range n.Children {
+		if c.Local == names[0] && c.Space == space && !c.walk(space, names[1:], yield) {
 			return false
 		}
 	}

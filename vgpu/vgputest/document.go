@@ -2,9 +2,7 @@ package vgputest
 
 import (
 	"encoding/xml"
-	"errors"
 	"fmt"
-	"io"
 	"regexp"
 	"slices"
 	"strings"
@@ -13,35 +11,31 @@ import (
 
 	"github.com/vgpukit/vgpukit/domain"
 	"github.com/vgpukit/vgpukit/internal/devicexml"
+	"github.com/vgpukit/vgpukit/internal/xmldoc"
 )
 
 // span is where an element stands in a document: its tags and what is between them.
 type span struct{ start, inner, innerEnd, end int }
 
+// tree reads what is a document, or one element of it; nil, which has nothing in it, if
+// it is none.
+func tree(doc string) *xmldoc.Node {
+	root, _ := xmldoc.ParseLoose(doc)
+	return root
+}
+
 // locate finds the first element at a path such as "domain/name".
 func locate(doc, path string) (s span, found bool) {
-	dec := xml.NewDecoder(strings.NewReader(doc))
-	var at []string
-	for {
-		begin := int(dec.InputOffset())
-		token, err := dec.RawToken()
-		if err != nil {
-			return s, false
-		}
-		switch t := token.(type) {
-		case xml.StartElement:
-			at = append(at, t.Name.Local)
-			if !found && strings.Join(at, "/") == path {
-				s.start, s.inner, found = begin, int(dec.InputOffset()), true
-			}
-		case xml.EndElement:
-			if found && strings.Join(at, "/") == path {
-				s.innerEnd, s.end = begin, int(dec.InputOffset())
-				return s, true
-			}
-			at = at[:len(at)-1]
-		}
+	root := tree(doc)
+	names := strings.Split(path, "/")
+	if root == nil || root.Local != names[0] {
+		return s, false
 	}
+	n := root.Path(names[1:]...)
+	if n == nil {
+		return s, false
+	}
+	return span{n.Start, n.StartEnd, n.EndStart, n.End}, true
 }
 
 // put replaces a part of a document.
@@ -164,35 +158,20 @@ func hasElement(doc, path string) bool {
 	return ok
 }
 
+// qemuSpace is the namespace of what libvirt passes to QEMU unseen.
+const qemuSpace = "http://libvirt.org/schemas/domain/qemu/1.0"
+
 // properties are those that <qemu:override> sets on the device of an alias.
 func properties(doc, alias string) map[string]string {
 	set := map[string]string{}
-	dec := xml.NewDecoder(strings.NewReader(doc))
-	device := ""
-	for {
-		token, err := dec.Token()
-		if errors.Is(err, io.EOF) || err != nil {
-			return set
-		}
-		t, ok := token.(xml.StartElement)
-		if !ok || t.Name.Space != "http://libvirt.org/schemas/domain/qemu/1.0" {
+	for device := range tree(doc).In(qemuSpace, "override", "device") {
+		if name, _ := device.Attr("alias"); name != alias {
 			continue
 		}
-		attr := func(name string) string {
-			for _, a := range t.Attr {
-				if a.Name.Local == name {
-					return a.Value
-				}
-			}
-			return ""
-		}
-		switch t.Name.Local {
-		case "device":
-			device = attr("alias")
-		case "property":
-			if device == alias {
-				set[attr("name")] = attr("value")
-			}
+		for p := range device.In(qemuSpace, "frontend", "property") {
+			name, _ := p.Attr("name")
+			set[name], _ = p.Attr("value")
 		}
 	}
+	return set
 }

@@ -132,28 +132,14 @@ func (c *client) setMetadata(ctx context.Context, a *rpc.SetMetadataArgs) (rpc.V
 
 // elementOf is the element of a namespace in <metadata>, "" if there is none.
 func elementOf(doc, uri string) string {
-	dec := xml.NewDecoder(strings.NewReader(doc))
-	var at []string
-	begin := -1
-	for {
-		offset := int(dec.InputOffset())
-		token, err := dec.Token()
-		if err != nil {
-			return ""
-		}
-		switch t := token.(type) {
-		case xml.StartElement:
-			if len(at) == 2 && at[0] == "domain" && at[1] == "metadata" && t.Name.Space == uri {
-				begin = offset
-			}
-			at = append(at, t.Name.Local)
-		case xml.EndElement:
-			at = at[:len(at)-1]
-			if begin >= 0 && len(at) == 2 {
-				return doc[begin:dec.InputOffset()]
+	for metadata := range tree(doc).In("", "metadata") {
+		for _, c := range metadata.Children {
+			if c.Space == uri {
+				return doc[c.Start:c.End]
 			}
 		}
 	}
+	return ""
 }
 
 // inNamespace puts an element, and what in it has no prefix, into a namespace.
