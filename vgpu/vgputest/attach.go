@@ -14,17 +14,16 @@ import (
 // Attach adds a device, given by its element, to the running VM, to its saved definition,
 // or to both, which then succeeds or fails as one.
 func (h *Hypervisor) Attach(ctx context.Context, vm, deviceXML string, scope domain.Scope) error {
-	_, err := call(ctx, h, Call{Method: "Attach", VM: vm, XML: deviceXML}, func() (struct{}, error) {
+	return act(ctx, h, Call{Method: "Attach", VM: vm, XML: deviceXML}, func() error {
 		if err := checkDevice(deviceXML, scope); err != nil {
-			return struct{}{}, err
+			return err
 		}
 		m, err := h.find(vm)
 		if err == nil {
 			err = h.attach(m, deviceXML, scope)
 		}
-		return struct{}{}, err
+		return err
 	})
-	return err
 }
 
 // checkDevice refuses what domain/virt does not ask libvirt for.

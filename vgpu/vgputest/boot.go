@@ -26,8 +26,7 @@ func (w *world) boot() {
 	w.mu.Lock()
 	for _, m := range w.sorted() {
 		if m.active() {
-			m.close()
-			m.state, m.lastReason, m.live, m.id, m.pid = domain.StateShutOff, offUnknown, "", 0, 0
+			m.off(offUnknown)
 			w.forget(m)
 		}
 	}

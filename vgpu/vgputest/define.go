@@ -181,7 +181,7 @@ func (h *Hypervisor) Autostart(ctx context.Context, vm string) (bool, error) {
 
 // SetMetadata puts an element in the place of what a document says about our vGPUs, see
 // [domain.MetadataURI], as virsh metadata does; "" takes that out. The element may say
-// anything. Scope says in which of the VM's documents.
+// anything, if it is one. Scope says in which of the VM's documents.
 func (h *Hypervisor) SetMetadata(ctx context.Context, vm, element string, scope domain.Scope) error {
 	return on(ctx, h, "SetMetadata", vm, func(m *machine) error {
 		if err := checkMetadata(element); err != nil {

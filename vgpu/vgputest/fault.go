@@ -168,14 +168,14 @@ func around[T any](ctx context.Context, h *Hypervisor, c Call, do func() (T, err
 }
 
 // act is call for what returns nothing.
-func act(ctx context.Context, h *Hypervisor, method, vm string, do func() error) error {
-	_, err := call(ctx, h, Call{Method: method, VM: vm}, func() (struct{}, error) { return struct{}{}, do() })
+func act(ctx context.Context, h *Hypervisor, c Call, do func() error) error {
+	_, err := call(ctx, h, c, func() (struct{}, error) { return struct{}{}, do() })
 	return err
 }
 
 // on is act for what is done to a VM that exists.
 func on(ctx context.Context, h *Hypervisor, method, vm string, do func(*machine) error) error {
-	return act(ctx, h, method, vm, func() error {
+	return act(ctx, h, Call{Method: method, VM: vm}, func() error {
 		m, err := h.find(vm)
 		if err != nil {
 			return err

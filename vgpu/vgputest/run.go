@@ -165,10 +165,15 @@ func (m *machine) close() {
 	m.open, m.leaving = nil, nil
 }
 
-// end is the end of a VM's QEMU.
-func (w *world) end(m *machine, detail string, why reason) {
+// off is a machine whose QEMU is no more.
+func (m *machine) off(why reason) {
 	m.close()
 	m.state, m.lastReason, m.live, m.id, m.pid = domain.StateShutOff, why, "", 0, 0
+}
+
+// end is the end of a VM's QEMU.
+func (w *world) end(m *machine, detail string, why reason) {
+	m.off(why)
 	w.publish(m, domain.EventStopped, detail)
 	w.forget(m)
 }

@@ -121,10 +121,7 @@ func (w *world) restore(m *machine, i image) error {
 // Restore starts the VM in a file written by [Hypervisor.Save], which stays. xml, if not
 // empty, replaces its document.
 func (h *Hypervisor) Restore(ctx context.Context, path, xml string) error {
-	_, err := call(ctx, h, Call{Method: "Restore", VM: path, XML: xml}, func() (struct{}, error) {
-		return struct{}{}, h.restoreFile(path, xml)
-	})
-	return err
+	return act(ctx, h, Call{Method: "Restore", VM: path, XML: xml}, func() error { return h.restoreFile(path, xml) })
 }
 
 func (w *world) restoreFile(path, xml string) error {
