@@ -29,6 +29,7 @@ func (s State) Active() bool {
 type Info struct {
 	Name       string    `json:"name"`
 	UUID       uuid.UUID `json:"uuid"`
+	ID         int       `json:"id,omitempty"` // libvirt's number of this run, another at each start; 0: it does not run
 	State      State     `json:"state"`
 	Persistent bool      `json:"persistent"` // defined, and so still there when stopped
 }

@@ -6,6 +6,9 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/google/uuid"
+
+	"github.com/vgpukit/vgpukit/internal/devicexml"
 	"github.com/vgpukit/vgpukit/internal/fault"
 	"github.com/vgpukit/vgpukit/internal/xmldoc"
 )
@@ -13,7 +16,7 @@ import (
 // MetadataURI is the namespace of our element in a document's <metadata>:
 //
 //	<metadata>
-//	  <vgpukit:vgpus xmlns:vgpukit="https://github.com/vgpukit/vgpukit/domain/1">
+//	  <vgpukit:vgpus xmlns:vgpukit="https://github.com/vgpukit/vgpukit/domain/1" vm="0d1f0f6b-9f0c-4c57-8b43-8a3e3f0d6b52">
 //	    <vgpukit:vgpu id="c2177883-f1bb-47f0-914d-32a22e3a8804" type="nvidia-22" parent="0000:05:00.0" lifetime="reserved">
 //	      <vgpukit:param name="vgpu_params" value="frame_rate_limiter=0"/>
 //	    </vgpukit:vgpu>
@@ -25,9 +28,13 @@ const MetadataURI = "https://github.com/vgpukit/vgpukit/domain/1"
 
 const metadataPrefix = "vgpukit"
 
-// Metadata says which of a domain's vGPUs are ours, and how to make them again.
+// Metadata says which vGPUs a domain was given, and how to make them again. It is a copy:
+// it travels with the document, and proves nothing.
 type Metadata struct {
-	VGPUs []VGPU `json:"vgpus"`
+	// VM is the UUID of the domain that it was written for, zero if it does not say: a
+	// clone's metadata names the original.
+	VM    uuid.UUID `json:"vm,omitzero"`
+	VGPUs []VGPU    `json:"vgpus"`
 }
 
 // VGPU is one vGPU in the metadata. It is a value.
@@ -66,6 +73,14 @@ func (d *Document) readMetadata() (m Metadata, ok bool, errs []error) {
 	}
 	if n == nil {
 		return m, false, errs
+	}
+	if text, ok := n.PathAttr("vm"); ok {
+		if m.VM, ok = devicexml.ParseUUID(text); !ok {
+			errs = append(errs, &Error{
+				Op: "read", Object: "metadata " + MetadataURI, Meaning: fmt.Sprintf("vm=%q is no UUID", clip(text, 60)),
+				Cause: "edited by hand", Next: "write the UUID of the domain that it was made for, or leave it out", Kind: ErrInvalid,
+			})
+		}
 	}
 	seen := map[ID]bool{}
 	for _, c := range n.Children {
@@ -235,6 +250,9 @@ func (m Metadata) element() string {
 		}
 	}
 	b.WriteString("<" + metadataPrefix + ":vgpus xmlns:" + metadataPrefix + `="` + MetadataURI + `"`)
+	if m.VM != uuid.Nil {
+		attribute("vm", m.VM.String())
+	}
 	if len(m.VGPUs) == 0 {
 		return b.String() + "/>"
 	}

@@ -80,7 +80,7 @@ func domains(l *link) ([]domain.Info, error) {
 				return err
 			}
 			index[id] = len(infos)
-			infos = append(infos, domain.Info{Name: name, UUID: id})
+			infos = append(infos, domain.Info{Name: name, UUID: id, ID: runOf(d)})
 			return nil
 		}},
 		{libvirt.CONNECT_LIST_DOMAINS_PERSISTENT, mark(func(i *domain.Info) { i.Persistent = true })},
@@ -139,6 +139,9 @@ func inspect(d *libvirt.Domain) (domain.Info, error) {
 		if i.State, err = domainState(d); err != nil {
 			return err
 		}
+		if i.State.Active() {
+			i.ID = runOf(d)
+		}
 		i.Persistent, err = d.IsPersistent()
 		return err
 	}()
@@ -146,6 +149,15 @@ func inspect(d *libvirt.Domain) (domain.Info, error) {
 		return domain.Info{}, err
 	}
 	return i, nil
+}
+
+// runOf is libvirt's number of a domain's run, as it came with the handle; 0: it is off.
+func runOf(d *libvirt.Domain) int {
+	id, err := d.GetID()
+	if err != nil { // an inactive domain's is -1
+		return 0
+	}
+	return int(id)
 }
 
 func domainUUID(d *libvirt.Domain) (uuid.UUID, error) {

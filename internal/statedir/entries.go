@@ -6,33 +6,40 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/vgpukit/vgpukit/internal/fault"
 )
 
-// entrySuffix ends the name of each entry's file.
-const entrySuffix = ".json"
+// endings are those of entries' files: one place may have entries of two types.
+var endings = []string{".json", ".op"}
 
 // Entries are those of one place in a directory: a JSON value of one type under a
 // name, any that is no longer than a few hundred bytes.
 type Entries[T any] struct {
-	dir   *Dir
-	place string
-	name  func(T) string
+	dir    *Dir
+	place  string
+	ending string
+	name   func(T) string
 }
 
 // In returns the entries of a place. name tells an entry's name from its content, so
 // that one which was renamed or copied is found out.
 func In[T any](dir *Dir, place string, name func(T) string) Entries[T] {
-	return Entries[T]{dir, place, name}
+	return Entries[T]{dir, place, endings[0], name}
+}
+
+// OperationsIn is [In] for entries beside those, whose files end in ".op".
+func OperationsIn[T any](dir *Dir, place string, name func(T) string) Entries[T] {
+	return Entries[T]{dir, place, endings[1], name}
 }
 
 // Path is the file of an entry.
 func (e Entries[T]) Path(name string) string { return e.path(fileName(name)) }
 
 func (e Entries[T]) path(file string) string {
-	return filepath.Join(e.dir.path, e.place, file+entrySuffix)
+	return filepath.Join(e.dir.path, e.place, file+e.ending)
 }
 
 // Upgrade gives the entries of long names that an earlier version wrote the names of this
@@ -43,7 +50,7 @@ func (e Entries[T]) Upgrade() error {
 		return e.dir.explain(err)
 	}
 	for _, file := range files {
-		base, ok := strings.CutSuffix(file.Name(), entrySuffix)
+		base, ok := strings.CutSuffix(file.Name(), e.ending)
 		if !ok || !readsFormer(base) {
 			continue
 		}
@@ -162,7 +169,8 @@ func (e Entries[T]) All() (entries map[string]T, unread map[string]error, err er
 		path := filepath.Join(e.dir.path, e.place, file.Name())
 		switch {
 		case isTemp(file):
-		case !strings.HasSuffix(file.Name(), entrySuffix):
+		case filepath.Ext(file.Name()) != e.ending && slices.Contains(endings, filepath.Ext(file.Name())): // beside
+		case !strings.HasSuffix(file.Name(), e.ending):
 			unread[path] = &Damaged{Path: path, Err: errors.New("not an entry of ours")}
 		default:
 			content, err := e.Load(path)

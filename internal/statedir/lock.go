@@ -50,7 +50,7 @@ func (d *Dir) TryLockOf(kind, path, operation string) (unlock func(), ok bool) {
 	if target, temp := atomicfile.Target(path); temp {
 		path = target
 	}
-	return d.tryLock(lockKey(kind, strings.TrimSuffix(filepath.Base(path), entrySuffix)), operation)
+	return d.tryLock(lockKey(kind, strings.TrimSuffix(filepath.Base(path), filepath.Ext(path))), operation)
 }
 
 func (d *Dir) tryLock(key, operation string) (unlock func(), ok bool) {

@@ -136,7 +136,7 @@ func (w *world) sorted() []*machine {
 func (m *machine) active() bool { return m.state.Active() }
 
 func (m *machine) info() domain.Info {
-	return domain.Info{Name: m.name, UUID: m.uuid, State: m.state, Persistent: m.saved != ""}
+	return domain.Info{Name: m.name, UUID: m.uuid, ID: m.id, State: m.state, Persistent: m.saved != ""}
 }
 
 // next is the document that it has when it starts next.
