@@ -80,3 +80,47 @@ func TestFailedWriteLeavesNothing(t *testing.T) {
 	require.NoError(t, err)
 	assert.Len(t, entries, 1)
 }
+
+// TestCreateOverwritesNothing: whatever stands at the path stays, and the error says that
+// something does; otherwise the file is there, whole, under one name, of the mode asked for.
+func TestCreateOverwritesNothing(t *testing.T) {
+	dir := t.TempDir()
+	for name, put := range map[string]func(path string) error{
+		"link":         func(path string) error { return os.Symlink("nowhere", path) },
+		"fifo":         func(path string) error { return syscall.Mkfifo(path, 0o600) },
+		"directory":    func(path string) error { return os.Mkdir(path, 0o700) },
+		"another file": func(path string) error { return os.WriteFile(path, []byte("old"), 0o600) },
+	} {
+		path := filepath.Join(dir, name)
+		require.NoError(t, put(path))
+		before, err := os.Lstat(path)
+		require.NoError(t, err)
+		require.ErrorIs(t, new(Files).Create(path, []byte("ours"), 0o640), fs.ErrExist, name)
+		after, err := os.Lstat(path)
+		require.NoError(t, err)
+		assert.True(t, os.SameFile(before, after), name)
+	}
+	path := filepath.Join(dir, "free")
+	require.NoError(t, new(Files).Create(path, []byte("ours"), 0o640))
+	info, err := os.Lstat(path)
+	require.NoError(t, err)
+	assert.Equal(t, fs.FileMode(0o640), info.Mode())
+	assert.EqualValues(t, 1, info.Sys().(*syscall.Stat_t).Nlink)
+	left, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	assert.Len(t, left, 5, "no temporary file is left")
+}
+
+// TestSyncs: a write is two syncs, what need not outlive a loss of power is none.
+func TestSyncs(t *testing.T) {
+	var f Files
+	path := filepath.Join(t.TempDir(), "file")
+	require.NoError(t, f.Create(path, []byte("1"), 0o600))
+	require.NoError(t, f.Put(path, []byte("2"), 0o600))
+	assert.Zero(t, f.Syncs())
+	require.NoError(t, f.Write(path, []byte("3"), 0o600))
+	assert.EqualValues(t, 2, f.Syncs())
+	data, err := os.ReadFile(path)
+	require.NoError(t, err)
+	assert.Equal(t, "3", string(data))
+}
