@@ -13,7 +13,9 @@ import (
 )
 
 // Write makes data the content of the file at path: see [Files.Write].
-func Write(path string, data []byte, perm fs.FileMode) error { return new(Files).Write(path, data, perm) }
+func Write(path string, data []byte, perm fs.FileMode) error {
+	return new(Files).Write(path, data, perm)
+}
 
 // Files writes files and counts its syncs. The zero value is ready, and safe for
 // concurrent use.

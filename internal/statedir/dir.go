@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -24,21 +25,20 @@ const (
 type Dir struct {
 	// Files does the changes of entries.
 	Files Files
+	// FileSystem tells the type of the file system of a path, as statfs(2) does.
+	FileSystem func(path string) (int64, error)
 
-	path string
-}
-
-// Files changes files so that a loss of power leaves the old or the new.
-type Files interface {
-	Write(path string, data []byte) error
-	Rename(from, to string) error
-	Remove(path string) error
+	path    string
+	reading bool                        // it was opened for reading
+	synced  *atomicfile.Files           // counts what Files of the operating system sync
+	machine atomic.Pointer[Machine]     // this one, once it is known
+	refusal atomic.Pointer[fault.Error] // why it must not be changed
 }
 
 // Open makes the directory with places for entries, where they are missing. It refuses
 // one that others than root and this user may write, or exchange for another.
 func Open(path string, places ...string) (*Dir, error) {
-	d := &Dir{Files: osFiles{}, path: path}
+	d := newDir(path)
 	if err := d.trust(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
@@ -52,7 +52,7 @@ func Open(path string, places ...string) (*Dir, error) {
 		}
 	}
 	// A lock must be had when there is no room for its file any more.
-	l, err := openLane(d.lockPath(), "")
+	l, err := openLane(d.lockPath(), theGate)
 	if err != nil {
 		return nil, d.explain(err)
 	}
@@ -63,43 +63,58 @@ func Open(path string, places ...string) (*Dir, error) {
 	return d, nil
 }
 
+// OpenForReading opens the directory for one who may not change it, or does not want to:
+// nothing is made, and one that is not there has no entries. Open's trust is asked of it.
+func OpenForReading(path string) (*Dir, error) {
+	d := newDir(path)
+	d.reading = true
+	if err := d.trust(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	return d, nil
+}
+
+func newDir(path string) *Dir {
+	synced := new(atomicfile.Files)
+	return &Dir{Files: osFiles{synced}, FileSystem: fileSystem, path: path, synced: synced}
+}
+
 // Path is where the directory is.
 func (d *Dir) Path() string { return d.path }
 
-// osFiles are the operating system's.
-type osFiles struct{}
+// Syncs is how many files and directories were synced since the directory was opened.
+func (d *Dir) Syncs() int64 { return d.synced.Syncs() }
 
-func (osFiles) Write(path string, data []byte) error { return atomicfile.Write(path, data, 0o600) }
-
-func (osFiles) Rename(from, to string) error {
-	if err := os.Rename(from, to); err != nil {
+// Writable is nil if the directory may be changed, or else says why not and what to do:
+// it was opened for reading, or [Dir.Bind] found that it is not this machine's alone.
+func (d *Dir) Writable() error {
+	if d.reading {
+		return &fault.Error{
+			Op: "state directory", Object: d.path, Kind: fault.Permission, Meaning: "it was opened for reading only",
+			Next: "run as the user who owns the state directory " + d.path + ", in an operation that may change it",
+		}
+	}
+	if err := d.refusal.Load(); err != nil {
 		return err
 	}
-	return errors.Join(atomicfile.SyncDir(filepath.Dir(to)), atomicfile.SyncDir(filepath.Dir(from)))
+	return nil
 }
 
-// Remove does not sync the directory: see [Dir.remove].
-func (osFiles) Remove(path string) error { return os.Remove(path) }
+// change does a change, if the directory may be changed.
+func (d *Dir) change(do func() error) error {
+	if err := d.Writable(); err != nil {
+		return err
+	}
+	return d.explain(do())
+}
 
-// remove removes files; those that are not there are no error. The directories are
-// synced last: whichever removals a loss of power undoes are done again by the
-// next clean-up.
-func (d *Dir) remove(paths ...string) error {
-	var removed []string
-	for _, path := range paths {
-		if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err := d.Files.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return d.explain(err)
-		}
-		removed = append(removed, filepath.Dir(path))
+// list reads a place. One that is missing is empty for those who only read.
+func (d *Dir) list(place string) ([]fs.DirEntry, error) {
+	files, err := os.ReadDir(filepath.Join(d.path, place))
+	if d.reading && errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
 	}
-	var failures []error
-	for _, dir := range removed {
-		failures = append(failures, atomicfile.SyncDir(dir))
-	}
-	return d.explain(fault.Join(failures...))
+	return files, d.explain(err)
 }
 
 // SetAside moves a damaged entry away, so that it is out of the way and can be
@@ -109,14 +124,14 @@ func (d *Dir) SetAside(e *Damaged) (string, error) {
 	name := filepath.Base(e.Path)
 	name = name[:min(len(name), longName)] // it gets longer, and must be a file's name all the same
 	to := filepath.Join(d.path, damagedDir, fmt.Sprintf("%s-%s-%d", place, name, time.Now().UnixNano()))
-	return to, d.explain(d.Files.Rename(e.Path, to))
+	return to, d.change(func() error { return d.Files.Rename(e.Path, to) })
 }
 
 // Leftovers lists the temporary files of writers that died, in a place.
 func (d *Dir) Leftovers(place string) ([]string, error) {
-	entries, err := os.ReadDir(filepath.Join(d.path, place))
+	entries, err := d.list(place)
 	if err != nil {
-		return nil, d.explain(err)
+		return nil, err
 	}
 	var paths []string
 	for _, entry := range entries {
@@ -153,6 +168,8 @@ func (d *Dir) explain(err error) error {
 		next = "make room on the file system of the state directory " + d.path
 	case errors.Is(err, syscall.EROFS):
 		next = "the state directory " + d.path + " is on a read-only file system: choose another, or mount it writable"
+	case errors.As(err, new(*os.LinkError)) && (errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.ENOTSUP)):
+		next = "choose a state directory on a file system that has hard links"
 	case errors.Is(err, errNotRegular):
 		next = "move away what is not this program's in the state directory " + d.path
 	case errors.Is(err, fs.ErrPermission):

@@ -12,45 +12,51 @@ import (
 	"github.com/vgpukit/vgpukit/internal/fault"
 )
 
-// endings are those of entries' files: one place may have entries of two types.
-var endings = []string{".json", ".op"}
+// entrySuffix ends the names of entries' files, if no other was chosen.
+const entrySuffix = ".json"
 
 // Entries are those of one place in a directory: a JSON value of one type under a
 // name, any that is no longer than a few hundred bytes.
 type Entries[T any] struct {
 	dir    *Dir
 	place  string
-	ending string
 	name   func(T) string
+	suffix string
+	others []string // what else may be in the place
 }
 
 // In returns the entries of a place. name tells an entry's name from its content, so
 // that one which was renamed or copied is found out.
 func In[T any](dir *Dir, place string, name func(T) string) Entries[T] {
-	return Entries[T]{dir, place, endings[0], name}
+	return Entries[T]{dir: dir, place: place, name: name, suffix: entrySuffix}
 }
 
-// OperationsIn is [In] for entries beside those, whose files end in ".op".
-func OperationsIn[T any](dir *Dir, place string, name func(T) string) Entries[T] {
-	return Entries[T]{dir, place, endings[1], name}
+// Beside returns the entries whose files end with a suffix such as ".op", in a place that
+// has others too, which end with others. All of them have the lock of one name.
+func (e Entries[T]) Beside(suffix string, others ...string) Entries[T] {
+	e.suffix, e.others = suffix, others
+	return e
 }
 
 // Path is the file of an entry.
 func (e Entries[T]) Path(name string) string { return e.path(fileName(name)) }
 
 func (e Entries[T]) path(file string) string {
-	return filepath.Join(e.dir.path, e.place, file+e.ending)
+	return filepath.Join(e.dir.path, e.place, file+e.suffix)
 }
 
 // Upgrade gives the entries of long names that an earlier version wrote the names of this
 // one. What cannot be read is left to [Entries.All].
 func (e Entries[T]) Upgrade() error {
-	files, err := os.ReadDir(filepath.Join(e.dir.path, e.place))
+	if err := e.dir.Writable(); err != nil {
+		return err
+	}
+	files, err := e.dir.list(e.place)
 	if err != nil {
-		return e.dir.explain(err)
+		return err
 	}
 	for _, file := range files {
-		base, ok := strings.CutSuffix(file.Name(), e.ending)
+		base, ok := strings.CutSuffix(file.Name(), e.suffix)
 		if !ok || !readsFormer(base) {
 			continue
 		}
@@ -69,18 +75,18 @@ func (e Entries[T]) Upgrade() error {
 	return nil
 }
 
-// Write makes or replaces an entry.
+// Write makes or replaces an entry. It is two syncs: of the file, and of its directory.
 func (e Entries[T]) Write(content T) error {
 	data, err := seal(content)
 	if err != nil {
 		return err
 	}
-	return e.dir.explain(e.dir.Files.Write(e.Path(e.name(content)), data))
+	return e.dir.change(func() error { return e.dir.Files.Write(e.Path(e.name(content)), data) })
 }
 
 // MoveTo makes an entry one of another place, in one rename.
 func (e Entries[T]) MoveTo(to Entries[T], name string) error {
-	return e.dir.explain(e.dir.Files.Rename(e.Path(name), to.Path(name)))
+	return e.dir.change(func() error { return e.dir.Files.Rename(e.Path(name), to.Path(name)) })
 }
 
 // Remove removes an entry, and then those of the same name in other places. It needs
@@ -90,7 +96,16 @@ func (e Entries[T]) Remove(name string, others ...Entries[T]) error {
 	for _, other := range others {
 		paths = append(paths, other.Path(name))
 	}
-	return e.dir.remove(paths...)
+	return e.dir.change(func() error { return e.dir.remove(paths...) })
+}
+
+// Drop is Remove without a sync: after a loss of power the entry may be back. It is for
+// what does no harm when it is done again, such as an operation that had ended.
+func (e Entries[T]) Drop(name string) error {
+	return e.dir.change(func() error {
+		_, err := e.dir.unlink(e.Path(name))
+		return err
+	})
 }
 
 // Read reads an entry. One that is not whole is a *[Damaged].
@@ -160,17 +175,16 @@ func (e Entries[T]) renamed(path string, content T) *Damaged {
 // All reads every entry, by name. What cannot be read comes back by path; the
 // temporary files of writers are [Dir.Leftovers].
 func (e Entries[T]) All() (entries map[string]T, unread map[string]error, err error) {
-	files, err := os.ReadDir(filepath.Join(e.dir.path, e.place))
+	files, err := e.dir.list(e.place)
 	if err != nil {
-		return nil, nil, e.dir.explain(err)
+		return nil, nil, err
 	}
 	entries, unread = make(map[string]T, len(files)), map[string]error{}
 	for _, file := range files {
 		path := filepath.Join(e.dir.path, e.place, file.Name())
 		switch {
-		case isTemp(file):
-		case filepath.Ext(file.Name()) != e.ending && slices.Contains(endings, filepath.Ext(file.Name())): // beside
-		case !strings.HasSuffix(file.Name(), e.ending):
+		case isTemp(file), e.another(file.Name()):
+		case !strings.HasSuffix(file.Name(), e.suffix):
 			unread[path] = &Damaged{Path: path, Err: errors.New("not an entry of ours")}
 		default:
 			content, err := e.Load(path)
@@ -182,4 +196,9 @@ func (e Entries[T]) All() (entries map[string]T, unread map[string]error, err er
 		}
 	}
 	return entries, unread, nil
+}
+
+// another tells whether a file is an entry of another kind in the same place.
+func (e Entries[T]) another(file string) bool {
+	return slices.ContainsFunc(e.others, func(suffix string) bool { return strings.HasSuffix(file, suffix) })
 }

@@ -86,7 +86,7 @@ func TestNames(t *testing.T) {
 		"vm", "VM", "..", ".", "a b", "ä", "a.b", "a%2Eb", "-", ",", "a,b", long, long[:299] + "y", "a\tb", ".tmp", strings.Repeat("虚", 20),
 	}
 	for _, name := range names { // and what their files are called, as names
-		names = append(names, fileName(name), formerFileName(name), fileName(name)+endings[0])
+		names = append(names, fileName(name), formerFileName(name), fileName(name)+entrySuffix)
 	}
 	names = append(names, fileName(fileName(long)))
 	slices.Sort(names)

@@ -1,6 +1,7 @@
 package statedir
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -23,17 +24,29 @@ const (
 	firstTicket = 1
 )
 
+// theGate is the lane whose door all who have or want a lock have locked together, and who
+// changes whose directory it is has alone. No lock's name is empty.
+const theGate = ""
+
 // lane is a lock as one caller has it open.
 type lane struct {
 	fd       int
 	start    int64 // in the file
 	ticket   int64 // 0: none
 	readOnly bool  // the file system is: there are no tickets
+	// gate is opened for itself: the kernel lists the locks of each open file together, and
+	// tickets are looked for in the order in which they were taken.
+	gate *lane
+}
+
+// laneOf is where a lock's lane begins.
+func laneOf(key string) int64 {
+	sum := sha256.Sum256([]byte(key))
+	return int64(binary.BigEndian.Uint64(sum[:])>>(laneBits+1)) << laneBits
 }
 
 func openLane(path, key string) (*lane, error) {
-	sum := sha256.Sum256([]byte(key))
-	l := &lane{start: int64(binary.BigEndian.Uint64(sum[:])>>(laneBits+1)) << laneBits}
+	l := &lane{start: laneOf(key)}
 	var err error
 	l.fd, err = openFile(path, unix.O_RDWR|unix.O_CREAT)
 	if errors.Is(err, unix.EROFS) {
@@ -48,6 +61,9 @@ func openLane(path, key string) (*lane, error) {
 func (l *lane) close() {
 	_, _ = l.fcntl(unix.F_OFD_SETLK, unix.F_UNLCK, 0, laneSize)
 	_ = unix.Close(l.fd)
+	if l.gate != nil {
+		l.gate.close()
+	}
 }
 
 // gone tells whether the lock file was removed from under the caller, so that others
@@ -60,7 +76,41 @@ func (l *lane) gone() (bool, error) {
 	if stat.Mode&unix.S_IFMT != unix.S_IFREG {
 		return false, &fs.PathError{Op: "open", Path: lockFile, Err: errNotRegular}
 	}
+	if stat.Nlink > 0 && l.gate != nil {
+		return l.gate.gone()
+	}
 	return stat.Nlink == 0, nil
+}
+
+// openLock opens a lock's lane and the gate before it.
+func openLock(path, key string) (*lane, error) {
+	gate, err := openLane(path, theGate)
+	if err != nil {
+		return nil, err
+	}
+	l, err := openLane(path, key)
+	if err != nil {
+		gate.close()
+		return nil, err
+	}
+	l.gate = gate
+	return l, nil
+}
+
+// share goes through the gate together with others, unless somebody has it alone.
+func (l *lane) share() (bool, error) { return l.gate.take(unix.F_RDLCK, door) }
+
+// turn goes through the gate and takes the lock when it is free and this one's turn, unless
+// ctx ends before.
+func (l *lane) turn(ctx context.Context) error {
+	if err := until(ctx, l.share); err != nil {
+		return err
+	}
+	entered, err := l.enter()
+	if err != nil || entered {
+		return err
+	}
+	return l.wait(ctx)
 }
 
 // enter takes the lock if nobody has it and nobody waits for it.

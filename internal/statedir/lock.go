@@ -22,15 +22,14 @@ const lockFile = "lock"
 func (d *Dir) Lock(ctx context.Context, kind, name, operation string) (unlock func(), err error) {
 	key := lockKey(kind, fileName(name))
 	for {
-		l, err := openLane(d.lockPath(), key)
+		if err := d.Writable(); err != nil {
+			return nil, err
+		}
+		l, err := openLock(d.lockPath(), key)
 		if err != nil {
 			return nil, d.explain(err)
 		}
-		entered, err := l.enter()
-		if err == nil && !entered {
-			err = l.wait(ctx)
-		}
-		if err != nil {
+		if err := l.turn(ctx); err != nil {
 			l.close()
 			if err == ctx.Err() {
 				return nil, d.busy(key, kind, name, err)
@@ -39,7 +38,7 @@ func (d *Dir) Lock(ctx context.Context, kind, name, operation string) (unlock fu
 		}
 		unlock, err := d.hold(l, key, operation)
 		if unlock != nil || err != nil {
-			return unlock, d.explain(err)
+			return unlock, err
 		}
 	}
 }
@@ -54,11 +53,18 @@ func (d *Dir) TryLockOf(kind, path, operation string) (unlock func(), ok bool) {
 }
 
 func (d *Dir) tryLock(key, operation string) (unlock func(), ok bool) {
-	l, err := openLane(d.lockPath(), key)
+	if d.Writable() != nil {
+		return nil, false
+	}
+	l, err := openLock(d.lockPath(), key)
 	if err != nil {
 		return nil, false
 	}
-	if entered, err := l.enter(); err != nil || !entered {
+	shared, err := l.share()
+	if err == nil && shared {
+		shared, err = l.enter()
+	}
+	if err != nil || !shared {
 		l.close()
 		return nil, false
 	}
@@ -66,10 +72,16 @@ func (d *Dir) tryLock(key, operation string) (unlock func(), ok bool) {
 	return unlock, err == nil && unlock != nil
 }
 
-// hold makes a lane that was entered a lock that is held. It returns nil if the lock
-// file was removed meanwhile.
+// hold makes a lane that was entered a lock that is held, unless the directory is another
+// machine's by now. It returns nil if the lock file was removed meanwhile.
 func (d *Dir) hold(l *lane, key, operation string) (unlock func(), err error) {
-	if gone, err := l.gone(); err != nil || gone {
+	gone, err := l.gone()
+	if err != nil {
+		err = d.explain(err)
+	} else if !gone {
+		err = d.still()
+	}
+	if err != nil || gone {
 		l.close()
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -34,6 +35,39 @@ var roles = map[string]func(s *Dir){
 		fmt.Println("locked")
 		unlock()
 	},
+	// record appends its lines to the log of record.
+	"record": func(s *Dir) {
+		for i := range recordLines {
+			if err := s.Record(line{PID: os.Getpid(), N: i, Pad: strings.Repeat("x", i)}); err != nil {
+				panic(err)
+			}
+		}
+	},
+	// take takes all names, in an order of its own, and says which it got.
+	"take": func(s *Dir) {
+		marks := MarksIn(s, "marks", mark.name)
+		for _, i := range rand.Perm(takenNames) {
+			m := mark{Name: fmt.Sprint("device", i), PID: os.Getpid()}
+			err := marks.Take(m)
+			var taken *Taken[mark]
+			switch {
+			case err == nil:
+				fmt.Println(m.Name)
+			case !errors.As(err, &taken) || taken.Err != nil || taken.By.PID == m.PID:
+				panic(fmt.Sprint(err, taken))
+			}
+		}
+	},
+	// die takes a name and frees it, without end.
+	"die": func(s *Dir) {
+		marks := MarksIn(s, "marks", mark.name)
+		fmt.Println("locked")
+		for {
+			if err := errors.Join(marks.Take(mark{"device", os.Getpid()}), marks.Remove("device")); err != nil {
+				panic(err)
+			}
+		}
+	},
 	// repeat does so without end, and looks whether it is alone.
 	"repeat": func(s *Dir) {
 		inside, me := filepath.Join(s.Path(), "inside"), fmt.Sprint(os.Getpid())
@@ -53,6 +87,8 @@ var roles = map[string]func(s *Dir){
 		}
 	},
 }
+
+const recordLines, takenNames = 200, 300
 
 func mustLock(s *Dir, operation string) func() {
 	unlock, err := s.Lock(context.Background(), "vm", "vm", operation)

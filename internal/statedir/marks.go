@@ -1,0 +1,108 @@
+package statedir
+
+import (
+	"errors"
+	"io/fs"
+)
+
+// mostTries is how often a mark may be gone again before it could be read.
+const mostTries = 16
+
+// Marks are those of one place in a directory: each is a name that is taken, and by whom.
+// A name is free or taken, never half; of several that take it one gets it. Nothing is
+// synced: marks are for what no loss of power outlives, and [Dir.EnterBoot] removes
+// those of another boot, whole or not.
+//
+// In a directory below /run (see [NotesPath]) they are notes: what this boot has seen.
+type Marks[T any] struct{ entries Entries[T] }
+
+// MarksIn returns the marks of a place. name tells which name a mark takes.
+func MarksIn[T any](dir *Dir, place string, name func(T) string) Marks[T] {
+	return Marks[T]{In(dir, place, name)}
+}
+
+// Taken is the error that a name is taken already. It is [fs.ErrExist].
+type Taken[T any] struct {
+	Name string
+	By   T     // the mark that is there, if it could be read
+	Err  error // why it could not, a *[Damaged] for one
+}
+
+func (e *Taken[T]) Error() string {
+	if e.Err != nil {
+		return e.Name + " is taken, by a mark that cannot be read: " + e.Err.Error()
+	}
+	return e.Name + " is taken"
+}
+
+// Unwrap returns [fs.ErrExist] and why the mark could not be read.
+func (e *Taken[T]) Unwrap() []error {
+	if e.Err != nil {
+		return []error{fs.ErrExist, e.Err}
+	}
+	return []error{fs.ErrExist}
+}
+
+// Path is the file of a mark.
+func (m Marks[T]) Path(name string) string { return m.entries.Path(name) }
+
+// Take makes a mark whose name is free. Otherwise the error is a *[Taken], and the mark
+// that is there stays as it is.
+func (m Marks[T]) Take(mark T) error {
+	data, err := seal(mark)
+	if err != nil {
+		return err
+	}
+	d, name := m.entries.dir, m.entries.name(mark)
+	taken := &Taken[T]{Name: name, Err: errors.New("it comes and goes")}
+	for range mostTries {
+		if err := d.Writable(); err != nil {
+			return err
+		}
+		err := d.Files.Create(m.Path(name), data)
+		if !errors.Is(err, fs.ErrExist) {
+			return d.explain(err)
+		}
+		if by, ok, err := m.Read(name); ok || err != nil {
+			taken.By, taken.Err = by, err
+			break
+		}
+	}
+	return taken
+}
+
+// First takes the name, and returns the mark that has it: this one, or the one that was
+// there before. One that cannot be read is a *[Taken].
+func (m Marks[T]) First(mark T) (T, error) {
+	err := m.Take(mark)
+	var taken *Taken[T]
+	if errors.As(err, &taken) && taken.Err == nil {
+		return taken.By, nil
+	}
+	return mark, err
+}
+
+// Replace makes a mark, whoever has the name.
+func (m Marks[T]) Replace(mark T) error {
+	data, err := seal(mark)
+	if err != nil {
+		return err
+	}
+	e := m.entries
+	return e.dir.change(func() error { return e.dir.Files.Put(m.Path(e.name(mark)), data) })
+}
+
+// Read reads a mark. With an error, a *[Damaged] for one, the name counts as taken.
+func (m Marks[T]) Read(name string) (mark T, ok bool, err error) { return m.entries.Read(name) }
+
+// Has tells whether a name is taken, by a mark that can be read or not.
+func (m Marks[T]) Has(name string) bool { return m.entries.Has(name) }
+
+// Remove frees a name. It needs no space.
+func (m Marks[T]) Remove(name string) error { return m.entries.Drop(name) }
+
+// All reads every mark, by name. What cannot be read comes back by path: those names
+// are taken too.
+func (m Marks[T]) All() (marks map[string]T, unread map[string]error, err error) {
+	return m.entries.All()
+}
