@@ -28,6 +28,7 @@ func TestArrows(t *testing.T) {
 		"internal/devicexml":  {},
 		"internal/fanout":     {},
 		"internal/fault":      {},
+		"internal/libvirtid":  {},
 		"internal/libvirtrpc": {},
 		"internal/nvidia":     {},
 		"internal/pci":        {},
