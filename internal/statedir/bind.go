@@ -27,11 +27,11 @@ type home struct {
 // Each lock asks again whose it is.
 func (d *Dir) Bind(ctx context.Context, machine Machine) error {
 	machine = machine.canonical()
+	d.machine.Store(&machine)
 	h, err := d.judge(machine)
 	if err != nil {
 		return err
 	}
-	d.machine.Store(&machine)
 	if d.reading || h != nil && h.with(machine) == h.Machine {
 		return nil
 	}
@@ -184,11 +184,13 @@ func (d *Dir) judge(machine Machine) (*home, error) {
 	return h, refusal
 }
 
-// still refuses the directory if it has become another machine's.
+// still refuses the directory if it has become another machine's. That it cannot be known
+// keeps nobody from freeing things.
 func (d *Dir) still() error {
 	if machine := d.machine.Load(); machine != nil {
-		_, err := d.judge(*machine)
-		return err
+		if _, err := d.judge(*machine); errors.Is(err, fault.State) {
+			return err
+		}
 	}
 	return nil
 }

@@ -67,6 +67,7 @@ func changes(t *testing.T, s *Dir) map[string]func() error {
 		"take":      func() error { return marks.Take(mark{"device2", 1}) },
 		"take it":   func() error { return marks.Take(mark{"device", 2}) },
 		"replace":   func() error { return marks.Replace(mark{"device", 2}) },
+		"sweep":     marks.Sweep,
 		"free":      func() error { return marks.Remove("device") },
 		"record":    func() error { return s.Record(line{}) },
 		"boot":      func() error { return s.EnterBoot(t.Context(), "boot", "marks") },
@@ -181,6 +182,24 @@ func TestAnotherMachine(t *testing.T) {
 		if what == "take" || what == "lock" {
 			require.NoError(t, change())
 		}
+	}
+}
+
+// TestInterruptedTakeOver: one that stops in between has not happened, and can be done again.
+func TestInterruptedTakeOver(t *testing.T) {
+	broken := &fs.PathError{Op: "change", Err: syscall.EIO}
+	for what, stop := range map[string]failing{"removing": {remove: broken}, "writing": {write: broken}} {
+		s := stocked(t, here)
+		d := again(t, s, 0)
+		stop.Files = d.Files
+		d.Files = stop
+		require.ErrorIs(t, d.TakeOver(t.Context(), away, "marks"), syscall.EIO, what)
+		d = again(t, s, 0)
+		require.ErrorIs(t, d.Bind(t.Context(), away), fault.State, what)
+		require.NoError(t, d.TakeOver(t.Context(), away, "marks"), what)
+		require.NoError(t, d.Writable(), what)
+		assert.False(t, MarksIn(d, "marks", mark.name).Has("device"), what)
+		assert.True(t, In(d, "samples", sample.name).Has("vm"), what)
 	}
 }
 

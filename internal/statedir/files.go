@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/vgpukit/vgpukit/internal/atomicfile"
 )
@@ -56,7 +57,9 @@ func (d *Dir) unlink(paths ...string) (dirs []string, err error) {
 		if err := d.Files.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return dirs, err
 		}
-		dirs = append(dirs, filepath.Dir(path))
+		if dir := filepath.Dir(path); !slices.Contains(dirs, dir) {
+			dirs = append(dirs, dir)
+		}
 	}
 	return dirs, nil
 }

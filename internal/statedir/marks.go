@@ -3,10 +3,17 @@ package statedir
 import (
 	"errors"
 	"io/fs"
+	"os"
+	"slices"
+	"time"
 )
 
-// mostTries is how often a mark may be gone again before it could be read.
+// mostTries is how often a mark may be gone again before it could be read, or its temporary
+// file be swept before it was a mark.
 const mostTries = 16
+
+// youngest is how old a temporary file is at least whose taker has died.
+const youngest = time.Minute
 
 // Marks are those of one place in a directory: each is a name that is taken, and by whom.
 // A name is free or taken, never half; of several that take it one gets it. Nothing is
@@ -53,15 +60,12 @@ func (m Marks[T]) Take(mark T) error {
 	if err != nil {
 		return err
 	}
-	d, name := m.entries.dir, m.entries.name(mark)
+	name := m.entries.name(mark)
 	taken := &Taken[T]{Name: name, Err: errors.New("it comes and goes")}
 	for range mostTries {
-		if err := d.Writable(); err != nil {
-			return err
-		}
-		err := d.Files.Create(m.Path(name), data)
+		err := m.place(m.entries.dir.Files.Create, name, data)
 		if !errors.Is(err, fs.ErrExist) {
-			return d.explain(err)
+			return err
 		}
 		if by, ok, err := m.Read(name); ok || err != nil {
 			taken.By, taken.Err = by, err
@@ -88,8 +92,7 @@ func (m Marks[T]) Replace(mark T) error {
 	if err != nil {
 		return err
 	}
-	e := m.entries
-	return e.dir.change(func() error { return e.dir.Files.Put(m.Path(e.name(mark)), data) })
+	return m.place(m.entries.dir.Files.Put, m.entries.name(mark), data)
 }
 
 // Read reads a mark. With an error, a *[Damaged] for one, the name counts as taken.
@@ -105,4 +108,33 @@ func (m Marks[T]) Remove(name string) error { return m.entries.Drop(name) }
 // are taken too.
 func (m Marks[T]) All() (marks map[string]T, unread map[string]error, err error) {
 	return m.entries.All()
+}
+
+// Sweep removes the temporary files of takers that died. It needs no lock: it leaves those
+// of the last minute, and a taker that was stopped for longer makes its own again.
+func (m Marks[T]) Sweep() error {
+	d := m.entries.dir
+	leftovers, err := d.Leftovers(m.entries.place)
+	if err != nil {
+		return err
+	}
+	leftovers = slices.DeleteFunc(leftovers, func(path string) bool {
+		info, err := os.Lstat(path)
+		return err != nil || time.Since(info.ModTime()).Abs() < youngest
+	})
+	return d.change(func() error {
+		_, err := d.unlink(leftovers...)
+		return err
+	})
+}
+
+// place puts a mark's file in its place.
+func (m Marks[T]) place(put func(path string, data []byte) error, name string, data []byte) (err error) {
+	for range mostTries {
+		err = m.entries.dir.change(func() error { return put(m.Path(name), data) })
+		if !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+	}
+	return err
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -155,12 +156,58 @@ func TestKilledTakerLeavesItWhole(t *testing.T) {
 		leftovers, err := s.Leftovers("marks")
 		require.NoError(t, err)
 		for _, path := range leftovers {
-			require.NoError(t, os.Remove(path))
+			require.NoError(t, os.Chtimes(path, time.Time{}, time.Now().Add(-2*youngest)))
 		}
+		require.NoError(t, marks.Sweep())
 		left, err := os.ReadDir(filepath.Join(s.Path(), "marks"))
 		require.NoError(t, err)
 		assert.Empty(t, left)
 	}
+}
+
+// TestSweep: what takers that died have left goes, what may be a living one's does not; one
+// whose file was swept all the same makes it again.
+func TestSweep(t *testing.T) {
+	s, marks := openMarks(t)
+	require.NoError(t, marks.Take(mark{"device", 1}))
+	temp := func(n int, age time.Duration) string {
+		path := filepath.Join(s.Path(), "marks", fmt.Sprint(".device.json.tmp", n))
+		require.NoError(t, os.WriteFile(path, nil, 0o600))
+		require.NoError(t, os.Chtimes(path, time.Time{}, time.Now().Add(-age)))
+		return path
+	}
+	dead, alive := temp(1, 2*youngest), temp(2, 0)
+	require.NoError(t, marks.Sweep())
+	assert.NoFileExists(t, dead)
+	assert.FileExists(t, alive)
+	assert.True(t, marks.Has("device"))
+
+	swept := 0
+	s.Files = sweeping{s.Files, &swept}
+	require.NoError(t, marks.Take(mark{"device2", 1}))
+	require.NoError(t, marks.Replace(mark{"device2", 2}))
+	assert.Equal(t, 4, swept)
+	require.NoError(t, os.RemoveAll(filepath.Join(s.Path(), "marks")))
+	err := marks.Take(mark{"device", 1})
+	require.ErrorIs(t, err, fs.ErrNotExist, "the place is gone: nothing is taken")
+	assert.NotErrorIs(t, err, fs.ErrExist)
+}
+
+// sweeping are files whose every other temporary file is swept from under its writer.
+type sweeping struct {
+	Files
+	swept *int
+}
+
+func (f sweeping) Create(path string, data []byte) error { return f.change(path, data, f.Files.Create) }
+
+func (f sweeping) Put(path string, data []byte) error { return f.change(path, data, f.Files.Put) }
+
+func (f sweeping) change(path string, data []byte, do func(string, []byte) error) error {
+	if *f.swept++; *f.swept%2 == 1 {
+		return &os.LinkError{Op: "link", Err: syscall.ENOENT}
+	}
+	return do(path, data)
 }
 
 // TestMarksOfAnotherBoot: they are gone, whole or not, when a boot is entered, once; those
