@@ -154,6 +154,8 @@ func until(ctx context.Context, try func() (bool, error)) error {
 // judge reads whose the directory is, nil if nobody's, and refuses what is not the
 // machine's.
 func (d *Dir) judge(machine Machine) (*home, error) {
+	d.seen.Store(nil)
+	info, unseen := os.Lstat(filepath.Join(d.path, machineFile))
 	h, err := d.home()
 	if newer := (*fault.Error)(nil); errors.Is(err, fault.State) && errors.As(err, &newer) {
 		d.refusal.Store(newer)
@@ -174,6 +176,9 @@ func (d *Dir) judge(machine Machine) (*home, error) {
 	}
 	if meaning == "" {
 		d.refusal.Store(nil)
+		if unseen == nil && network == "" {
+			d.seen.Store(&info)
+		}
 		return h, nil
 	}
 	refusal := &fault.Error{
@@ -187,10 +192,18 @@ func (d *Dir) judge(machine Machine) (*home, error) {
 // still refuses the directory if it has become another machine's. That it cannot be known
 // keeps nobody from freeing things.
 func (d *Dir) still() error {
-	if machine := d.machine.Load(); machine != nil {
-		if _, err := d.judge(*machine); errors.Is(err, fault.State) {
-			return err
+	machine := d.machine.Load()
+	if machine == nil {
+		return nil
+	}
+	if seen := d.seen.Load(); seen != nil {
+		// It is replaced when it changes. A network file system may show an old one for long.
+		if now, err := os.Lstat(filepath.Join(d.path, machineFile)); err == nil && os.SameFile(*seen, now) && (*seen).ModTime().Equal(now.ModTime()) {
+			return nil
 		}
+	}
+	if _, err := d.judge(*machine); errors.Is(err, fault.State) {
+		return err
 	}
 	return nil
 }

@@ -33,6 +33,7 @@ type Dir struct {
 	synced  *atomicfile.Files           // counts what Files of the operating system sync
 	machine atomic.Pointer[Machine]     // this one, once it is known
 	refusal atomic.Pointer[fault.Error] // why it must not be changed
+	seen    atomic.Pointer[fs.FileInfo] // the file that says it is this machine's; nil: look again
 }
 
 // Open makes the directory with places for entries, where they are missing. It refuses
