@@ -176,15 +176,19 @@ func (h *Host) WriteFile(name string, data []byte, perm fs.FileMode) error {
 		if old := dir.entries()[base]; old != nil && old.isDir() {
 			return failed(syscall.EISDIR)
 		}
-		content := string(data)
-		f := h.text(dir, base, content)
-		f.mode = perm.Perm()
-		f.write = func(data string) effect {
-			f.read = func() (string, error) { return data, nil }
-			return effect{}
-		}
+		h.disk(dir, base, string(data), perm.Perm())
 		return effect{}
 	})
+}
+
+// disk adds a file of a disk, which takes what is written to it.
+func (h *Host) disk(dir *node, name, content string, perm fs.FileMode) {
+	f := h.text(dir, name, content)
+	f.mode = perm
+	f.write = func(data string) effect {
+		f.read = func() (string, error) { return data, nil }
+		return effect{}
+	}
 }
 
 // RemoveFile implements [mdev.StoreFS].

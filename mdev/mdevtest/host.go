@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/vgpukit/vgpukit/mdev"
 )
 
 // Host is one simulated machine. All its methods are safe for concurrent use.
@@ -28,6 +30,7 @@ type Host struct {
 	major, minor int // of the kernel
 	readOnly     bool
 	skew         time.Duration // what Advance added to the clock
+	machine      mdev.Machine
 
 	faults    []*fault
 	accesses  int
@@ -50,6 +53,7 @@ func New(boards ...Board) *Host {
 		watchers: make(map[*watcher]struct{}),
 	}
 	h.boot()
+	h.SetMachine(newMachine())
 	for _, b := range boards {
 		if err := h.Plug(b); err != nil {
 			panic(err)
@@ -111,6 +115,7 @@ func (h *Host) boot() {
 	vfio.open = func() (func(), error) { return func() {}, nil }
 	release := h.dir(h.root, "proc/sys/kernel")
 	h.text(h.dir(release, "random"), "boot_id", uuid.NewString()+"\n")
+	h.showDMI()
 	h.attr(release, "osrelease", func() (string, error) { return fmt.Sprintf("%d.%d.0-mdevtest\n", h.major, h.minor), nil }, nil)
 
 	h.gpus = nil

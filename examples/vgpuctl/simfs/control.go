@@ -44,6 +44,10 @@ func (r *rootNode) OnAdd(ctx context.Context) {
 		r.dir(ctx, "usr/lib/mdevctl/scripts.d/"+kind, own)
 		r.dir(ctx, "etc/mdevctl.d/scripts.d/"+kind, memory)
 	}
+	if id, err := r.host.ReadFile("etc/machine-id"); err == nil {
+		file := r.NewPersistentInode(ctx, newMemNode(ctx, syscall.S_IFREG|0o444, id), gofs.StableAttr{Mode: syscall.S_IFREG})
+		r.dir(ctx, "etc", memory).AddChild("machine-id", file, true)
+	}
 	r.dir(ctx, "var/lib", memory)
 }
 

@@ -145,8 +145,27 @@ func TestShellOnL40S(t *testing.T) {
 func TestEtc(t *testing.T) {
 	dir, _, _ := mount(t)
 	got := shell(t, dir, "ls etc && mkdir -p etc/mdevctl.d/p && echo 1 > etc/mdevctl.d/p/.new && mv etc/mdevctl.d/p/.new etc/mdevctl.d/p/x && cat etc/mdevctl.d/p/x && rm -r etc/mdevctl.d && ls etc")
-	if got != "mdevctl.d\n1\n" {
+	if got != "machine-id\nmdevctl.d\n1\nmachine-id\n" {
 		t.Error(got)
+	}
+}
+
+// The mounted machine has the ids of the simulated one, also after a reboot.
+func TestMachine(t *testing.T) {
+	dir, host, _ := mount(t)
+	files, err := mdev.Open(mdev.Config{FS: host})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := files.Machine(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if got := shell(t, dir, "cat etc/machine-id sys/class/dmi/id/product_uuid"); got != want.ID+"\n"+want.DMI+"\n" {
+			t.Errorf("got %s, want %v", got, want)
+		}
+		host.Reboot()
 	}
 }
 
@@ -180,7 +199,7 @@ func TestPermissions(t *testing.T) {
 	for script, want := range map[string]string{
 		available:                           "11\n",
 		"ls sys/bus/mdev/devices":           uuid1 + "\n",
-		"ls etc":                            "mdevctl.d\n",
+		"ls etc":                            "machine-id\nmdevctl.d\n",
 		"readlink " + device + "/mdev_type": "../mdev_supported_types/mtty-2\n",
 		node:                                "root:--w-------\nroot:-rw-------\n",
 	} {
@@ -203,9 +222,9 @@ func TestShellInEtc(t *testing.T) {
 		{"printf new > etc/a/new && mv etc/a/new etc/a/b/f && cat etc/a/b/f && ls etc/a", "newb\nl\n"},
 		{"rmdir etc/a", "Directory not empty\n"},
 		{"mkdir etc/x && mv -T etc/x etc/a", "Directory not empty\n"},
-		{"mv etc/x etc/y && rmdir etc/y && ls etc", "a\nmdevctl.d\n"},
+		{"mv etc/x etc/y && rmdir etc/y && ls etc", "a\nmachine-id\nmdevctl.d\n"},
 		{"exec 3<etc/a/b/f; rm etc/a/b/f; cat <&3; ls etc/a/b", "new"},
-		{"rm etc/a/l && rmdir etc/a/b etc/a && ls etc", "mdevctl.d\n"},
+		{"rm etc/a/l && rmdir etc/a/b etc/a && ls etc", "machine-id\nmdevctl.d\n"},
 		{"mv etc/mdevctl.d sys/ && echo moved", "mv: "},
 		{"truncate -s 1T etc/big", "File too large\n"},
 		{"rm etc/big; echo kept > etc/f; echo reboot > sim/control; cat etc/f", "kept\n"},
