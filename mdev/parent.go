@@ -24,3 +24,13 @@ type PCI struct {
 	Device  string `json:"device"`  // "2235"
 	Class   string `json:"class"`   // "030200"
 }
+
+// ID returns the vendor's and device's ids as lspci -n writes them: "10de:2235". It is
+// "" for what is on no PCI bus, such as mtty, and where one could not be read. An address
+// that has another ID than before is another device: the buses were renumbered.
+func (p *PCI) ID() string {
+	if p == nil || p.Vendor == "" || p.Device == "" {
+		return ""
+	}
+	return p.Vendor + ":" + p.Device
+}
