@@ -214,6 +214,11 @@ func existsAsAsked(dev *Device) *Error {
 }
 
 func (h *Host) createOn(ctx context.Context, req *CreateRequest, on *candidate) (Created, error) {
+	for _, param := range req.Params {
+		if err := param.fits("create", on.parent.Framework, on.typ.DeviceAPI); err != nil {
+			return Created{}, err
+		}
+	}
 	if on.parent.Framework == FrameworkVendorVFIO {
 		return h.createVF(ctx, req, on)
 	}

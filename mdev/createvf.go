@@ -19,6 +19,12 @@ func (h *Host) createVF(ctx context.Context, req *CreateRequest, on *candidate) 
 	if len(p.Devices) > 0 {
 		return h.existingVF(ctx, req, on)
 	}
+	vf := Device{ID: p.Name, Framework: p.Framework, Path: p.Path} // its files are there before it has a type
+	for _, param := range req.Params {
+		if _, err := h.newScan().paramFile(&vf, param); err != nil {
+			return Created{}, err
+		}
+	}
 	file := p.Path + "/" + currentFile
 	if err := h.writeOrUndo(ctx, file, on.typ.ID, p.Name); err != nil {
 		e := explain("create", on.typ.ID+" on "+p.Name, vfTypeFile, err)

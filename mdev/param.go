@@ -3,6 +3,7 @@ package mdev
 import (
 	"context"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 
@@ -12,26 +13,22 @@ import (
 // maxVGPUParams is NVIDIA's bound on vgpu_params, with the newline.
 const maxVGPUParams = 1024
 
-// ownFiles are a device's files that are no parameters.
-var ownFiles = []string{"remove", "uevent", "driver", "driver_override", "power", "subsystem", "mdev_type", "iommu_group", "vfio-dev", "current_vgpu_type"}
-
-// Check refuses with [ErrInvalid] what no device should be asked: names that
-// lead elsewhere, and values that NVIDIA's driver would cut or not understand
-// when the VM starts. Create and Define do so too.
+// Check refuses with [ErrInvalid] what no device should be asked: names that are not of
+// one of its own parameters, and values that NVIDIA's driver would cut or not understand
+// when the VM starts. Create and Define do so too; Create also refuses what a device of
+// that type does not take, before it makes one.
+//
+// A name is that of a file in the device's directory, or "nvidia/" and one there.
 func (p Param) Check() error { return p.check("check") }
 
 func (p Param) check(op string) error {
-	invalid := func(meaning, next string) error {
-		return &Error{Op: op, Object: fmt.Sprintf("parameter %q", p.Name), Meaning: meaning, Next: next, Kind: ErrInvalid}
-	}
-	parts := strings.Split(p.Name, "/")
-	if len(parts) > 2 || slices.ContainsFunc(parts, func(part string) bool { return !validName(part) || slices.Contains(ownFiles, part) }) {
-		return invalid("this cannot be an attribute of a device", `name one below the device's directory: "vgpu_params", "assign_adapter"`)
+	if !p.named() {
+		return p.refused(op, "this cannot be an attribute of a device", anyParams)
 	}
 	if strings.ContainsAny(p.Value, "\x00\n") {
-		return invalid("the value has more than one line", "write the value as one line, without its newline")
+		return p.refused(op, "the value has more than one line", "write the value as one line, without its newline")
 	}
-	if parts[len(parts)-1] == "vgpu_params" {
+	if path.Base(p.Name) == "vgpu_params" {
 		return checkVGPUParams(op, p.Value)
 	}
 	return nil
@@ -70,7 +67,7 @@ func (h *Host) setParams(ctx context.Context, dev *Device, params []Param, exist
 	files := make([]string, len(params)) // found before any is written
 	for i, param := range params {
 		var err error
-		if files[i], err = h.paramFile(dev, param); err != nil {
+		if files[i], err = h.newScan().paramFile(dev, param); err != nil {
 			return err
 		}
 	}
@@ -124,23 +121,6 @@ func (h *Host) putBack(ctx context.Context, old []Param, cause error) error {
 		}
 	}
 	return cause
-}
-
-// paramFile finds the attribute: in the device's directory or NVIDIA's group.
-func (h *Host) paramFile(dev *Device, param Param) (string, error) {
-	for _, file := range []string{dev.Path + "/" + param.Name, dev.Path + "/nvidia/" + param.Name} {
-		info, err := h.fs.Stat(file)
-		if err == nil && !info.IsDir() {
-			return file, nil
-		}
-		if err != nil && !absent(err) {
-			return "", explain("create", fmt.Sprintf("%s of %s", param.Name, dev.ID), paramFile, err)
-		}
-	}
-	return "", &Error{
-		Op: "create", Object: fmt.Sprintf("%s of %s", param.Name, dev.ID), Meaning: "the device has no such attribute",
-		Cause: "another driver's, or a newer driver's, parameter", Next: "leave it out; the attributes are the files below /" + dev.Path, Kind: ErrUnsupported,
-	}
 }
 
 // readBack checks a parameter that can be read; many can only be written.
