@@ -11,12 +11,14 @@ const bootFile = "proc/sys/kernel/random/boot_id"
 // boot id, a UUID. Mediated devices and the types of virtual functions do not outlive
 // it.
 func (h *Host) Boot(ctx context.Context) (string, error) {
-	if err := ctx.Err(); err != nil {
-		return "", err
-	}
-	id, err := h.fs.ReadFile(bootFile)
-	if err != nil {
-		return "", explain("read the boot id", "/"+bootFile, anyFile, err)
-	}
-	return strings.TrimSpace(string(id)), nil
+	const op, object = "read the boot id", "/" + bootFile
+	ctx, cancel := bounded(ctx, readTimeout)
+	defer cancel()
+	return look(ctx, h, op, object, func(s *scan) (string, error) {
+		id, err := s.fs.ReadFile(bootFile)
+		if err != nil {
+			return "", explain(op, object, anyFile, err)
+		}
+		return strings.TrimSpace(string(id)), nil
+	})
 }

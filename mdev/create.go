@@ -95,7 +95,7 @@ func (h *Host) Create(ctx context.Context, req CreateRequest) (Created, error) {
 	}
 	wait := newPatience(vanishPatience)
 	for round := 1; ; round++ {
-		candidates, err := h.newScan().choose(&req)
+		candidates, err := look(ctx, h, "create", req.Type, func(s *scan) ([]candidate, error) { return s.choose(&req) })
 		if err != nil {
 			return Created{}, err
 		}
@@ -276,22 +276,31 @@ func (h *Host) createFailed(ctx context.Context, req *CreateRequest, on *candida
 	case syscall.EINVAL:
 		e.Object = id + " of " + e.Object
 	case syscall.EIO:
-		h.explainRefusal(e, on)
+		h.explainRefusal(ctx, e, on)
 	}
 	return Created{}, &lostError{e}
 }
 
 // explainRefusal adds to NVIDIA's EIO what the GPU already runs.
-func (h *Host) explainRefusal(e *Error, on *candidate) {
-	s := h.newScan()
-	if running := s.runsBeside(&on.parent); running != "" {
+func (h *Host) explainRefusal(ctx context.Context, e *Error, on *candidate) {
+	type seen struct {
+		running string
+		full    bool
+	}
+	parent, typ := on.parent, on.typ.ID
+	now, _ := try(ctx, h, func(s *scan) seen {
+		running := s.runsBeside(&parent)
+		again := Parent{Name: parent.Name, Path: parent.Path, PF: parent.PF, Framework: parent.Framework}
+		t, ok := s.typeOf(&again, typ)
+		return seen{running, !ok || t.Available == 0}
+	})
+	if running := now.running; running != "" {
 		e.Cause = "GPU " + on.parent.GPU + " already runs " + running
 		if size := on.typ.Description.Framebuffer; size > 0 {
 			e.Cause += fmt.Sprintf(", and has no room for the %d MiB of this type beside that", size>>20)
 		}
 	}
-	now := Parent{Name: on.parent.Name, Path: on.parent.Path, PF: on.parent.PF, Framework: on.parent.Framework}
-	if t, ok := s.typeOf(&now, on.typ.ID); !ok || t.Available == 0 {
+	if now.full {
 		e.Kind = ErrNoCapacity
 		e.Next = "remove a device, or choose a type whose capacity in the inventory is not 0"
 	}
@@ -301,8 +310,16 @@ func (h *Host) explainRefusal(e *Error, on *candidate) {
 func (h *Host) waitReady(ctx context.Context, id string) (Device, error) {
 	wait, made := newPatience(readyTimeout), newPatience(time.Until(deadlineOf(ctx))+time.Second) // the latter ends with ctx
 	for missing := 0; ; {
-		dev, err := h.newScan().find("create", id)
-		if err == nil && dev.State == StateReady && nodeSeen(h, &dev) {
+		type sight struct {
+			Device
+			nodeSeen bool
+		}
+		seen, err := look(ctx, h, "create", id, func(s *scan) (sight, error) {
+			dev, err := s.find("create", id)
+			return sight{dev, err == nil && s.nodeSeen(&dev)}, err
+		})
+		dev := seen.Device
+		if err == nil && dev.State == StateReady && seen.nodeSeen {
 			return dev, nil
 		}
 		if err != nil && !errors.Is(err, ErrNotFound) {
@@ -332,11 +349,11 @@ func (h *Host) waitReady(ctx context.Context, id string) (Device, error) {
 }
 
 // nodeSeen tells whether the group's node is there, if this system has any.
-func nodeSeen(h *Host, dev *Device) bool {
+func (s *scan) nodeSeen(dev *Device) bool {
 	if dev.IOMMUGroup == "" || dev.VFIONode != "" {
 		return true
 	}
-	_, err := h.fs.Stat("dev/vfio")
+	_, err := s.fs.Stat("dev/vfio")
 	return absent(err)
 }
 
@@ -357,12 +374,16 @@ func notReady(dev *Device) *Error {
 // undo removes what a failed creation made. It has a time of its own, since
 // ctx may have ended.
 func (h *Host) undo(ctx context.Context, id string, cause error) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
-	defer cancel()
-	err := h.Remove(ctx, id)
-	if err == nil || errors.Is(err, ErrNotFound) {
-		return cause
+	err, done := h.afterwards(ctx, func(ctx context.Context) error {
+		err := h.Remove(ctx, id)
+		if err == nil || errors.Is(err, ErrNotFound) {
+			return nil
+		}
+		h.log.WarnContext(ctx, "a device could not be removed after its creation failed", "mdev", id, "error", err)
+		return err
+	})
+	if !done {
+		err = &Error{Op: "remove", Object: id, Meaning: "its removal after the failed creation had not ended", Next: "look at the inventory", Pending: true}
 	}
-	h.log.WarnContext(ctx, "a device could not be removed after its creation failed", "mdev", id, "error", err)
 	return fault.Join(cause, err)
 }

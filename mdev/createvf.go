@@ -20,19 +20,17 @@ func (h *Host) createVF(ctx context.Context, req *CreateRequest, on *candidate) 
 		return h.existingVF(ctx, req, on)
 	}
 	vf := Device{ID: p.Name, Framework: p.Framework, Path: p.Path} // its files are there before it has a type
-	for _, param := range req.Params {
-		if _, err := h.newScan().paramFile(&vf, param); err != nil {
-			return Created{}, err
-		}
+	if _, err := h.paramFiles(ctx, vf, req.Params); err != nil {
+		return Created{}, err
 	}
 	file := p.Path + "/" + currentFile
 	if err := h.writeOrUndo(ctx, file, on.typ.ID, p.Name); err != nil {
 		e := explain("create", on.typ.ID+" on "+p.Name, vfTypeFile, err)
 		switch e.Errno {
 		case syscall.EPERM:
-			h.explainVFTaken(e, file, err)
+			h.explainVFTaken(ctx, e, file, err)
 		case syscall.EIO:
-			h.explainRefusal(e, on)
+			h.explainRefusal(ctx, e, on)
 		}
 		return Created{}, &lostError{e}
 	}
@@ -77,13 +75,12 @@ func vfTaken(dev *Device) *Error {
 // explainVFTaken tells the driver's EPERM, for a virtual function that has a
 // vGPU, from the kernel's for want of a capability, which it gives already when
 // the file is opened.
-func (h *Host) explainVFTaken(e *Error, file string, err error) {
-	if data, err := h.fs.ReadFile(file); err == nil {
-		if current := strings.TrimSpace(string(data)); current != noVGPU {
-			e.Meaning = "the virtual function already has a vGPU, of type " + current
-			e.Cause, e.Next = "", "choose another virtual function, or remove that vGPU"
-			return
-		}
+func (h *Host) explainVFTaken(ctx context.Context, e *Error, file string, err error) {
+	data, readErr := h.readFile(ctx, file)
+	if current := strings.TrimSpace(string(data)); readErr == nil && current != noVGPU {
+		e.Meaning = "the virtual function already has a vGPU, of type " + current
+		e.Cause, e.Next = "", "choose another virtual function, or remove that vGPU"
+		return
 	}
 	var pathErr *fs.PathError
 	if errors.As(err, &pathErr) && pathErr.Op == "write" {

@@ -49,7 +49,28 @@ func (d Definition) Request() CreateRequest {
 // parents are there or not. A file that cannot be read as one is told in the
 // error, beside which the others are returned.
 func (h *Host) Definitions(ctx context.Context) ([]Definition, error) {
-	parents, err := h.fs.ReadDir(definitionsDir)
+	ctx, cancel := bounded(ctx, readTimeout)
+	defer cancel()
+	type answer struct {
+		found    []Definition
+		problems error
+	}
+	got, err := look(ctx, h, "definitions", "", func(s *scan) (answer, error) {
+		found, err := s.definitions(ctx)
+		if found == nil {
+			return answer{}, err
+		}
+		return answer{found, err}, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return got.found, got.problems
+}
+
+// definitions returns nil when none could be looked for.
+func (s *scan) definitions(ctx context.Context) ([]Definition, error) {
+	parents, err := s.fs.ReadDir(definitionsDir)
 	if absent(err) {
 		return []Definition{}, nil
 	}
@@ -65,7 +86,7 @@ func (h *Host) Definitions(ctx context.Context) ([]Definition, error) {
 		if !parent.IsDir() || parent.Name() == mdevctlCallouts {
 			continue
 		}
-		found, err := h.definitionsOf(parent.Name())
+		found, err := s.definitionsOf(parent.Name())
 		definitions = append(definitions, found...)
 		problems = append(problems, err)
 	}
@@ -82,6 +103,8 @@ func (h *Host) Definitions(ctx context.Context) ([]Definition, error) {
 // under another parent. When the parent is there, its type may be given by name;
 // one that it does not offer is [ErrNotFound].
 func (h *Host) Define(ctx context.Context, def Definition) error {
+	ctx, cancel := bounded(ctx, readTimeout)
+	defer cancel()
 	store, err := h.storer("define", def.UUID.String())
 	if err != nil {
 		return err
@@ -89,7 +112,7 @@ func (h *Host) Define(ctx context.Context, def Definition) error {
 	if err := def.check(); err != nil {
 		return err
 	}
-	if def.Type, err = h.definedType(&def); err != nil {
+	if def.Type, err = h.definedType(ctx, &def); err != nil {
 		return err
 	}
 	// A file of someone else's that cannot be read is no reason to refuse.
@@ -107,7 +130,7 @@ func (h *Host) Define(ctx context.Context, def Definition) error {
 	}
 	name := def.file()
 	var order []string
-	if old, err := h.fs.ReadFile(name); err == nil {
+	if old, err := h.readFile(ctx, name); err == nil {
 		if known, fields, err := parseDefinition(old); err == nil {
 			order = fields
 			if def.Extra == nil {
@@ -156,9 +179,9 @@ func (h *Host) storer(op, object string) (StoreFS, error) {
 	return nil, &Error{Op: op, Object: object, Meaning: "this host's files cannot hold definitions", Next: "implement mdev.StoreFS on its FS", Kind: ErrUnsupported}
 }
 
-func (h *Host) definitionsOf(parent string) ([]Definition, error) {
+func (s *scan) definitionsOf(parent string) ([]Definition, error) {
 	dir := path.Join(definitionsDir, parent)
-	entries, err := h.fs.ReadDir(dir)
+	entries, err := s.fs.ReadDir(dir)
 	if absent(err) {
 		return nil, nil
 	}
@@ -173,7 +196,7 @@ func (h *Host) definitionsOf(parent string) ([]Definition, error) {
 			continue
 		}
 		name := path.Join(dir, entry.Name())
-		data, err := h.fs.ReadFile(name)
+		data, err := s.fs.ReadFile(name)
 		if absent(err) {
 			continue
 		}
@@ -222,8 +245,12 @@ func (d *Definition) check() error {
 
 // definedType returns the id of the definition's type, as far as its parent is
 // there to ask.
-func (h *Host) definedType(def *Definition) (string, error) {
-	s := h.newScan()
+func (h *Host) definedType(ctx context.Context, def *Definition) (string, error) {
+	wanted := *def
+	return look(ctx, h, "define", def.UUID.String(), func(s *scan) (string, error) { return s.definedType(&wanted) })
+}
+
+func (s *scan) definedType(def *Definition) (string, error) {
 	at, err := s.namedPlace("define", def.Parent)
 	switch {
 	case errors.Is(err, ErrNotFound):

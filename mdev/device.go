@@ -209,31 +209,36 @@ func (h *Host) device(ctx context.Context, op, id string, withHolder bool) (Devi
 	if err != nil {
 		return Device{}, err
 	}
-	if err := ended(ctx, op, id); err != nil {
-		return Device{}, err
-	}
-	s := h.newScan()
-	dev, err := s.find(op, id)
-	if err == nil && dev.State == StateGhost {
-		dev, err = h.lookAgain(ctx, op, dev)
-	}
-	if err != nil {
-		return Device{}, err
-	}
-	if withHolder {
-		dev.Holder = h.holderOf(ctx, &dev)
-		err = ended(ctx, op, id) // who was not found then may be there
-	}
-	return dev, err
+	ctx, cancel := bounded(ctx, readTimeout)
+	defer cancel()
+	return look(ctx, h, op, id, func(s *scan) (Device, error) {
+		dev, err := s.find(op, id)
+		if err == nil && dev.State == StateGhost {
+			dev, err = s.lookAgain(ctx, op, dev)
+		}
+		if err != nil {
+			return Device{}, err
+		}
+		if withHolder {
+			dev.Holder = s.holderOf(ctx, &dev)
+			err = ended(ctx, op, id) // who was not found then may be there
+		}
+		return dev, err
+	})
+}
+
+// find reads one device; it may be in the making, or gone from the bus.
+func (h *Host) find(ctx context.Context, op, id string) (Device, error) {
+	return look(ctx, h, op, id, func(s *scan) (Device, error) { return s.find(op, id) })
 }
 
 // lookAgain gives a device that is not on the bus the moment that creating or
 // removing one takes, before it is called a ghost.
-func (h *Host) lookAgain(ctx context.Context, op string, dev Device) (Device, error) {
+func (s *scan) lookAgain(ctx context.Context, op string, dev Device) (Device, error) {
 	var err error
 	wait := newPatience(50 * time.Millisecond)
 	for err == nil && dev.State == StateGhost && wait.sleep(ctx) {
-		dev, err = h.newScan().find(op, dev.ID)
+		dev, err = s.find(op, dev.ID)
 	}
 	return dev, err
 }

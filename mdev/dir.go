@@ -18,7 +18,7 @@ import (
 // whole path for each attribute; on another FS it joins names.
 // It is for one goroutine.
 type dir struct {
-	fs   FS
+	fs   *reader
 	path string
 	fd   int // -1: not the operating system's
 	buf  []byte
@@ -26,9 +26,10 @@ type dir struct {
 
 // openDir opens the directory at name. buf is where attributes are read to;
 // it holds at least readBufferSize bytes.
-func openDir(files FS, name string, buf []byte) (*dir, error) {
+func openDir(files *reader, name string, buf []byte) (*dir, error) {
 	d := &dir{fs: files, path: name, fd: -1, buf: buf}
-	if system, ok := files.(*osFS); ok {
+	if system, ok := files.fs.(*osFS); ok {
+		files.at("open", "", name)
 		fd, err := system.open(name, unix.O_RDONLY|unix.O_DIRECTORY)
 		if err != nil {
 			return nil, err
@@ -61,6 +62,7 @@ func (d *dir) names() ([]string, error) {
 		}
 		return names, nil
 	}
+	d.fs.at("list", "", d.path)
 	names := make([]string, 0, 64)
 	for {
 		n, err := unix.Getdents(d.fd, d.buf)
@@ -89,6 +91,7 @@ func (d *dir) read(name string) ([]byte, error) {
 	if !fs.ValidPath(name) {
 		return nil, &fs.PathError{Op: "open", Path: path.Join(d.path, name), Err: syscall.EINVAL}
 	}
+	d.fs.at("read", d.path, name)
 	fd, err := unix.Openat(d.fd, name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	for err == unix.EINTR {
 		fd, err = unix.Openat(d.fd, name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
@@ -118,6 +121,7 @@ func (d *dir) link(name string) (string, error) {
 	if d.fd < 0 {
 		return d.fs.Readlink(path.Join(d.path, name))
 	}
+	d.fs.at("read the link", d.path, name)
 	n, err := unix.Readlinkat(d.fd, name, d.buf)
 	if err != nil {
 		return "", &fs.PathError{Op: "readlink", Path: path.Join(d.path, name), Err: err}
@@ -136,7 +140,7 @@ func (d *dir) base(name string) string {
 }
 
 // listDir returns the sorted names in a directory.
-func listDir(files FS, name string, buf []byte) ([]string, error) {
+func listDir(files *reader, name string, buf []byte) ([]string, error) {
 	d, err := openDir(files, name, buf)
 	if err != nil {
 		return nil, err

@@ -14,7 +14,11 @@ func (h *Host) awaitGhost(ctx context.Context, dev *Device) error {
 		return ghostError(dev, who, known)
 	}
 	for wait := newPatience(time.Until(deadlineOf(ctx))); ; {
-		if _, err := h.fs.Stat(mdevDevicesDir + "/" + dev.ID); err == nil || h.left(dev) {
+		over, ok := try(ctx, h, func(s *scan) bool {
+			_, err := s.fs.Stat(mdevDevicesDir + "/" + dev.ID)
+			return err == nil || s.left(dev)
+		})
+		if ok && over {
 			return nil // gone, or made again since
 		}
 		if wait.sleep(ctx) {

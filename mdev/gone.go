@@ -21,15 +21,19 @@ type tally struct {
 	devices     []string
 }
 
-func (h *Host) tally(dev *Device) tally {
+func (h *Host) tally(ctx context.Context, dev *Device) tally {
 	if dev.Type == "" {
 		return tally{}
 	}
-	s := h.newScan()
+	seen, _ := try(ctx, h, func(s *scan) tally { return s.tally(dev) })
+	return seen
+}
+
+func (s *scan) tally(dev *Device) tally {
 	typeDir := path.Dir(dev.Path) + "/mdev_supported_types/" + dev.Type
-	free, err := h.fs.ReadFile(typeDir + "/available_instances")
-	devices, errDevices := listDir(h.fs, typeDir+"/devices", s.buf)
-	all, errAll := listDir(h.fs, mdevDevicesDir, s.buf)
+	free, err := s.fs.ReadFile(typeDir + "/available_instances")
+	devices, errDevices := listDir(s.fs, typeDir+"/devices", s.buf)
+	all, errAll := listDir(s.fs, mdevDevicesDir, s.buf)
 	n, ok := parseCount(strings.TrimSpace(string(free)))
 	return tally{ok && errors.Join(err, errDevices, errAll) == nil, n, len(devices), all}
 }
@@ -38,8 +42,12 @@ func (h *Host) tally(dev *Device) tally {
 // has been taken by another. A count that cannot be read is not waited for.
 func (h *Host) seeGone(ctx context.Context, dev *Device, before tally) error {
 	wait := newPatience(time.Until(deadlineOf(ctx)))
-	for whole := 0; whole < wholeSightings && !h.left(dev); {
-		if _, err := h.fs.Readlink(dev.Path + "/mdev_type"); err == nil {
+	for whole := 0; whole < wholeSightings; {
+		seen, _ := try(ctx, h, func(s *scan) sighting { return s.sight(dev) })
+		if seen == sightedGone {
+			break
+		}
+		if seen == sightedWhole {
 			whole++
 		} else {
 			whole = 0
@@ -49,8 +57,8 @@ func (h *Host) seeGone(ctx context.Context, dev *Device, before tally) error {
 		}
 	}
 	for back := newPatience(time.Until(deadlineOf(ctx))); before.known; {
-		now := h.tally(dev)
-		if !now.known || now.free > before.free || now.free+now.taken >= before.free+before.taken || h.takenSince(dev, before, now) {
+		now := h.tally(ctx, dev)
+		if ctx.Err() == nil && !now.known || now.free > before.free || now.free+now.taken >= before.free+before.taken || h.takenSince(ctx, dev, before, now) {
 			return nil
 		}
 		if !back.sleep(ctx) {
@@ -63,21 +71,40 @@ func (h *Host) seeGone(ctx context.Context, dev *Device, before tally) error {
 	return nil
 }
 
+// sighting is what is seen of a device that is being removed.
+type sighting int
+
+const (
+	sightedPart  sighting = iota // or nothing could be seen
+	sightedWhole                 // with its type
+	sightedGone
+)
+
+func (s *scan) sight(dev *Device) sighting {
+	if s.left(dev) {
+		return sightedGone
+	}
+	if _, err := s.fs.Readlink(dev.Path + "/mdev_type"); err == nil {
+		return sightedWhole
+	}
+	return sightedPart
+}
+
 // left tells whether a device has left the bus and its parent.
-func (h *Host) left(dev *Device) bool {
-	_, err := h.fs.Stat(dev.Path)
-	_, busErr := h.fs.Stat(mdevDevicesDir + "/" + dev.ID)
+func (s *scan) left(dev *Device) bool {
+	_, err := s.fs.Stat(dev.Path)
+	_, busErr := s.fs.Stat(mdevDevicesDir + "/" + dev.ID)
 	return absent(err) && absent(busErr)
 }
 
 // takenSince tells whether the GPU has a device that it did not have: a type of
 // another size would leave none of the instances that were free.
-func (h *Host) takenSince(dev *Device, before, now tally) bool {
+func (h *Host) takenSince(ctx context.Context, dev *Device, before, now tally) bool {
 	return slices.ContainsFunc(now.devices, func(id string) bool {
 		if slices.Contains(before.devices, id) || !isUUID(id) {
 			return false
 		}
-		other, err := h.newScan().find("remove", id)
+		other, err := h.find(ctx, "remove", id)
 		return err == nil && other.GPU == dev.GPU
 	})
 }
@@ -87,7 +114,7 @@ func (h *Host) notGone(ctx context.Context, dev *Device) error {
 		Op: "remove", Object: dev.ID, Meaning: "the kernel accepted its removal, and it is still there", Cause: cleaningUp,
 		Next: "retry in some seconds", Kind: ErrInUse, Err: endOf(ctx),
 	}
-	if who, known := h.holdingOf(context.WithoutCancel(ctx), dev); known && who.PID != os.Getpid() {
+	if who, known := h.lastHoldingOf(ctx, dev); known && who.PID != os.Getpid() {
 		e.Cause, e.Next = "it is in use by "+who.String(), "stop "+who.short()+", then retry"
 	}
 	return e

@@ -26,16 +26,18 @@ const (
 func (h *Host) guard(ctx context.Context, dev *Device) (io.Closer, error) {
 	wait, hidden := newPatience(guardPatience), newPatience(hiddenPatience)
 	for {
-		if dev.IOMMUGroup == "" || h.groupShared(dev) {
+		if dev.IOMMUGroup == "" || h.groupShared(ctx, dev) {
 			return nil, h.refuseIfHeld(ctx, dev)
 		}
-		node, err := h.fs.OpenNode("dev/vfio/" + dev.IOMMUGroup)
+		node, own, err := h.openGroup(ctx, dev)
 		switch {
 		case err == nil:
-			if target, err := h.fs.Readlink(dev.Path + "/iommu_group"); err != nil || path.Base(target) == dev.IOMMUGroup {
+			if own {
 				return node, nil
 			}
 			_ = node.Close() // it is another device's by now
+		case ctx.Err() != nil:
+			return nil, err
 		case errors.Is(err, syscall.EBUSY):
 			who, known := h.holdingOf(ctx, dev)
 			transient := !known || who.PID == os.Getpid() || who.VM == "" && !who.device
@@ -54,7 +56,7 @@ func (h *Host) guard(ctx context.Context, dev *Device) (io.Closer, error) {
 		default:
 			return nil, explain("remove", dev.ID, groupNode, err)
 		}
-		now, err := h.newScan().find("remove", dev.ID)
+		now, err := h.find(ctx, "remove", dev.ID)
 		if errors.Is(err, ErrNotFound) {
 			return nil, nil // another remover had it, and was faster
 		}
@@ -64,25 +66,60 @@ func (h *Host) guard(ctx context.Context, dev *Device) (io.Closer, error) {
 	}
 }
 
+// openGroup opens the node of a device's group, and tells whether the group is still the
+// device's. A node that is opened too late is closed again.
+func (h *Host) openGroup(ctx context.Context, dev *Device) (node io.Closer, own bool, err error) {
+	type opened struct {
+		node io.Closer
+		own  bool
+		err  error
+	}
+	if err := ended(ctx, "remove", dev.ID); err != nil {
+		return nil, false, err
+	}
+	s := h.newScan()
+	file, link, group := "dev/vfio/"+dev.IOMMUGroup, dev.Path+"/iommu_group", dev.IOMMUGroup
+	got, ok := run(ctx, &h.stuck, func() opened {
+		node, err := s.fs.OpenNode(file)
+		if err != nil {
+			return opened{err: err}
+		}
+		target, err := s.fs.Readlink(link)
+		return opened{node: node, own: err != nil || path.Base(target) == group}
+	}, func(late opened) {
+		if late.node != nil {
+			_ = late.node.Close()
+		}
+	})
+	if !ok {
+		return nil, false, s.hung(ctx, "remove", dev.ID)
+	}
+	return got.node, got.own, got.err
+}
+
 // groupShared tells whether a virtual function's group has other functions,
 // whose VMs would make it busy.
-func (h *Host) groupShared(dev *Device) bool {
+func (h *Host) groupShared(ctx context.Context, dev *Device) bool {
 	if dev.Framework != FrameworkVendorVFIO {
 		return false
 	}
-	entries, err := h.fs.ReadDir("sys/kernel/iommu_groups/" + dev.IOMMUGroup + "/devices")
-	return err == nil && len(entries) > 1
+	devices := "sys/kernel/iommu_groups/" + dev.IOMMUGroup + "/devices"
+	shared, _ := try(ctx, h, func(s *scan) bool {
+		entries, err := s.fs.ReadDir(devices)
+		return err == nil && len(entries) > 1
+	})
+	return shared
 }
 
 // refuseIfHeld looks through the processes where the group cannot be asked.
 func (h *Host) refuseIfHeld(ctx context.Context, dev *Device) error {
-	if dev.Framework == FrameworkVendorVFIO && h.groupShared(dev) {
+	if dev.Framework == FrameworkVendorVFIO && h.groupShared(ctx, dev) {
 		return nil // its holder may have another function; the driver decides
 	}
 	if who, known := h.holdingOf(ctx, dev); known {
 		return inUse(dev, who, known, 0)
 	}
-	return nil
+	return ended(ctx, "remove", dev.ID) // who was not found then may be there
 }
 
 func inUse(dev *Device, who holding, known bool, errno syscall.Errno) *Error {

@@ -20,10 +20,9 @@ type holding struct {
 
 // holders returns who has which node under /dev/vfio open. It sees what the
 // permissions on /proc let it see: everything as root.
-func (h *Host) holders(ctx context.Context, wanted map[string]bool) map[string][]holding {
+func (s *scan) holders(ctx context.Context, wanted map[string]bool) map[string][]holding {
 	found := map[string][]holding{}
-	buf := make([]byte, readBufferSize)
-	pids, err := listDir(h.fs, "proc", buf)
+	pids, err := listDir(s.fs, "proc", s.buf)
 	if err != nil {
 		return found
 	}
@@ -35,14 +34,14 @@ func (h *Host) holders(ctx context.Context, wanted map[string]bool) map[string][
 		if ctx.Err() != nil {
 			return found
 		}
-		h.holdings(pid, wanted, found, buf)
+		s.holdings(pid, wanted, found)
 	}
 	return found
 }
 
-func (h *Host) holdings(pid int, wanted map[string]bool, found map[string][]holding, buf []byte) {
+func (s *scan) holdings(pid int, wanted map[string]bool, found map[string][]holding) {
 	process := "proc/" + strconv.Itoa(pid)
-	d, err := openDir(h.fs, process+"/fd", buf)
+	d, err := openDir(s.fs, process+"/fd", s.buf)
 	if err != nil {
 		return
 	}
@@ -67,10 +66,10 @@ func (h *Host) holdings(pid int, wanted map[string]bool, found map[string][]hold
 		return
 	}
 	who := holding{Holder: Holder{PID: pid}, device: device}
-	if comm, err := h.fs.ReadFile(process + "/comm"); err == nil {
+	if comm, err := s.fs.ReadFile(process + "/comm"); err == nil {
 		who.Command = strings.TrimSpace(string(comm))
 	}
-	if cmdline, err := h.fs.ReadFile(process + "/cmdline"); err == nil {
+	if cmdline, err := s.fs.ReadFile(process + "/cmdline"); err == nil {
 		who.VM = parseGuestName(cmdline)
 		if program, _, _ := bytes.Cut(cmdline, []byte{0}); who.Command == "" {
 			who.Command = path.Base(string(program))
@@ -134,20 +133,41 @@ func (d *Device) nodes() []string {
 }
 
 // holderOf says who has a device open, or nil.
-func (h *Host) holderOf(ctx context.Context, dev *Device) *Holder {
-	if who, ok := h.holdingOf(ctx, dev); ok {
+func (s *scan) holderOf(ctx context.Context, dev *Device) *Holder {
+	if who, ok := s.holdingOf(ctx, dev); ok {
 		return &who.Holder
 	}
 	return nil
 }
 
-func (h *Host) holdingOf(ctx context.Context, dev *Device) (holding, bool) {
+func (s *scan) holdingOf(ctx context.Context, dev *Device) (holding, bool) {
 	wanted := map[string]bool{}
 	for _, node := range dev.nodes() {
 		wanted[node] = true
 	}
-	found := h.holders(ctx, wanted)
-	return h.pick(dev, found)
+	found := s.holders(ctx, wanted)
+	return s.pick(dev, found)
+}
+
+// holdingOf says who has a device open, as far as that can be found out before ctx ends.
+func (h *Host) holdingOf(ctx context.Context, dev *Device) (holding, bool) {
+	type answer struct {
+		who   holding
+		known bool
+	}
+	seen := *dev
+	got, ok := try(ctx, h, func(s *scan) answer {
+		who, known := s.holdingOf(ctx, &seen)
+		return answer{who, known}
+	})
+	return got.who, ok && got.known
+}
+
+// lastHoldingOf is holdingOf for a context that has ended or is about to.
+func (h *Host) lastHoldingOf(ctx context.Context, dev *Device) (holding, bool) {
+	ctx, cancel := graced(ctx)
+	defer cancel()
+	return h.holdingOf(ctx, dev)
 }
 
 // pick chooses a device's holder, with the VM's name as NVIDIA's driver tells
@@ -155,7 +175,7 @@ func (h *Host) holdingOf(ctx context.Context, dev *Device) (holding, bool) {
 //
 // A process that has the device itself open tells more than one that passed the
 // group on.
-func (h *Host) pick(dev *Device, found map[string][]holding) (holding, bool) {
+func (s *scan) pick(dev *Device, found map[string][]holding) (holding, bool) {
 	var who holding
 	ok := false
 	for _, node := range dev.nodes() {
@@ -166,7 +186,7 @@ func (h *Host) pick(dev *Device, found map[string][]holding) (holding, bool) {
 		}
 	}
 	if who.VM == "" {
-		if name, err := h.fs.ReadFile(dev.Path + "/nvidia/vm_name"); err == nil {
+		if name, err := s.fs.ReadFile(dev.Path + "/nvidia/vm_name"); err == nil {
 			who.VM = strings.TrimSpace(string(name))
 			ok = ok || who.VM != ""
 		}

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 )
 
@@ -21,6 +22,9 @@ type Host struct {
 	root string // "" when fs was given
 	fs   FS
 	log  *slog.Logger
+
+	stuck  atomic.Int64 // reads that go on alone
+	shared shared       // readings of the inventory
 
 	names  sync.Map // vendor-VFIO type id -> name, as once seen
 	boards sync.Map // board -> GiB, of those that no table has, as once seen

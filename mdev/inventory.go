@@ -20,8 +20,8 @@ const (
 	FrameworkVendorVFIO Framework = "vendor-vfio"
 )
 
-// Inventory is one host's offer at one moment. It is plain data that belongs
-// to the caller; its lists are never nil. What is wrong is told with the object
+// Inventory is one host's offer at one moment. It is plain data, to be read only:
+// others who asked at the same moment may have the same one. Its lists are never nil. What is wrong is told with the object
 // that it belongs to; see [Inventory.AllProblems] for all of it.
 type Inventory struct {
 	GPUs     []GPU     `json:"gpus"`     // sorted by name
@@ -36,15 +36,24 @@ type Inventory struct {
 // the context has ended, or the first directory is unreadable. A host without
 // vGPU support has an empty inventory.
 //
+// Those who ask at the same time share what is read: each is given a reading that
+// began after its call. Without a deadline in ctx, 30 seconds are the bound; the error
+// then says at which file the reading is.
+//
 // It changes and opens no device, and needs root only to see the holders.
 func (h *Host) Inventory(ctx context.Context) (*Inventory, error) {
-	s := h.newScan()
+	ctx, cancel := bounded(ctx, readTimeout)
+	defer cancel()
+	return h.shared.read(ctx, h)
+}
+
+func (s *scan) inventory(ctx context.Context) (*Inventory, error) {
 	parents, pfs, err := s.parents(ctx)
 	if err != nil {
 		return nil, err
 	}
-	h.recheckGhosts(ctx, parents)
-	h.fillHolders(ctx, parents)
+	s.recheckGhosts(ctx, parents)
+	s.fillHolders(ctx, parents)
 	if err := ended(ctx, "inventory", ""); err != nil {
 		return nil, err
 	}
@@ -109,17 +118,17 @@ func (s *scan) nameVFTypes(parents []Parent) {
 
 // recheckGhosts looks again at devices that were not on the bus: most are just
 // being made or removed.
-func (h *Host) recheckGhosts(ctx context.Context, parents []Parent) {
+func (s *scan) recheckGhosts(ctx context.Context, parents []Parent) {
 	wait := newPatience(50 * time.Millisecond)
 	for i := range parents {
 		p := &parents[i]
 		p.Devices = slices.DeleteFunc(p.Devices, func(dev Device) bool {
 			for dev.State == StateGhost {
-				_, err := h.fs.Stat(dev.Path)
+				_, err := s.fs.Stat(dev.Path)
 				if absent(err) {
 					return true
 				}
-				if _, err := h.fs.Stat(mdevDevicesDir + "/" + dev.ID); err == nil || !wait.sleep(ctx) {
+				if _, err := s.fs.Stat(mdevDevicesDir + "/" + dev.ID); err == nil || !wait.sleep(ctx) {
 					break
 				}
 			}
@@ -130,10 +139,10 @@ func (h *Host) recheckGhosts(ctx context.Context, parents []Parent) {
 			if dev.State != StateGhost {
 				continue
 			}
-			if _, err := h.fs.Stat(mdevDevicesDir + "/" + dev.ID); err != nil {
+			if _, err := s.fs.Stat(mdevDevicesDir + "/" + dev.ID); err != nil {
 				continue
 			}
-			if again, ok := h.newScan().mdev(p, dev.ID, true); ok {
+			if again, ok := s.mdev(p, dev.ID, true); ok {
 				*dev = again
 			}
 		}
@@ -141,7 +150,7 @@ func (h *Host) recheckGhosts(ctx context.Context, parents []Parent) {
 }
 
 // fillHolders looks through the processes once for all devices.
-func (h *Host) fillHolders(ctx context.Context, parents []Parent) {
+func (s *scan) fillHolders(ctx context.Context, parents []Parent) {
 	wanted := map[string]bool{}
 	for i := range parents {
 		for j := range parents[i].Devices {
@@ -153,11 +162,11 @@ func (h *Host) fillHolders(ctx context.Context, parents []Parent) {
 	if len(wanted) == 0 {
 		return
 	}
-	found := h.holders(ctx, wanted)
+	found := s.holders(ctx, wanted)
 	for i := range parents {
 		for j := range parents[i].Devices {
 			dev := &parents[i].Devices[j]
-			if who, ok := h.pick(dev, found); ok {
+			if who, ok := s.pick(dev, found); ok {
 				dev.Holder = &who.Holder
 			}
 		}

@@ -22,12 +22,13 @@ type Machine struct {
 // Machine returns the ids of this machine. The firmware's is readable by root only. The
 // error is that of a context that has ended.
 func (h *Host) Machine(ctx context.Context) (Machine, error) {
-	if err := ended(ctx, "read the machine's ids", ""); err != nil {
-		return Machine{}, err
-	}
-	id, _ := h.fs.ReadFile(machineFile)
-	dmi, _ := h.fs.ReadFile(dmiFile)
-	return Machine{ID: strings.ReplaceAll(machineUUID(id, 32), "-", ""), DMI: machineUUID(dmi, 36)}, nil
+	ctx, cancel := bounded(ctx, readTimeout)
+	defer cancel()
+	return look(ctx, h, "read the machine's ids", "", func(s *scan) (Machine, error) {
+		id, _ := s.fs.ReadFile(machineFile)
+		dmi, _ := s.fs.ReadFile(dmiFile)
+		return Machine{ID: strings.ReplaceAll(machineUUID(id, 32), "-", ""), DMI: machineUUID(dmi, 36)}, nil
+	})
 }
 
 // Other tells whether o is known to be another machine: an id that both have differs.

@@ -64,17 +64,14 @@ func checkVGPUParams(op, value string) error {
 // On a device that existed before, a value that is already so is not written
 // again, and when one fails, those before it are put back.
 func (h *Host) setParams(ctx context.Context, dev *Device, params []Param, existed bool) error {
-	files := make([]string, len(params)) // found before any is written
-	for i, param := range params {
-		var err error
-		if files[i], err = h.newScan().paramFile(dev, param); err != nil {
-			return err
-		}
+	files, err := h.paramFiles(ctx, *dev, params) // found before any is written
+	if err != nil {
+		return err
 	}
 	var old []Param // by file
 	for i, param := range params {
 		if existed {
-			value, err := h.fs.ReadFile(files[i])
+			value, err := h.readFile(ctx, files[i])
 			was := Param{files[i], strings.TrimSpace(string(value))}
 			if err == nil && was.Value == strings.TrimSpace(param.Value) {
 				continue
@@ -89,7 +86,7 @@ func (h *Host) setParams(ctx context.Context, dev *Device, params []Param, exist
 			e.Meaning = fmt.Sprintf("%s (value %q)", e.Meaning, param.Value)
 			err = e
 		} else {
-			err = h.readBack(dev, param, files[i])
+			err = h.readBack(ctx, dev, param, files[i])
 		}
 		if err != nil {
 			return h.putBack(ctx, old, err)
@@ -109,27 +106,41 @@ func (h *Host) writeParam(ctx context.Context, file, value string) error {
 // putBack gives attributes the values that they had, the last one first. It has
 // a time of its own, since ctx may have ended.
 func (h *Host) putBack(ctx context.Context, old []Param, cause error) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
-	defer cancel()
-	for _, was := range slices.Backward(old) {
-		if data, err := h.fs.ReadFile(was.Name); err == nil && strings.TrimSpace(string(data)) == was.Value {
-			continue // the failed write changed nothing
-		}
-		if err := h.writeParam(ctx, was.Name, was.Value); err != nil {
-			h.log.WarnContext(ctx, "a parameter could not be put back", "file", was.Name, "value", was.Value, "error", err)
-			cause = fault.Join(cause, explain("put back", "/"+was.Name, paramFile, err))
-		}
+	if len(old) == 0 {
+		return cause
 	}
-	return cause
+	err, done := h.afterwards(ctx, func(ctx context.Context) error {
+		var failed []error
+		for _, was := range slices.Backward(old) {
+			if data, err := h.readFile(ctx, was.Name); err == nil && strings.TrimSpace(string(data)) == was.Value {
+				continue // the failed write changed nothing
+			}
+			if err := h.writeParam(ctx, was.Name, was.Value); err != nil {
+				h.log.WarnContext(ctx, "a parameter could not be put back", "file", was.Name, "value", was.Value, "error", err)
+				failed = append(failed, explain("put back", "/"+was.Name, paramFile, err))
+			}
+		}
+		return fault.Join(failed...)
+	})
+	if !done {
+		err = &Error{Op: "put back", Object: "/" + old[0].Name, Meaning: "that had not ended", Next: "look what it reads", Pending: true}
+	}
+	return fault.Join(cause, err)
 }
 
 // readBack checks a parameter that can be read; many can only be written.
-func (h *Host) readBack(dev *Device, param Param, file string) error {
-	info, err := h.fs.Stat(file)
-	if err != nil || info.Mode().Perm()&0o444 == 0 || strings.HasPrefix(param.Name, "assign_") || strings.HasPrefix(param.Name, "unassign_") {
+func (h *Host) readBack(ctx context.Context, dev *Device, param Param, file string) error {
+	if strings.HasPrefix(param.Name, "assign_") || strings.HasPrefix(param.Name, "unassign_") {
 		return nil
 	}
-	data, err := h.fs.ReadFile(file)
+	readable, ok := try(ctx, h, func(s *scan) bool {
+		info, err := s.fs.Stat(file)
+		return err == nil && info.Mode().Perm()&0o444 != 0
+	})
+	if ok && !readable {
+		return nil
+	}
+	data, err := h.readFile(ctx, file)
 	if err != nil {
 		e := explain("create", fmt.Sprintf("%s of %s", param.Name, dev.ID), paramFile, err)
 		e.Meaning = "it was written and cannot be read back: " + e.Meaning

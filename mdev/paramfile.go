@@ -1,6 +1,7 @@
 package mdev
 
 import (
+	"context"
 	"fmt"
 	"path"
 	"slices"
@@ -47,6 +48,23 @@ func (p Param) fits(op string, framework Framework, deviceAPI string) error {
 
 func (p Param) refused(op, meaning, next string) *Error {
 	return &Error{Op: op, Object: fmt.Sprintf("parameter %q", p.Name), Meaning: meaning, Next: next, Kind: ErrInvalid}
+}
+
+// paramFiles finds the files of parameters.
+func (h *Host) paramFiles(ctx context.Context, dev Device, params []Param) ([]string, error) {
+	if len(params) == 0 {
+		return nil, nil
+	}
+	return look(ctx, h, "create", dev.ID, func(s *scan) ([]string, error) {
+		files := make([]string, len(params))
+		for i, param := range params {
+			var err error
+			if files[i], err = s.paramFile(&dev, param); err != nil {
+				return nil, err
+			}
+		}
+		return files, nil
+	})
 }
 
 // paramFile finds a parameter's file: of a virtual function in its nvidiaDir only, of an

@@ -58,7 +58,7 @@ func (h *Host) Remove(ctx context.Context, id string) error {
 }
 
 func (h *Host) removeMdev(ctx context.Context, dev *Device, guard io.Closer) error {
-	before := h.tally(dev)
+	before := h.tally(ctx, dev)
 	file := dev.Path + "/remove"
 	wait := newPatience(time.Until(deadlineOf(ctx)))
 	var busy error // what the last write that came back said
@@ -68,7 +68,10 @@ func (h *Host) removeMdev(ctx context.Context, dev *Device, guard io.Closer) err
 		if err == nil || errors.Is(err, syscall.ENOENT) {
 			break
 		}
-		if _, statErr := h.fs.Stat(dev.Path); absent(statErr) {
+		if gone, _ := try(ctx, h, func(s *scan) bool {
+			_, err := s.fs.Stat(dev.Path)
+			return absent(err)
+		}); gone {
 			break // another remover was faster
 		}
 		if blocked := h.removeBlocked(ctx, dev, err, busy); blocked != nil {
@@ -82,6 +85,9 @@ func (h *Host) removeMdev(ctx context.Context, dev *Device, guard io.Closer) err
 		}
 		busy = err
 		if guard, err = h.guard(ctx, dev); err != nil {
+			if ctx.Err() != nil {
+				return h.removeLate(ctx, dev, busy)
+			}
 			return err
 		}
 	}
@@ -102,7 +108,7 @@ func (h *Host) removeBlocked(ctx context.Context, dev *Device, err, busy error) 
 		Next: "retry in some seconds; the kernel finishes by itself", Pending: true, Kind: ErrInUse, Err: ctx.Err(),
 	}
 	// While we hold its group, only who had the device before can have it open.
-	if who, known := h.holdingOf(context.WithoutCancel(ctx), dev); known && who.PID != os.Getpid() {
+	if who, known := h.lastHoldingOf(ctx, dev); known && who.PID != os.Getpid() {
 		e.Cause, e.Next = "it is in use by "+who.String(), "stop "+who.short()+"; the kernel then finishes by itself"
 	}
 	return e
@@ -111,7 +117,7 @@ func (h *Host) removeBlocked(ctx context.Context, dev *Device, err, busy error) 
 // removeLate answers a driver that was busy for too long.
 func (h *Host) removeLate(ctx context.Context, dev *Device, err error) error {
 	e := explain("remove", dev.ID, removeFile, err)
-	if who, known := h.holdingOf(context.WithoutCancel(ctx), dev); known {
+	if who, known := h.lastHoldingOf(ctx, dev); known {
 		return inUse(dev, who, true, e.Errno)
 	}
 	e.Cause, e.Next = cleaningUp, "retry in some seconds"
@@ -134,7 +140,7 @@ func (h *Host) removeVF(ctx context.Context, dev *Device, guard io.Closer) error
 		if err == nil {
 			return nil // what is there now is another's: the driver has said yes
 		}
-		gone, readErr := h.vfFree(file)
+		gone, readErr := h.vfFree(ctx, file)
 		switch {
 		case gone:
 			return nil
@@ -143,7 +149,7 @@ func (h *Host) removeVF(ctx context.Context, dev *Device, guard io.Closer) error
 		case !errors.Is(err, syscall.EPERM) && !errors.Is(err, syscall.EBUSY) && !errors.Is(err, syscall.EAGAIN):
 			return explain("remove", dev.ID, vfClearFile, err)
 		}
-		if who, known := h.holdingOf(ctx, dev); known && who.PID != os.Getpid() && !h.groupShared(dev) {
+		if who, known := h.holdingOf(ctx, dev); known && who.PID != os.Getpid() && !h.groupShared(ctx, dev) {
 			return inUse(dev, who, known, errnoOf(err))
 		}
 		if !wait.sleep(ctx) {
@@ -151,14 +157,19 @@ func (h *Host) removeVF(ctx context.Context, dev *Device, guard io.Closer) error
 		}
 		busy = err
 		if guard, err = h.guard(ctx, dev); err != nil {
+			if ctx.Err() != nil {
+				return h.removeLate(ctx, dev, busy)
+			}
 			return err
 		}
 	}
 }
 
-func (h *Host) vfFree(file string) (bool, error) {
-	data, err := h.fs.ReadFile(file)
-	return err == nil && strings.TrimSpace(string(data)) == noVGPU, err
+func (h *Host) vfFree(ctx context.Context, file string) (bool, error) {
+	return look(ctx, h, "read", file, func(s *scan) (bool, error) {
+		data, err := s.fs.ReadFile(file)
+		return err == nil && strings.TrimSpace(string(data)) == noVGPU, err
+	})
 }
 
 func deadlineOf(ctx context.Context) time.Time {

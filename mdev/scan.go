@@ -18,7 +18,7 @@ const (
 // scan is one pass over a host's files, for one goroutine.
 type scan struct {
 	host         *Host
-	fs           FS
+	fs           *reader
 	buf          []byte
 	interned     map[string]string
 	descriptions map[string]Description
@@ -31,7 +31,7 @@ type siblingType struct{ gpu, id string }
 
 func (h *Host) newScan() *scan {
 	return &scan{
-		host: h, fs: h.fs, buf: make([]byte, 4*readBufferSize),
+		host: h, fs: &reader{fs: h.fs}, buf: make([]byte, 4*readBufferSize),
 		interned:     map[string]string{},
 		descriptions: map[string]Description{},
 		siblings:     map[siblingType]Type{},

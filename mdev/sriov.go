@@ -38,8 +38,10 @@ type VFPlan struct {
 // PlanVFs says what [Host.SetVFs] would do, and does nothing. gpu is the PCI
 // address of a physical function.
 func (h *Host) PlanVFs(ctx context.Context, gpu string, count int) (VFPlan, error) {
-	plan, _, err := h.planVFs(ctx, "plan virtual functions", gpu, count)
-	return plan, err
+	ctx, cancel := bounded(ctx, readTimeout)
+	defer cancel()
+	plan, err := h.planVFs(ctx, "plan virtual functions", gpu, count)
+	return plan.VFPlan, err
 }
 
 // SetVFs enables count virtual functions of a GPU, or all of them with
@@ -60,12 +62,13 @@ func (h *Host) SetVFs(ctx context.Context, gpu string, count int) (SRIOV, error)
 	const op = "set virtual functions"
 	ctx, cancel := bounded(ctx, vfsTimeout)
 	defer cancel()
-	plan, where, err := h.planVFs(ctx, op, gpu, count)
+	planned, err := h.planVFs(ctx, op, gpu, count)
 	if err != nil {
 		return SRIOV{}, err
 	}
+	plan, where := planned.VFPlan, planned.where
 	if plan.From == plan.To {
-		return h.vfsOf(where), nil
+		return h.vfsOf(ctx, op, plan.GPU, where)
 	}
 	if len(plan.Blockers) > 0 {
 		return SRIOV{}, &Error{
@@ -85,16 +88,25 @@ func (h *Host) SetVFs(ctx context.Context, gpu string, count int) (SRIOV, error)
 	return h.awaitVFs(ctx, op, &plan, where, said)
 }
 
-func (h *Host) planVFs(ctx context.Context, op, gpu string, count int) (VFPlan, string, error) {
+// planned is a plan, and where the GPU is.
+type planned struct {
+	VFPlan
+	where string
+}
+
+func (h *Host) planVFs(ctx context.Context, op, gpu string, count int) (planned, error) {
+	return look(ctx, h, op, gpu, func(s *scan) (planned, error) {
+		plan, where, err := s.planVFs(ctx, op, gpu, count)
+		return planned{plan, where}, err
+	})
+}
+
+func (s *scan) planVFs(ctx context.Context, op, gpu string, count int) (VFPlan, string, error) {
 	address, err := ParsePCIAddress(strings.ToLower(gpu))
 	if err != nil {
 		return VFPlan{}, "", &Error{Op: op, Object: fmt.Sprintf("%q", gpu), Meaning: "not a PCI address", Next: "name a GPU as the inventory does: 0000:41:00.0", Kind: ErrInvalid}
 	}
 	name := address.String()
-	if err := ended(ctx, op, name); err != nil {
-		return VFPlan{}, "", err
-	}
-	s := h.newScan()
 	where, err := s.follow(pciDevicesDir, name)
 	if absent(err) {
 		return VFPlan{}, "", &Error{Op: op, Object: name, Meaning: "there is no such PCI device", Next: "choose a GPU from the inventory", Kind: ErrNotFound}
@@ -132,13 +144,13 @@ func (h *Host) planVFs(ctx context.Context, op, gpu string, count int) (VFPlan, 
 		}
 	}
 	if plan.To != plan.From {
-		plan.Blockers, err = h.usersOf(ctx, s, &pf, state)
+		plan.Blockers, err = s.usersOf(ctx, &pf, state)
 	}
 	return plan, where, err
 }
 
 // usersOf lists what uses a physical function or one of its virtual ones.
-func (h *Host) usersOf(ctx context.Context, s *scan, pf *Parent, state *SRIOV) ([]string, error) {
+func (s *scan) usersOf(ctx context.Context, pf *Parent, state *SRIOV) ([]string, error) {
 	users := []string{}
 	bus, err := s.busDevices()
 	if err != nil {
@@ -152,27 +164,27 @@ func (h *Host) usersOf(ctx context.Context, s *scan, pf *Parent, state *SRIOV) (
 			p = s.parent(place{name: name, path: path.Join(path.Dir(pf.Path), name)})
 		}
 		s.mdevs(&p, bus)
-		if _, err := h.fs.Stat(p.Path + "/" + currentFile); err == nil {
+		if _, err := s.fs.Stat(p.Path + "/" + currentFile); err == nil {
 			s.vf(&p)
 		}
 		for _, dev := range p.Devices {
-			users = append(users, "vGPU "+dev.ID+holderNote(h.holderOf(ctx, &dev)))
+			users = append(users, "vGPU "+dev.ID+holderNote(s.holderOf(ctx, &dev)))
 		}
-		if d, err := openDir(h.fs, p.Path, s.buf); err == nil {
+		if d, err := openDir(s.fs, p.Path, s.buf); err == nil {
 			if group := d.base("iommu_group"); group != "" && len(p.Devices) == 0 {
 				nodes["/dev/vfio/"+group] = name
 			}
 			d.close()
 		}
 	}
-	if minor, ok := h.nvidiaMinor(pf.Name); ok {
+	if minor, ok := s.nvidiaMinor(pf.Name); ok {
 		nodes["/dev/nvidia"+minor] = pf.Name
 	}
 	wanted := map[string]bool{}
 	for node := range nodes {
 		wanted[node] = true
 	}
-	for node, holders := range h.holders(ctx, wanted) {
+	for node, holders := range s.holders(ctx, wanted) {
 		for _, who := range holders {
 			// NVIDIA's own daemons let go by themselves.
 			if !strings.HasPrefix(who.Command, "nvidia-") {
@@ -191,20 +203,22 @@ func holderNote(who *Holder) string {
 	return " (" + who.String() + ")"
 }
 
-func (h *Host) nvidiaMinor(address string) (string, bool) {
-	information, err := h.fs.ReadFile("proc/driver/nvidia/gpus/" + address + "/information")
+func (s *scan) nvidiaMinor(address string) (string, bool) {
+	information, err := s.fs.ReadFile("proc/driver/nvidia/gpus/" + address + "/information")
 	if err != nil {
 		return "", false
 	}
 	return parseDeviceMinor(string(information))
 }
 
-func (h *Host) vfsOf(where string) SRIOV {
-	var problems []Problem
-	if state := h.newScan().sriov(where, &problems); state != nil {
-		return *state
-	}
-	return SRIOV{VFs: []string{}}
+func (h *Host) vfsOf(ctx context.Context, op, gpu, where string) (SRIOV, error) {
+	return look(ctx, h, op, gpu, func(s *scan) (SRIOV, error) {
+		var problems []Problem
+		if state := s.sriov(where, &problems); state != nil {
+			return *state, nil
+		}
+		return SRIOV{VFs: []string{}}, nil
+	})
 }
 
 // runSRIOVManage returns what the program said, whatever its exit status: the
@@ -266,7 +280,10 @@ func (h *Host) writeNumVFs(ctx context.Context, op string, plan *VFPlan, where s
 func (h *Host) awaitVFs(ctx context.Context, op string, plan *VFPlan, where, said string) (SRIOV, error) {
 	wait := newPatience(vfsPatience)
 	for {
-		state := h.vfsOf(where)
+		state, err := h.vfsOf(ctx, op, plan.GPU, where)
+		if err != nil {
+			return SRIOV{}, err
+		}
 		if state.Enabled == plan.To {
 			return state, nil
 		}

@@ -115,7 +115,7 @@ func (w *watch) run(ctx context.Context, events <-chan Uevent) {
 			w.due = nil
 			ok = w.rescan(ctx)
 		case <-poll.C:
-			if w.vfChanged() {
+			if w.vfChanged(ctx) {
 				ok = w.rescan(ctx)
 			}
 		case <-ctx.Done():
@@ -141,12 +141,14 @@ func (w *watch) ended(ctx context.Context, err error) {
 
 // vfChanged tells whether a virtual function of the vendor-specific framework
 // was given a type or lost it.
-func (w *watch) vfChanged() bool {
+func (w *watch) vfChanged(ctx context.Context) bool {
+	ctx, cancel := bounded(ctx, readTimeout)
+	defer cancel()
 	for name, framework := range w.parents {
 		if framework != FrameworkVendorVFIO {
 			continue
 		}
-		data, err := w.host.fs.ReadFile(path.Join(pciDevicesDir, name, currentFile))
+		data, err := w.host.readFile(ctx, path.Join(pciDevicesDir, name, currentFile))
 		if err != nil && !absent(err) {
 			continue // reading all the rest tells no more
 		}
@@ -201,7 +203,7 @@ func (w *watch) mdevEvent(ctx context.Context, action, id string) bool {
 	// Its type is linked after the event is sent.
 	wait := newPatience(time.Second)
 	for {
-		dev, err := w.host.newScan().find("watch", id)
+		dev, err := w.find(ctx, id)
 		if err != nil {
 			return true // gone again
 		}
@@ -210,6 +212,12 @@ func (w *watch) mdevEvent(ctx context.Context, action, id string) bool {
 			return w.tell(ctx, Change{Kind: ChangeDeviceAdded, Parent: dev.Parent, Device: &dev})
 		}
 	}
+}
+
+func (w *watch) find(ctx context.Context, id string) (Device, error) {
+	ctx, cancel := bounded(ctx, readTimeout)
+	defer cancel()
+	return w.host.find(ctx, "watch", id)
 }
 
 func (w *watch) parentAdded(ctx context.Context, name string, framework Framework) bool {
