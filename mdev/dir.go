@@ -8,7 +8,6 @@ import (
 	"sort"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -20,21 +19,23 @@ import (
 type dir struct {
 	fs   *reader
 	path string
-	fd   int // -1: not the operating system's
 	buf  []byte
+
+	system *osFS // nil: not the operating system's
+	fd     int
 }
 
 // openDir opens the directory at name. buf is where attributes are read to;
 // it holds at least readBufferSize bytes.
 func openDir(files *reader, name string, buf []byte) (*dir, error) {
-	d := &dir{fs: files, path: name, fd: -1, buf: buf}
+	d := &dir{fs: files, path: name, buf: buf, fd: -1}
 	if system, ok := files.fs.(*osFS); ok {
 		files.at("open", "", name)
 		fd, err := system.open(name, unix.O_RDONLY|unix.O_DIRECTORY)
 		if err != nil {
 			return nil, err
 		}
-		d.fd = fd
+		d.system, d.fd = system, fd
 		return d, nil
 	}
 	if _, err := files.Stat(name); err != nil {
@@ -88,16 +89,10 @@ func (d *dir) read(name string) ([]byte, error) {
 		data, err := d.fs.ReadFile(path.Join(d.path, name))
 		return bytes.TrimSpace(data), err
 	}
-	if !fs.ValidPath(name) {
-		return nil, &fs.PathError{Op: "open", Path: path.Join(d.path, name), Err: syscall.EINVAL}
-	}
 	d.fs.at("read", d.path, name)
-	fd, err := unix.Openat(d.fd, name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	for err == unix.EINTR {
-		fd, err = unix.Openat(d.fd, name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	}
+	fd, err := d.system.openRegular(d.fd, d.path, name, unix.O_RDONLY)
 	if err != nil {
-		return nil, &fs.PathError{Op: "open", Path: path.Join(d.path, name), Err: err}
+		return nil, err
 	}
 	n, err := readFD(fd, d.buf)
 	_ = unix.Close(fd)

@@ -118,6 +118,10 @@ func explain(op, object string, kind fileKind, err error) *Error {
 		e.Err = err
 		return e
 	}
+	if errors.Is(err, errNotRegular) {
+		e.Kind, e.Errno, e.Meaning, e.Next = ErrInvalid, 0, "it is not a regular file", "look what it is (ls -l), and who put it there"
+		return e
+	}
 	r, ok := readings[kind][e.Errno]
 	if !ok {
 		r, ok = readings[anyFile][e.Errno]

@@ -3,10 +3,12 @@ package mdev
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -38,7 +40,7 @@ var readBuffers = sync.Pool{New: func() any { return new([readBufferSize]byte) }
 func (f *osFS) ReadFile(name string) ([]byte, error) {
 	buf := readBuffers.Get().(*[readBufferSize]byte)
 	defer readBuffers.Put(buf)
-	fd, err := f.open(name, unix.O_RDONLY)
+	fd, err := f.openRegular(unix.AT_FDCWD, "", name, unix.O_RDONLY)
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +87,7 @@ func (f *osFS) Stat(name string) (fs.FileInfo, error) {
 }
 
 func (f *osFS) WriteAttr(name string, data []byte) error {
-	fd, err := f.open(name, unix.O_WRONLY)
+	fd, err := f.openRegular(unix.AT_FDCWD, "", name, unix.O_WRONLY|unix.O_NOFOLLOW) // an attribute is no link
 	if err != nil {
 		return err
 	}
@@ -154,11 +156,13 @@ func (f *osFS) Run(ctx context.Context, name string, args ...string) ([]byte, er
 
 // full refuses names that could leave the root.
 func (f *osFS) full(op, name string) (string, error) {
-	if !fs.ValidPath(name) || strings.IndexByte(name, 0) >= 0 {
+	if !validPath(name) {
 		return "", &fs.PathError{Op: op, Path: name, Err: syscall.EINVAL}
 	}
 	return f.prefix + name, nil
 }
+
+func validPath(name string) bool { return fs.ValidPath(name) && strings.IndexByte(name, 0) < 0 }
 
 func (f *osFS) open(name string, flags int) (int, error) {
 	full, err := f.full("open", name)
@@ -174,6 +178,45 @@ func (f *osFS) open(name string, flags int) (int, error) {
 			return -1, &fs.PathError{Op: "open", Path: name, Err: err}
 		}
 	}
+}
+
+// errNotRegular: a FIFO or a device could wait for ever, and opening one may do something.
+var errNotRegular = fmt.Errorf("not a regular file: %w", syscall.EINVAL)
+
+// openRegular opens a file, without waiting for whoever is at its other end, and refuses
+// all but regular ones. The name is below the root or, with a descriptor, below dir.
+func (f *osFS) openRegular(at int, dir, name string, flags int) (int, error) {
+	failed := func(err error) (int, error) {
+		return -1, &fs.PathError{Op: "open", Path: path.Join(dir, name), Err: err}
+	}
+	full := name
+	if at == unix.AT_FDCWD {
+		full = f.prefix + name
+	}
+	if !validPath(name) {
+		return failed(syscall.EINVAL)
+	}
+	flags |= unix.O_NONBLOCK | unix.O_CLOEXEC | unix.O_NOCTTY
+	fd, err := unix.Openat(at, full, flags, 0)
+	for errors.Is(err, unix.EINTR) {
+		fd, err = unix.Openat(at, full, flags, 0)
+	}
+	if err != nil {
+		return failed(err)
+	}
+	var stat unix.Stat_t
+	err = unix.Fstat(fd, &stat)
+	switch kind := stat.Mode & unix.S_IFMT; {
+	case err != nil:
+	case kind == unix.S_IFREG:
+		return fd, nil
+	case kind == unix.S_IFDIR:
+		err = syscall.EISDIR
+	default:
+		err = errNotRegular
+	}
+	_ = unix.Close(fd)
+	return failed(err)
 }
 
 func readFD(fd int, buf []byte) (int, error) {

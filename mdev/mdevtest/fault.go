@@ -5,6 +5,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 )
 
@@ -43,11 +44,14 @@ type Fault struct {
 	// N is which of the matching accesses fails, from 1; 0: each.
 	N int
 	// Err is what the access fails with. Nil stands for EIO when Do is nil
-	// too, else for "does not fail".
+	// too and Hang is not set, else for "does not fail".
 	Err error
 	// Do is called instead of failing at once, outside of any lock: it may
 	// block, or use the host. The access fails with its error, or with Err.
 	Do func(Access) error
+	// Hang keeps the access waiting, as a driver does that does not answer, until the
+	// function that Fail returned is called, or a crash. Then it goes on, or fails with Err.
+	Hang bool
 	// After lets the access take effect before it fails.
 	After bool
 	// Crash makes this access the last one: it and all later ones fail with
@@ -60,22 +64,25 @@ type Fault struct {
 type fault struct {
 	Fault
 	seen int
+	over chan struct{} // closed when it is taken out
 }
 
 // Fail injects a fault. The function that it returns takes it out again and
 // ends the crash that it may have caused. Faults are asked in the order in
 // which they were injected.
 func (h *Host) Fail(f Fault) (undo func()) {
-	if f.Err == nil && f.Do == nil {
+	if f.Err == nil && f.Do == nil && !f.Hang {
 		f.Err = syscall.EIO
 	}
-	injected := &fault{Fault: f}
+	injected := &fault{Fault: f, over: make(chan struct{})}
+	end := sync.OnceFunc(func() { close(injected.over) })
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.faults = append(h.faults, injected)
 	return func() {
 		h.mu.Lock()
 		defer h.mu.Unlock()
+		end()
 		h.faults = slices.DeleteFunc(h.faults, func(other *fault) bool { return other == injected })
 		if h.crashedBy == injected {
 			h.crashedBy, h.crashed = nil, make(chan struct{})
@@ -169,6 +176,15 @@ func (h *Host) strike(f *fault, a Access) error {
 		return h.crashedBy.Err
 	}
 	err := f.Err
+	if f.Hang {
+		crashed := h.crashed
+		h.mu.Unlock()
+		select {
+		case <-f.over:
+		case <-crashed:
+		}
+		h.mu.Lock()
+	}
 	if f.Do != nil {
 		h.mu.Unlock()
 		if e := f.Do(a); e != nil {
