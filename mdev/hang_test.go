@@ -70,13 +70,14 @@ func TestHangingReadsHangNobody(t *testing.T) {
 					}
 					n := accessesOf(sim, func() { require.NoError(t, op(t.Context(), host, created.ID)) })
 					for i := 1; i <= n; i++ {
-						var hung string
-						sim.Fail(mdevtest.Fault{N: i, Do: func(a mdevtest.Access) error { hung = a.Name; return nil }})
+						at := make(chan string, 1)
+						sim.Fail(mdevtest.Fault{N: i, Do: func(a mdevtest.Access) error { at <- a.Name; return nil }})
 						letGo := sim.Fail(mdevtest.Fault{N: i, Hang: true})
 						start := time.Now()
 						ctx, cancel := context.WithTimeout(t.Context(), allowed)
 						err := op(ctx, host, created.ID)
 						cancel()
+						hung := <-at
 						require.ErrorIs(t, err, context.DeadlineExceeded, "access %d, %s", i, hung)
 						assert.Equal(t, allowed, time.Since(start), "access %d, %s", i, hung)
 						assert.True(t, name == "probe" || strings.Contains(err.Error(), hung), "%s: %v", hung, err)

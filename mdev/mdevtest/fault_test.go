@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"syscall"
 	"testing"
+	"testing/synctest"
 
 	"github.com/stretchr/testify/require"
 
@@ -42,6 +43,39 @@ func TestFaults(t *testing.T) {
 		_, err := h.ReadFile(name)
 		require.NoError(t, err, c.what)
 		require.Equal(t, 4, h.Accesses(), c.what)
+	}
+}
+
+// An access that hangs goes on once the fault is taken out, or fails then; a crash ends it.
+func TestHang(t *testing.T) {
+	const name = "sys/class/mdev_bus/mtty/mdev_supported_types/mtty-1/available_instances"
+	for _, c := range []struct {
+		what  string
+		err   error
+		crash bool
+		want  error
+	}{{"answers", nil, false, nil}, {"fails", syscall.ENODEV, false, syscall.ENODEV}, {"crash", nil, true, syscall.EIO}} {
+		synctest.Test(t, func(t *testing.T) {
+			h := newHost(t, "mtty")
+			end := h.Fail(mdevtest.Fault{Path: "available_instances", Hang: true, Err: c.err})
+			done := make(chan error, 1)
+			go func() {
+				_, err := h.ReadFile(name)
+				done <- err
+			}()
+			synctest.Wait()
+			require.Empty(t, done, c.what)
+			_, err := h.ReadFile(typeDir("mtty", "mtty-1") + "/name")
+			require.NoError(t, err, "others are answered")
+			if c.crash {
+				h.Fail(mdevtest.Fault{Crash: true})
+				_, err := h.ReadDir("sys")
+				require.Error(t, err)
+			} else {
+				end()
+			}
+			require.ErrorIs(t, <-done, c.want, c.what)
+		})
 	}
 }
 
