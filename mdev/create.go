@@ -348,9 +348,9 @@ func (h *Host) waitReady(ctx context.Context, id string) (Device, error) {
 	}
 }
 
-// nodeSeen tells whether the group's node is there, if this system has any.
+// nodeSeen tells whether a node to open the device by is there, if this system has any.
 func (s *scan) nodeSeen(dev *Device) bool {
-	if dev.IOMMUGroup == "" || dev.VFIONode != "" {
+	if dev.IOMMUGroup == "" || dev.VFIONode != "" || dev.VFIOCdev != "" {
 		return true
 	}
 	_, err := s.fs.Stat("dev/vfio")

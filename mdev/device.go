@@ -167,25 +167,26 @@ func (s *scan) nameType(p *Parent, dev *Device) {
 
 // vfio reads through which nodes a device is opened.
 func (s *scan) vfio(d *dir, dev *Device) {
-	if group := d.base("iommu_group"); group != "" {
-		dev.IOMMUGroup = group
-		if _, err := s.fs.Stat("dev/vfio/" + group); err == nil {
-			dev.VFIONode = "/dev/vfio/" + group
-		} else {
-			dev.Problems = append(dev.Problems, Problem{
-				Object: dev.ID, Text: "its VFIO group " + group + " has no node in /dev/vfio",
-				Next: "wait for udev; in a container, mount the host's /dev/vfio", Err: err,
-			})
+	if names, err := listDir(s.fs, dev.Path+"/vfio-dev", s.buf); err == nil {
+		for _, name := range names {
+			if _, err := s.fs.Stat("dev/vfio/devices/" + name); err == nil {
+				dev.VFIOCdev = "/dev/vfio/devices/" + name
+			}
 		}
 	}
-	names, err := listDir(s.fs, dev.Path+"/vfio-dev", s.buf)
-	if err != nil {
+	dev.IOMMUGroup = d.base("iommu_group")
+	if dev.IOMMUGroup == "" {
 		return
 	}
-	for _, name := range names {
-		if _, err := s.fs.Stat("dev/vfio/devices/" + name); err == nil {
-			dev.VFIOCdev = "/dev/vfio/devices/" + name
-		}
+	_, err := s.fs.Stat("dev/vfio/" + dev.IOMMUGroup)
+	switch {
+	case err == nil:
+		dev.VFIONode = "/dev/vfio/" + dev.IOMMUGroup
+	case dev.VFIOCdev == "" || !absent(err): // else the kernel has no group nodes
+		dev.Problems = append(dev.Problems, Problem{
+			Object: dev.ID, Text: "its VFIO group " + dev.IOMMUGroup + " has no node in /dev/vfio",
+			Next: "wait for udev; in a container, mount the host's /dev/vfio", Err: err,
+		})
 	}
 }
 

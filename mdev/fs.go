@@ -14,7 +14,7 @@ import (
 // would follow them. Errors are *fs.PathError around a syscall.Errno. All
 // methods are safe for concurrent use.
 //
-// An FS may also implement [WatchFS], [StoreFS], [RunFS] and [ProbeFS].
+// An FS may also implement [WatchFS], [StoreFS], [RunFS], [ProbeFS] and [BindFS].
 type FS interface {
 	// ReadFile returns the whole content of an attribute.
 	ReadFile(name string) ([]byte, error)
@@ -69,4 +69,14 @@ type ProbeFS interface {
 	// Probe opens the device with this id, through its VFIO group, asks what it
 	// can do, and closes it. Errors are *fs.PathError around a syscall.Errno.
 	Probe(group, id string) (Probe, error)
+}
+
+// BindFS is implemented by an FS whose devices can be opened through iommufd. On a host
+// that has no VFIO groups, it tells [Host.Remove] whether someone has a device open.
+type BindFS interface {
+	// Bind opens a device by its node, such as "dev/vfio/devices/vfio3", binds it to an
+	// iommufd of its own (VFIO_DEVICE_BIND_IOMMUFD), and closes both. A device that
+	// someone has open gives EINVAL, or EBUSY when that is through its group. Errors are
+	// *fs.PathError around a syscall.Errno.
+	Bind(node string) error
 }

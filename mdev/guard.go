@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -20,25 +21,19 @@ const (
 )
 
 // guard opens the device's VFIO group, which only one can have. It returns
-// nil when there is nothing to open: a half-made device, a system without
+// nil when there is nothing to hold: a half-made device, a system without
 // group nodes, or a group that is shared with other functions. It reads dev
 // again where the device may have been made anew meanwhile.
 func (h *Host) guard(ctx context.Context, dev *Device) (io.Closer, error) {
 	wait, hidden := newPatience(guardPatience), newPatience(hiddenPatience)
 	for {
-		if dev.IOMMUGroup == "" || h.groupShared(ctx, dev) {
-			return nil, h.refuseIfHeld(ctx, dev)
-		}
-		node, own, err := h.openGroup(ctx, dev)
+		node, again, err := h.take(ctx, dev)
 		switch {
-		case err == nil:
-			if own {
-				return node, nil
-			}
-			_ = node.Close() // it is another device's by now
-		case ctx.Err() != nil:
+		case err == nil && !again:
+			return node, nil
+		case err != nil && !errors.As(err, new(*busyError)):
 			return nil, err
-		case errors.Is(err, syscall.EBUSY):
+		case err != nil:
 			who, known := h.holdingOf(ctx, dev)
 			transient := !known || who.PID == os.Getpid() || who.VM == "" && !who.device
 			pause := wait
@@ -49,12 +44,8 @@ func (h *Host) guard(ctx context.Context, dev *Device) (io.Closer, error) {
 				if err := ended(ctx, "remove", dev.ID); err != nil {
 					return nil, err
 				}
-				return nil, inUse(dev, who, known, syscall.EBUSY)
+				return nil, inUse(dev, who, known, errnoOf(err))
 			}
-		case absent(err) || errors.Is(err, syscall.ENXIO):
-			return nil, h.refuseIfHeld(ctx, dev)
-		default:
-			return nil, explain("remove", dev.ID, groupNode, err)
 		}
 		now, err := h.find(ctx, "remove", dev.ID)
 		if errors.Is(err, ErrNotFound) {
@@ -64,6 +55,29 @@ func (h *Host) guard(ctx context.Context, dev *Device) (io.Closer, error) {
 			*dev = now
 		}
 	}
+}
+
+// take tries once to see that nobody has the device, and to hold its group. Again: the
+// group was another device's by then. A [busyError]: someone has it.
+func (h *Host) take(ctx context.Context, dev *Device) (node io.Closer, again bool, err error) {
+	if dev.IOMMUGroup == "" || h.groupShared(ctx, dev) {
+		return nil, false, h.refuseIfHeld(ctx, dev)
+	}
+	node, own, err := h.openGroup(ctx, dev)
+	switch {
+	case err == nil && own:
+		return node, false, nil
+	case err == nil:
+		_ = node.Close()
+		return nil, true, nil
+	case errors.Is(err, syscall.EBUSY):
+		return nil, false, &busyError{err}
+	case errors.As(err, new(*Error)): // ctx has ended
+		return nil, false, err
+	case absent(err) || errors.Is(err, syscall.ENXIO):
+		return nil, false, h.refuseIfHeld(ctx, dev)
+	}
+	return nil, false, explain("remove", dev.ID, groupNode, err)
 }
 
 // openGroup opens the node of a device's group, and tells whether the group is still the
@@ -111,9 +125,15 @@ func (h *Host) groupShared(ctx context.Context, dev *Device) bool {
 	return shared
 }
 
-// refuseIfHeld looks through the processes where the group cannot be asked.
+// refuseIfHeld asks the device itself, where it has a node of its own and its group has
+// none, and looks through the processes.
 func (h *Host) refuseIfHeld(ctx context.Context, dev *Device) error {
-	if dev.Framework == FrameworkVendorVFIO && h.groupShared(ctx, dev) {
+	shared := dev.Framework == FrameworkVendorVFIO && h.groupShared(ctx, dev)
+	if dev.VFIONode == "" && dev.VFIOCdev != "" {
+		if err := h.tryBind(ctx, dev); errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.EBUSY) && !shared {
+			return &busyError{err}
+		}
+	} else if shared {
 		return nil // its holder may have another function; the driver decides
 	}
 	if who, known := h.holdingOf(ctx, dev); known {
@@ -121,6 +141,26 @@ func (h *Host) refuseIfHeld(ctx context.Context, dev *Device) error {
 	}
 	return ended(ctx, "remove", dev.ID) // who was not found then may be there
 }
+
+// tryBind opens the device by its own node for a moment. All but "in use" says nothing: a
+// kernel without iommufd, or NVIDIA's driver, which opens a device only for a VM.
+func (h *Host) tryBind(ctx context.Context, dev *Device) error {
+	binder, ok := h.fs.(BindFS)
+	if !ok {
+		return nil
+	}
+	node := strings.TrimPrefix(dev.VFIOCdev, "/")
+	_, err := look(ctx, h, "remove", dev.ID, func(s *scan) (struct{}, error) {
+		s.fs.at("open", "", node)
+		return struct{}{}, binder.Bind(node)
+	})
+	return err
+}
+
+// busyError is what the kernel says of a device that someone has open.
+type busyError struct{ error }
+
+func (e *busyError) Unwrap() error { return e.error }
 
 func inUse(dev *Device, who holding, known bool, errno syscall.Errno) *Error {
 	e := &Error{Op: "remove", Object: dev.ID, Errno: errno, Meaning: "the device is in use", Next: "stop the VM, then retry", Kind: ErrInUse}
@@ -139,5 +179,5 @@ func unseen(euid int, dev *Device) (cause, next string) {
 		return "who has it open cannot be seen without root", "stop the VM, then retry; as root, the error names it"
 	}
 	return "who has it open is in another container or PID namespace, and cannot be seen from here",
-		"look on the host itself (fuser -v /dev/vfio/" + dev.IOMMUGroup + "), stop that VM, then retry"
+		"look on the host itself (fuser -v " + strings.Join(dev.nodes(), " ") + "), stop that VM, then retry"
 }

@@ -12,6 +12,9 @@ import (
 // deviceFD is what a process's link to an open VFIO device reads.
 const deviceFD = "anon_inode:[vfio-device]"
 
+// cdevDir has the nodes of devices themselves, where the kernel has such.
+const cdevDir = "/dev/vfio/devices/"
+
 // holding is a process that has a VFIO node open.
 type holding struct {
 	Holder
@@ -57,7 +60,7 @@ func (s *scan) holdings(pid int, wanted map[string]bool, found map[string][]hold
 		if err != nil {
 			continue
 		}
-		device = device || target == deviceFD
+		device = device || target == deviceFD || wanted[target] && strings.HasPrefix(target, cdevDir)
 		if wanted[target] {
 			nodes = append(nodes, target)
 		}

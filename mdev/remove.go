@@ -26,6 +26,11 @@ const cleaningUp = "its driver is still cleaning up after a VM"
 // until ctx ends; without a deadline in ctx, 30 seconds are the bound. So is the
 // removal that someone else has begun, unless a VM is seen to hold that up.
 //
+// On a host whose kernel has no VFIO groups, a device's own node excludes nobody, and
+// holding it would block the removal: there, Remove asks whether the device is in use,
+// through iommufd and /proc, lets go of it and then removes it. A VM that opens it in the
+// moment between makes the removal wait for that VM, which the error names.
+//
 // The other errors are [ErrInvalid], [ErrNotFound] and [ErrPermission]. Of two
 // that remove a device at the same time, both succeed. When ctx ends first, the
 // error is also [ErrInUse] as long as the device is there: retry later. A write

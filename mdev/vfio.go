@@ -28,6 +28,7 @@ const (
 	vfioDeviceInterrupt = vfioBase + 9
 	vfioDevicePlane     = vfioBase + 14
 	vfioDeviceFeature   = vfioBase + 17
+	vfioDeviceBind      = vfioBase + 18
 
 	vfioAPIVersion     = 0
 	vfioType1IOMMU     = 1
@@ -217,6 +218,26 @@ func askMigration(device int) Migration {
 	logging.putUint32(4, featureProbe|1<<17|featureDMALogging)
 	_, err := logging.ioctl(device, vfioDeviceFeature)
 	return Migration{StopCopy: flags&1 != 0, P2P: flags&2 != 0, PreCopy: flags&4 != 0, DirtyTracking: err == nil}
+}
+
+// Bind makes osFS a [BindFS].
+func (f *osFS) Bind(name string) error {
+	iommu, err := f.open("dev/iommu", unix.O_RDWR)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = unix.Close(iommu) }()
+	device, err := f.open(name, unix.O_RDWR)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = unix.Close(device) }()
+	bind := newBlock(16)
+	bind.putUint32(8, uint32(iommu))
+	if _, err := bind.ioctl(device, vfioDeviceBind); err != nil {
+		return failed("bind", name, err)
+	}
+	return nil
 }
 
 // failed names what an ioctl failed at, so that its errno can be explained.

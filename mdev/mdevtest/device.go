@@ -149,7 +149,7 @@ func (h *Host) remove(d *device, data string) effect {
 		return failed(syscall.EAGAIN)
 	}
 	h.hide(d)
-	if d.vfio.holder != nil {
+	if d.vfio.holder != nil || d.vfio.opens > 0 {
 		return effect{wait: d.gone}
 	}
 	if h.finishLater(d) {
@@ -212,7 +212,7 @@ func (h *Host) finishLater(d *device) bool {
 // finishDue finishes the removals whose time has come.
 func (h *Host) finishDue() {
 	for _, d := range h.devices {
-		if d.state == ghost && d.vfio.holder == nil && !d.cleaning() {
+		if d.state == ghost && d.vfio.holder == nil && d.vfio.opens == 0 && !d.cleaning() {
 			h.finish(d)
 		}
 	}

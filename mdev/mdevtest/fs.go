@@ -21,6 +21,7 @@ var (
 	_ mdev.RunFS   = (*Host)(nil)
 	_ mdev.WatchFS = (*Host)(nil)
 	_ mdev.ProbeFS = (*Host)(nil)
+	_ mdev.BindFS  = (*Host)(nil)
 )
 
 // ReadFile implements [mdev.FS].

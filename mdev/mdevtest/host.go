@@ -29,6 +29,8 @@ type Host struct {
 
 	major, minor int // of the kernel
 	readOnly     bool
+	noGroups     bool // of the kernel that is booted next
+	cdevs        bool // the running one has nodes of devices and none of groups
 	skew         time.Duration // what Advance added to the clock
 	machine      mdev.Machine
 
@@ -102,7 +104,7 @@ func (h *Host) boot() {
 	h.root = h.newNode(nil, "", fs.ModeDir|0o755)
 	for _, path := range []string{
 		"sys/bus/pci/devices", "sys/bus/pci/drivers", "sys/class", "sys/devices", "sys/kernel/iommu_groups",
-		"sys/class/vfio", "sys/class/vfio-dev", "sys/devices/virtual/vfio", "dev/vfio", "proc",
+		"sys/class/vfio-dev", "dev/vfio", "proc",
 	} {
 		h.dir(h.root, path)
 	}
@@ -111,8 +113,7 @@ func (h *Host) boot() {
 	} else {
 		h.root.kids["etc"], etc.parent = etc, h.root // a disk survives a reboot
 	}
-	vfio := h.newNode(h.dir(h.root, "dev/vfio"), "vfio", fs.ModeDevice|fs.ModeCharDevice|0o666)
-	vfio.open = func() (func(), error) { return func() {}, nil }
+	h.bootVFIO()
 	release := h.dir(h.root, "proc/sys/kernel")
 	h.text(h.dir(release, "random"), "boot_id", uuid.NewString()+"\n")
 	h.showDMI()
@@ -232,6 +233,16 @@ func (h *Host) SetKernel(major, minor int) {
 
 func (h *Host) before(major, minor int) bool {
 	return h.major < major || h.major == major && h.minor < minor
+}
+
+// SetVFIOGroups says whether the kernel that the next [Host.Reboot] boots has VFIO groups,
+// as most do, or only nodes of the devices themselves, dev/vfio/devices/vfioN, for iommufd
+// (CONFIG_VFIO_DEVICE_CDEV without CONFIG_VFIO_GROUP). Any number can open such a node,
+// and one can bind it; a device whose node is open is removed when it is closed.
+func (h *Host) SetVFIOGroups(has bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.noGroups = !has
 }
 
 // SetReadOnly makes sys/ read-only, as it is in an unprivileged container:

@@ -13,10 +13,12 @@ type vfioDevice struct {
 	group, num int
 	name       string // of the device
 	groupDir   *node  // sys/kernel/iommu_groups/N
-	dev        *node  // dev/vfio/N
+	dev        *node  // dev/vfio/N; nil: there are no groups
+	cdev       *node  // dev/vfio/devices/vfioN; nil: there are groups
 	class      *node  // sys/devices/virtual/vfio/N
 	holder     *holder
 	opened     bool // the group, by OpenNode
+	opens      int  // of cdev, by OpenNode
 }
 
 // holder is a VM that has a device open.
@@ -45,8 +47,24 @@ func (h *Host) registerVFIO(n *node, api string) *vfioDevice {
 		v.num++
 	}
 	h.groups[v.group], h.vfioNums[v.num] = v, true
-	number := fmt.Sprint(v.group)
+	if !h.cdevs {
+		h.registerGroup(n, v)
+	}
+	one := h.dir(n, fmt.Sprintf("vfio-dev/vfio%d", v.num))
+	h.link(one, "device", n)
+	h.link(one, "subsystem", h.dir(h.root, "sys/class/vfio-dev"))
+	h.attr(one, "uevent", func() (string, error) { return "", nil }, ignore)
+	h.text(h.dir(one, "power"), "control", "auto\n")
+	h.link(h.dir(h.root, "sys/class/vfio-dev"), one.name, one)
+	if h.cdevs {
+		h.registerCdev(v, one)
+	}
+	return v
+}
 
+// registerGroup gives a device a group of its own, as every emulated one has it.
+func (h *Host) registerGroup(n *node, v *vfioDevice) {
+	number := fmt.Sprint(v.group)
 	v.groupDir = h.dir(h.root, "sys/kernel/iommu_groups/"+number)
 	h.link(h.dir(v.groupDir, "devices"), n.name, n)
 	h.text(v.groupDir, "name", "vfio-noiommu\n") // so for every emulated device
@@ -61,13 +79,6 @@ func (h *Host) registerVFIO(n *node, api string) *vfioDevice {
 	h.link(v.class, "subsystem", class)
 	h.link(class, number, v.class)
 
-	one := h.dir(n, fmt.Sprintf("vfio-dev/vfio%d", v.num))
-	h.link(one, "device", n)
-	h.link(one, "subsystem", h.dir(h.root, "sys/class/vfio-dev"))
-	h.attr(one, "uevent", func() (string, error) { return "", nil }, ignore)
-	h.text(h.dir(one, "power"), "control", "auto\n")
-	h.link(h.dir(h.root, "sys/class/vfio-dev"), one.name, one)
-
 	v.dev = h.newNode(h.dir(h.root, "dev/vfio"), number, fs.ModeDevice|fs.ModeCharDevice|0o600)
 	v.dev.open = func() (func(), error) {
 		if v.opened || v.holder != nil {
@@ -76,7 +87,6 @@ func (h *Host) registerVFIO(n *node, api string) *vfioDevice {
 		v.opened = true
 		return func() { v.opened = false }, nil
 	}
-	return v
 }
 
 // unregisterVFIO is what happens at once when a device goes: no new user can
@@ -85,17 +95,21 @@ func (h *Host) unregisterVFIO(n *node, v *vfioDevice) {
 	name := fmt.Sprintf("vfio%d", v.num)
 	h.dir(h.root, "sys/class/vfio-dev").drop(name)
 	n.drop("vfio-dev")
+	v.cdev.detach() // who has it open keeps it
 	delete(h.vfioNums, v.num)
 }
 
 // releaseVFIO is what happens when the last user is gone.
 func (h *Host) releaseVFIO(n *node, v *vfioDevice) {
+	delete(h.groups, v.group)
+	if v.dev == nil {
+		return
+	}
 	n.drop("iommu_group")
 	v.groupDir.detach()
 	v.dev.detach()
 	v.class.detach()
 	h.dir(h.root, "sys/class/vfio").drop(fmt.Sprint(v.group))
-	delete(h.groups, v.group)
 }
 
 // Use lets a VM open a device, given by UUID or VF address, as QEMU does: the
@@ -150,11 +164,14 @@ func (h *Host) usable(id, vm string) (*device, error) {
 }
 
 // Group returns the number of a device's VFIO group, by UUID or VF address: the name of
-// its node in dev/vfio.
+// its node in dev/vfio. Without groups (see [Host.SetVFIOGroups]) it is not ok.
 func (h *Host) Group(id string) (number int, ok bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	id = strings.ToLower(id)
+	if h.cdevs {
+		return 0, false
+	}
 	if f := h.pci[id]; f != nil && f.vfio != nil {
 		return f.vfio.group, true
 	}
@@ -220,7 +237,14 @@ func (p *process) cmdline() string {
 func (p *process) showFDs(h *Host) {
 	p.fds.kids, p.fds.sorted = nil, nil
 	targets := []string{"/dev/null", "/dev/null", "/dev/null", "/dev/vfio/vfio"}
+	if h.cdevs {
+		targets[3] = "/dev/iommu"
+	}
 	for _, d := range p.uses {
+		if h.cdevs {
+			targets = append(targets, fmt.Sprintf("/dev/vfio/devices/vfio%d", d.vfio.num))
+			continue
+		}
 		targets = append(targets, fmt.Sprintf("/dev/vfio/%d", d.vfio.group), "anon_inode:[vfio-device]")
 	}
 	for fd, target := range targets {
