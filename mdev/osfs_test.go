@@ -156,3 +156,15 @@ func TestOpenRefusesARootThatIsNone(t *testing.T) {
 	_, err = Open(Config{Root: os.Args[0]})
 	require.ErrorIs(t, err, ErrInvalid)
 }
+
+// A kernel without iommufd, and nodes that are no devices, say so.
+func TestBindOfWhatIsNoDevice(t *testing.T) {
+	f := newTree(t)
+	const node = "dev/vfio/devices/vfio0"
+	require.ErrorIs(t, f.Bind(node), syscall.ENOENT)
+	f.file("dev/iommu", "")
+	require.ErrorIs(t, f.Bind(node), syscall.ENOENT)
+	f.file(node, "")
+	require.ErrorIs(t, f.Bind(node), syscall.ENOTTY)
+	require.ErrorIs(t, f.Bind("dev/../x"), syscall.EINVAL)
+}

@@ -256,3 +256,42 @@ func ExampleHost_Group() {
 	fmt.Println(host.Group(uuid1))
 	// Output: 0 true
 }
+
+// A kernel without VFIO groups has a node for each device.
+func ExampleHost_SetVFIOGroups() {
+	sim := mdevtest.New()
+	sim.SetVFIOGroups(false)
+	sim.Reboot()
+	board, _ := mdevtest.NewBoard("mtty")
+	if err := sim.Plug(board); err != nil {
+		panic(err)
+	}
+	host, err := mdev.Open(mdev.Config{FS: sim})
+	if err != nil {
+		panic(err)
+	}
+	created, err := host.Create(context.Background(), mdev.CreateRequest{Type: "mtty-1"})
+	fmt.Printf("%q %q %v\n", created.VFIONode, created.VFIOCdev, err)
+	// Output: "" "/dev/vfio/devices/vfio0" <nil>
+}
+
+// A clone of a disk has the machine id of the original, on a board with another id.
+func ExampleHost_SetMachine() {
+	original, clone := mdevtest.New(), mdevtest.New()
+	at := func(sim *mdevtest.Host) mdev.Machine {
+		host, err := mdev.Open(mdev.Config{FS: sim})
+		if err != nil {
+			panic(err)
+		}
+		machine, err := host.Machine(context.Background())
+		if err != nil {
+			panic(err)
+		}
+		return machine
+	}
+	copied := at(clone)
+	copied.ID = at(original).ID
+	clone.SetMachine(copied)
+	fmt.Println(at(original).ID == at(clone).ID, at(original).Other(at(clone)))
+	// Output: true true
+}

@@ -29,8 +29,8 @@ type Host struct {
 
 	major, minor int // of the kernel
 	readOnly     bool
-	noGroups     bool // of the kernel that is booted next
-	cdevs        bool // the running one has nodes of devices and none of groups
+	noGroups     bool          // of the kernel that is booted next
+	cdevs        bool          // the running one has nodes of devices and none of groups
 	skew         time.Duration // what Advance added to the clock
 	machine      mdev.Machine
 

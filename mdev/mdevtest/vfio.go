@@ -12,7 +12,7 @@ import (
 type vfioDevice struct {
 	group, num int
 	name       string // of the device
-	groupDir   *node  // sys/kernel/iommu_groups/N
+	groupDir   *node  // sys/kernel/iommu_groups/N; nil: it has no group
 	dev        *node  // dev/vfio/N; nil: there are no groups
 	cdev       *node  // dev/vfio/devices/vfioN; nil: there are groups
 	class      *node  // sys/devices/virtual/vfio/N
@@ -47,8 +47,12 @@ func (h *Host) registerVFIO(n *node, api string) *vfioDevice {
 		v.num++
 	}
 	h.groups[v.group], h.vfioNums[v.num] = v, true
-	if !h.cdevs {
+	_, onPCI := h.pci[n.name]
+	if !h.cdevs || onPCI { // the IOMMU's groups are there without VFIO's
 		h.registerGroup(n, v)
+	}
+	if !h.cdevs {
+		h.registerGroupNode(v)
 	}
 	one := h.dir(n, fmt.Sprintf("vfio-dev/vfio%d", v.num))
 	h.link(one, "device", n)
@@ -64,14 +68,17 @@ func (h *Host) registerVFIO(n *node, api string) *vfioDevice {
 
 // registerGroup gives a device a group of its own, as every emulated one has it.
 func (h *Host) registerGroup(n *node, v *vfioDevice) {
-	number := fmt.Sprint(v.group)
-	v.groupDir = h.dir(h.root, "sys/kernel/iommu_groups/"+number)
+	v.groupDir = h.dir(h.root, "sys/kernel/iommu_groups/"+fmt.Sprint(v.group))
 	h.link(h.dir(v.groupDir, "devices"), n.name, n)
 	h.text(v.groupDir, "name", "vfio-noiommu\n") // so for every emulated device
 	h.text(v.groupDir, "reserved_regions", "")
 	h.attr(v.groupDir, "type", func() (string, error) { return "unknown\n", nil }, func(string) effect { return failed(syscall.EINVAL) })
 	h.link(n, "iommu_group", v.groupDir)
+}
 
+// registerGroupNode gives a group the node by which VFIO opens it.
+func (h *Host) registerGroupNode(v *vfioDevice) {
+	number := fmt.Sprint(v.group)
 	v.class = h.dir(h.root, "sys/devices/virtual/vfio/"+number)
 	h.text(v.class, "dev", fmt.Sprintf("242:%d\n", v.group))
 	h.text(v.class, "uevent", fmt.Sprintf("MAJOR=242\nMINOR=%d\nDEVNAME=vfio/%d\n", v.group, v.group))
@@ -102,14 +109,13 @@ func (h *Host) unregisterVFIO(n *node, v *vfioDevice) {
 // releaseVFIO is what happens when the last user is gone.
 func (h *Host) releaseVFIO(n *node, v *vfioDevice) {
 	delete(h.groups, v.group)
-	if v.dev == nil {
-		return
-	}
 	n.drop("iommu_group")
 	v.groupDir.detach()
 	v.dev.detach()
 	v.class.detach()
-	h.dir(h.root, "sys/class/vfio").drop(fmt.Sprint(v.group))
+	if v.class != nil {
+		h.dir(h.root, "sys/class/vfio").drop(fmt.Sprint(v.group))
+	}
 }
 
 // Use lets a VM open a device, given by UUID or VF address, as QEMU does: the
@@ -269,7 +275,7 @@ func (h *Host) release(d *device) {
 	if d.gpu.board.CleanUp > 0 {
 		d.cleanUntil = h.now().Add(d.gpu.board.CleanUp)
 	}
-	if d.state == ghost {
+	if d.state == ghost && d.vfio.opens == 0 {
 		h.finishLater(d)
 	}
 }
