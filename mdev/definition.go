@@ -142,7 +142,7 @@ func (h *Host) Define(ctx context.Context, def Definition) error {
 	if err != nil {
 		return &Error{Op: "define", Object: def.UUID.String(), Meaning: err.Error(), Next: "give each extra field a JSON value", Kind: ErrInvalid}
 	}
-	if err := store.WriteFile(name, text, definitionPerm); err != nil {
+	if err := h.store(ctx, "define", name, func() error { return store.WriteFile(name, text, definitionPerm) }); err != nil {
 		return explain("define", "/"+name, definitionFile, err)
 	}
 	return nil
@@ -151,6 +151,8 @@ func (h *Host) Define(ctx context.Context, def Definition) error {
 // Undefine removes a definition. The device, if it is there, stays. It fails
 // with [ErrNotFound].
 func (h *Host) Undefine(ctx context.Context, parent string, id uuid.UUID) error {
+	ctx, cancel := bounded(ctx, readTimeout)
+	defer cancel()
 	store, err := h.storer("undefine", id.String())
 	if err != nil {
 		return err
@@ -162,7 +164,7 @@ func (h *Host) Undefine(ctx context.Context, parent string, id uuid.UUID) error 
 	if !validName(parent) {
 		return &Error{Op: "undefine", Object: fmt.Sprintf("%q", parent), Meaning: "this cannot be a parent", Next: "name one as the inventory does: 0000:41:00.4, mtty", Kind: ErrInvalid}
 	}
-	err = store.RemoveFile(def.file())
+	err = h.store(ctx, "undefine", def.file(), func() error { return store.RemoveFile(def.file()) })
 	switch {
 	case absent(err):
 		return &Error{Op: "undefine", Object: id.String(), Meaning: "parent " + parent + " has no such definition", Next: "look at the definitions", Kind: ErrNotFound}
@@ -170,6 +172,15 @@ func (h *Host) Undefine(ctx context.Context, parent string, id uuid.UUID) error 
 		return explain("undefine", "/"+def.file(), definitionFile, err)
 	}
 	return nil
+}
+
+// store changes a file, and waits for the disk no longer than ctx.
+func (h *Host) store(ctx context.Context, op, file string, change func() error) error {
+	err, ok := run(ctx, &h.stuck, change, nil)
+	if !ok {
+		return errPending{fmt.Errorf("%s /%s: %w", op, file, ctx.Err())}
+	}
+	return err
 }
 
 func (h *Host) storer(op, object string) (StoreFS, error) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -47,18 +48,20 @@ func TestMIGInstancesAreToldBeforeTheyAreWiped(t *testing.T) {
 
 // Other vendors' functions are set by the kernel's own file, through 0.
 func TestNumVFsGoesThroughZero(t *testing.T) {
-	f := newTree(t)
-	const gpu = "sys/devices/pci0000:40/0000:41:00.0"
-	f.link(pciDevicesDir+"/0000:41:00.0", gpu)
-	for name, content := range map[string]string{"vendor": "0x1002", "device": "0x7461", "class": "0x030000", "sriov_totalvfs": "4", "sriov_numvfs": "1"} {
-		f.file(gpu+"/"+name, content+"\n")
-	}
-	f.link(gpu+"/virtfn0", "sys/devices/pci0000:40/0000:41:00.1")
-	ctx, cancel := contextSoon(t)
-	defer cancel()
-	_, err := f.host().SetVFs(ctx, "0000:41:00.0", 4)
-	require.ErrorIs(t, err, ErrRefused, "this kernel makes no functions")
-	assert.Equal(t, []string{"sriov_numvfs=0", "sriov_numvfs=4"}, f.writes)
+	synctest.Test(t, func(t *testing.T) {
+		f := newTree(t)
+		const gpu = "sys/devices/pci0000:40/0000:41:00.0"
+		f.link(pciDevicesDir+"/0000:41:00.0", gpu)
+		for name, content := range map[string]string{"vendor": "0x1002", "device": "0x7461", "class": "0x030000", "sriov_totalvfs": "4", "sriov_numvfs": "1"} {
+			f.file(gpu+"/"+name, content+"\n")
+		}
+		f.link(gpu+"/virtfn0", "sys/devices/pci0000:40/0000:41:00.1")
+		ctx, cancel := contextSoon(t)
+		defer cancel()
+		_, err := f.host().SetVFs(ctx, "0000:41:00.0", 4)
+		require.ErrorIs(t, err, ErrRefused, "this kernel makes no functions")
+		assert.Equal(t, []string{"sriov_numvfs=0", "sriov_numvfs=4"}, f.writes)
+	})
 }
 
 // On another root, what is missing is said of that root, and nothing of the

@@ -91,6 +91,33 @@ func TestHangingReadsHangNobody(t *testing.T) {
 	}
 }
 
+// A disk that does not answer hangs no definition: the error says that the change may still
+// be made.
+func TestHangingDiskHangsNoDefinition(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim, host := simulated(t, "mtty")
+		def := mdev.Definition{Parent: "mtty", UUID: uuid.New(), Type: "mtty-1"}
+		for name, op := range map[string]func(context.Context) error{
+			"define":   func(ctx context.Context) error { return host.Define(ctx, def) },
+			"undefine": func(ctx context.Context) error { return host.Undefine(ctx, def.Parent, def.UUID) },
+		} {
+			letGo := sim.Fail(mdevtest.Fault{Op: mdevtest.OpStore, Hang: true})
+			ctx, cancel := context.WithTimeout(t.Context(), allowed)
+			start := time.Now()
+			err := op(ctx)
+			cancel()
+			require.ErrorIs(t, err, context.DeadlineExceeded, name)
+			require.ErrorContains(t, err, "/etc/mdevctl.d/mtty/"+def.UUID.String(), name)
+			var e *mdev.Error
+			require.ErrorAs(t, err, &e, name)
+			assert.True(t, e.Pending, name)
+			assert.Equal(t, allowed, time.Since(start), name)
+			letGo()
+			synctest.Wait()
+		}
+	})
+}
+
 // Without a deadline there is a bound.
 func TestHangingReadIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/uuid"
@@ -107,16 +108,18 @@ func TestBadRequestsTouchNothing(t *testing.T) {
 }
 
 func TestHalfMadeDeviceIsUndone(t *testing.T) {
-	f := newTree(t)
-	f.parent("sys/devices/virtual/mtty/mtty", 2, "mtty-2 Dual port")
-	f.halfMade = true
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	_, err := f.host().Create(ctx, CreateRequest{Type: "mtty-2", UUID: testUUID})
-	require.ErrorIs(t, err, context.DeadlineExceeded)
-	assert.Contains(t, f.writes, "remove=1")
-	_, err = f.Stat("sys/devices/virtual/mtty/mtty/" + testUUID.String())
-	assert.True(t, absent(err))
+	synctest.Test(t, func(t *testing.T) {
+		f := newTree(t)
+		f.parent("sys/devices/virtual/mtty/mtty", 2, "mtty-2 Dual port")
+		f.halfMade = true
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		_, err := f.host().Create(ctx, CreateRequest{Type: "mtty-2", UUID: testUUID})
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		assert.Contains(t, f.writes, "remove=1")
+		_, err = f.Stat("sys/devices/virtual/mtty/mtty/" + testUUID.String())
+		assert.True(t, absent(err))
+	})
 }
 
 // Root that cannot see who has a device open is not told to become root.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -59,15 +60,17 @@ type liar struct {
 func (l liar) Run(context.Context, string, ...string) ([]byte, error) { return []byte(l.says), nil }
 
 func TestSRIOVManageIsNotBelieved(t *testing.T) {
-	sim, host := simulated(t, "a40")
-	gpu := inventory(t, host).GPUs[0].Name
-	for says, want := range map[string]error{"": mdev.ErrRefused, "Cannot obtain unbindLock for " + gpu + "\n": mdev.ErrInUse} {
-		host, err := mdev.Open(mdev.Config{FS: liar{sim, says}})
-		require.NoError(t, err)
-		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-		defer cancel()
-		_, err = host.SetVFs(ctx, gpu, 0)
-		require.ErrorIs(t, err, want)
-		assert.Contains(t, err.Error(), strings.TrimSpace(says))
-	}
+	synctest.Test(t, func(t *testing.T) {
+		sim, host := simulated(t, "a40")
+		gpu := inventory(t, host).GPUs[0].Name
+		for says, want := range map[string]error{"": mdev.ErrRefused, "Cannot obtain unbindLock for " + gpu + "\n": mdev.ErrInUse} {
+			host, err := mdev.Open(mdev.Config{FS: liar{sim, says}})
+			require.NoError(t, err)
+			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+			defer cancel()
+			_, err = host.SetVFs(ctx, gpu, 0)
+			require.ErrorIs(t, err, want)
+			assert.Contains(t, err.Error(), strings.TrimSpace(says))
+		}
+	})
 }
