@@ -25,10 +25,14 @@ import (
 // and ask for its size.
 type osFS struct {
 	prefix string // the root, ending in one slash
+	sysfs  bool   // its sys/ is the kernel's, where all files are regular ones
 }
 
 func newOSFS(root string) *osFS {
-	return &osFS{prefix: strings.TrimSuffix(root, "/") + "/"}
+	f := &osFS{prefix: strings.TrimSuffix(root, "/") + "/"}
+	var stat unix.Statfs_t
+	f.sysfs = unix.Statfs(f.prefix+"sys", &stat) == nil && stat.Type == unix.SYSFS_MAGIC
+	return f
 }
 
 // readBufferSize holds any sysfs attribute, which is a page at most, in one
@@ -203,6 +207,9 @@ func (f *osFS) openRegular(at int, dir, name string, flags int) (int, error) {
 	}
 	if err != nil {
 		return failed(err)
+	}
+	if dir != "" && f.sysfs && strings.HasPrefix(dir, "sys/") {
+		return fd, nil
 	}
 	var stat unix.Stat_t
 	err = unix.Fstat(fd, &stat)
