@@ -16,7 +16,8 @@
 //
 // [Hypervisor.Fail] makes calls fail, wait or hang. [Hypervisor.Virsh] is somebody
 // else's hand at the same libvirt, which no fault strikes. [Hypervisor.Serve] lets other
-// processes reach it by libvirt's own protocol: virsh, domain/virt, any libvirt client.
+// processes reach it by libvirt's own protocol: virsh, domain/virt, any libvirt client; it
+// counts their messages and does as much at a time as a libvirtd, see [Limits].
 //
 // What is simulated is what concerns vGPUs. A document is kept as it was given, with a
 // UUID if it had none and without the marks of a VM that runs: libvirt would also write

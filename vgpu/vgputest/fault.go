@@ -94,11 +94,12 @@ func (h *Hypervisor) Calls() int {
 	return h.calls
 }
 
-// ResetCalls starts the count of calls again.
+// ResetCalls starts the counts of calls and of messages again.
 func (h *Hypervisor) ResetCalls() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.calls = 0
+	clear(h.messages)
 }
 
 // call runs do with the lock held, and the faults around it. c.VM may be a name or a

@@ -44,6 +44,8 @@ type world struct {
 	changed     chan struct{} // closed at the next change, for those who wait for one
 	faults      []*injected
 	calls       int
+	messages    map[string]int // that clients have sent, by function
+	limits      Limits         // of those that are served
 }
 
 // machine is one domain.
@@ -88,7 +90,7 @@ func New(host *mdevtest.Host) *Hypervisor {
 		host: host, uri: "qemu:///system",
 		machines: make(map[uuid.UUID]*machine), names: make(map[string]*machine),
 		files: make(map[string]image), guests: make(map[string]Guest),
-		autostarted: true, restarted: make(chan struct{}), changed: make(chan struct{}),
+		autostarted: true, restarted: make(chan struct{}), changed: make(chan struct{}), messages: make(map[string]int),
 	}
 	host.OnReboot(w.boot)
 	return &Hypervisor{world: w}

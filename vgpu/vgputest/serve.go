@@ -1,6 +1,7 @@
 package vgputest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
@@ -20,14 +21,14 @@ const acceptPause = 10 * time.Millisecond
 //
 // What clients do counts as calls of h, and its faults strike them; of h.Virsh() they
 // do not. Nobody is asked who he is: whoever may open the socket may do everything. A
-// client that goes away ends its calls. What a libvirtd has besides VMs (networks,
+// client that goes away ends its calls. It does as much at a time as [Limits] say. What a libvirtd has besides VMs (networks,
 // pools, migrations, consoles) is refused as a libvirt without that support does.
 //
 // Serve ends when ctx does: it closes the listener and all connections, waits until
 // nothing is left of them, and returns nil. It fails only when l does.
 func (h *Hypervisor) Serve(ctx context.Context, l net.Listener) error {
 	ctx, cancel := context.WithCancel(ctx)
-	s := &server{h: h, jobs: make(jobs)}
+	s := newServer(h)
 	defer s.clients.Wait()
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { _ = l.Close() })()
@@ -52,11 +53,20 @@ func (h *Hypervisor) Serve(ctx context.Context, l net.Listener) error {
 
 // server is what the clients of one Serve share.
 type server struct {
-	h       *Hypervisor
-	clients sync.WaitGroup
+	h        *Hypervisor
+	clients  sync.WaitGroup
+	requests int // of one client at a time
+	workers  workers
 
 	mu   sync.Mutex
 	jobs jobs
+}
+
+func newServer(h *Hypervisor) *server {
+	h.mu.Lock()
+	limits := h.limits
+	h.mu.Unlock()
+	return &server{h: h, requests: cmp.Or(limits.ClientRequests, 5), workers: newWorkers(limits), jobs: make(jobs)}
 }
 
 // admit serves a connection, unless the daemon is down.

@@ -10,8 +10,9 @@ import (
 	rpc "github.com/vgpukit/vgpukit/internal/libvirtrpc"
 )
 
-// maxClientCalls is how many calls of one client run at a time; more are not read.
-const maxClientCalls = 64
+// readAhead is how many messages are taken off the connection before their turn, so that
+// the end of a client is seen behind them.
+const readAhead = 1 << 10
 
 // client is one connection.
 type client struct {
@@ -33,7 +34,7 @@ type client struct {
 }
 
 func newClient(s *server, conn net.Conn) *client {
-	return &client{server: s, h: s.h, conn: conn, slots: make(chan struct{}, maxClientCalls)}
+	return &client{server: s, h: s.h, conn: conn, slots: make(chan struct{}, s.requests)}
 }
 
 // serve reads calls until the client goes, the daemon is restarted or ctx ends, and
@@ -50,18 +51,54 @@ func (c *client) serve(ctx context.Context, restarted <-chan struct{}) {
 	})
 	defer c.calls.Wait()
 	defer cancel()
-	in := bufio.NewReader(c.conn)
+	messages := make(chan rpc.Message, readAhead)
+	c.calls.Go(func() {
+		defer cancel()
+		c.read(ctx, messages)
+	})
 	for {
-		m, err := rpc.Read(in)
-		if err != nil || !c.take(ctx, m) {
+		// As libvirtd, look at no message before there is room for a call.
+		select {
+		case c.slots <- struct{}{}:
+		case <-ctx.Done():
+			return
+		}
+		select {
+		case m := <-messages:
+			if !c.take(ctx, m) {
+				return
+			}
+		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-// take answers a message, or has it answered. It is false for what breaks the
-// protocol, and when ctx has ended.
+// read passes messages on until the connection ends.
+func (c *client) read(ctx context.Context, messages chan<- rpc.Message) {
+	in := bufio.NewReader(c.conn)
+	for {
+		m, err := rpc.Read(in)
+		if err != nil {
+			return
+		}
+		select {
+		case messages <- m:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// take answers a message, or has it answered, and gives its place back. It is false for
+// what breaks the protocol, and when ctx has ended.
 func (c *client) take(ctx context.Context, m rpc.Message) bool {
+	called := false
+	defer func() {
+		if !called {
+			<-c.slots
+		}
+	}()
 	if m.Program == rpc.ProgramKeepalive {
 		answer, ok := rpc.Keepalive(m.Header)
 		return !ok || c.send(answer, nil) == nil
@@ -73,14 +110,14 @@ func (c *client) take(ctx context.Context, m rpc.Message) bool {
 	default:
 		return false
 	}
-	select {
-	case c.slots <- struct{}{}:
-	case <-ctx.Done():
-		return false
-	}
+	c.h.received(m.Procedure)
+	called = true
 	c.calls.Go(func() {
 		defer func() { <-c.slots }()
-		c.answer(ctx, m)
+		if leave, ok := c.server.workers.enter(ctx, m.Procedure); ok {
+			c.answer(ctx, m)
+			leave()
+		}
 	})
 	return true
 }
