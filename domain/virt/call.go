@@ -29,21 +29,26 @@ func held(kind string, delta int) {
 	}
 }
 
-// effect says whether a call may be repeated when the connection breaks.
-type effect bool
+// A kind of calls.
+type kind struct {
+	repeat bool // it only reads: when the connection breaks, it may be repeated
+	slow   bool // libvirt waits for a QEMU, or for the VM's turn, before it answers
+}
 
-const (
-	reads  effect = false
-	writes effect = true
+var (
+	reads  = kind{repeat: true}
+	writes = kind{}
+	looks  = kind{repeat: true, slow: true}
+	acts   = kind{slow: true}
 )
 
 // call runs f on the connection in a goroutine of its own and returns what it
 // returns, or the context's error at once when that ends first. T must not hold
 // libvirt handles: nobody would free those of an abandoned call.
-func call[T any](ctx context.Context, c *Conn, op, object string, does effect, f func(*link) (T, error)) (T, error) {
-	v, err := attempt(ctx, c, f)
-	if does == reads && errors.As(err, new(errLost)) {
-		v, err = attempt(ctx, c, f)
+func call[T any](ctx context.Context, c *Conn, op, object string, of kind, f func(*link) (T, error)) (T, error) {
+	v, err := attempt(ctx, c, of, f)
+	if of.repeat && errors.As(err, new(errLost)) {
+		v, err = attempt(ctx, c, of, f)
 	}
 	if err != nil {
 		var zero T
@@ -52,34 +57,12 @@ func call[T any](ctx context.Context, c *Conn, op, object string, does effect, f
 	return v, nil
 }
 
-func attempt[T any](ctx context.Context, c *Conn, f func(*link) (T, error)) (T, error) {
+func attempt[T any](ctx context.Context, c *Conn, of kind, f func(*link) (T, error)) (T, error) {
 	var zero T
-	if ctx.Err() != nil {
-		return zero, ended(ctx)
-	}
-	l, err := c.acquire(ctx)
+	p, err := c.take(ctx, of.slow)
 	if err != nil {
 		return zero, err
 	}
-	select {
-	case c.slots <- struct{}{}:
-	case <-ctx.Done():
-		l.release()
-		return zero, ended(ctx)
-	case <-c.done:
-		l.release()
-		return zero, errClosed
-	}
-	// Close adds no more tasks once it waits, so ask under its lock.
-	c.mu.Lock()
-	if c.closed {
-		c.mu.Unlock()
-		<-c.slots
-		l.release()
-		return zero, errClosed
-	}
-	c.tasks.Add(1)
-	c.mu.Unlock()
 
 	type answer struct {
 		v   T
@@ -88,18 +71,18 @@ func attempt[T any](ctx context.Context, c *Conn, f func(*link) (T, error)) (T, 
 	answers := make(chan answer, 1)
 	go func() {
 		defer c.tasks.Done()
-		v, err := f(l)
-		if err != nil && isLibvirt(err) && !l.alive() {
+		v, err := f(p.link)
+		if err != nil && isLibvirt(err) && !p.link.alive() {
 			err = errLost{err}
 		}
-		<-c.slots
-		l.release()
+		p.free()
 		answers <- answer{v, err}
 	}()
 	select {
 	case a := <-answers:
 		return a.v, a.err
 	case <-ctx.Done():
+		p.turn.giveUp()
 		return zero, errAbandoned{ended(ctx)}
 	case <-c.done:
 		return zero, errClosed
@@ -117,18 +100,18 @@ func ended(ctx context.Context) error {
 }
 
 // do is call for what returns nothing.
-func do(ctx context.Context, c *Conn, op, object string, does effect, f func(*link) error) error {
-	_, err := call(ctx, c, op, object, does, func(l *link) (struct{}, error) { return struct{}{}, f(l) })
+func do(ctx context.Context, c *Conn, op, object string, of kind, f func(*link) error) error {
+	_, err := call(ctx, c, op, object, of, func(l *link) (struct{}, error) { return struct{}{}, f(l) })
 	return err
 }
 
 // onDomain runs f on the domain that vm names, and frees the handle after it.
-func onDomain[T any](ctx context.Context, c *Conn, op, vm string, does effect, f func(*link, *libvirt.Domain) (T, error)) (T, error) {
+func onDomain[T any](ctx context.Context, c *Conn, op, vm string, of kind, f func(*link, *libvirt.Domain) (T, error)) (T, error) {
 	if err := checkVM(op, vm); err != nil {
 		var zero T
 		return zero, err
 	}
-	return call(ctx, c, op, vm, does, func(l *link) (T, error) {
+	return call(ctx, c, op, vm, of, func(l *link) (T, error) {
 		d, err := lookup(l, vm)
 		if err != nil {
 			var zero T
@@ -140,8 +123,8 @@ func onDomain[T any](ctx context.Context, c *Conn, op, vm string, does effect, f
 }
 
 // doDomain is onDomain for what returns nothing.
-func doDomain(ctx context.Context, c *Conn, op, vm string, does effect, f func(*link, *libvirt.Domain) error) error {
-	_, err := onDomain(ctx, c, op, vm, does, func(l *link, d *libvirt.Domain) (struct{}, error) {
+func doDomain(ctx context.Context, c *Conn, op, vm string, of kind, f func(*link, *libvirt.Domain) error) error {
+	_, err := onDomain(ctx, c, op, vm, of, func(l *link, d *libvirt.Domain) (struct{}, error) {
 		return struct{}{}, f(l, d)
 	})
 	return err

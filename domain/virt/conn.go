@@ -17,6 +17,7 @@ const (
 	defaultOpenTimeout = 30 * time.Second
 	defaultKeepAlive   = 5 * time.Second
 	defaultMaxCalls    = 4
+	defaultConnections = 5
 	defaultMaxBackoff  = 10 * time.Second
 	minBackoff         = 100 * time.Millisecond
 	closeWait          = 5 * time.Second
@@ -40,18 +41,23 @@ type Config struct {
 	// libvirt's client library before 10.0.0 the messages are a second apart,
 	// which makes up for a fault of its own; the time to give up is the same.
 	KeepAlive time.Duration
-	// MaxCalls bounds the libvirt calls under way at a time. 0: 4, because
-	// libvirtd reads nothing more from a client, keep-alive messages neither,
-	// while max_client_requests of its calls (in libvirtd.conf, 5 as shipped)
-	// wait for their answers.
+	// MaxCalls bounds the libvirt calls under way at a time on one connection.
+	// 0: 4, because libvirtd reads nothing more from a connection, keep-alive
+	// messages neither, while max_client_requests of its calls (in libvirtd.conf, 5
+	// as shipped) wait for their answers.
 	MaxCalls int
+	// MaxConnections bounds the connections. The first one is always open; the
+	// others are for calls that wait for a QEMU, and there while they are needed.
+	// 0: 5, which with MaxCalls are as many calls as libvirtd makes at a time
+	// (max_workers, 20 as shipped). A driver in this process has one.
+	MaxConnections int
 	// MaxBackoff bounds the pause between two attempts to connect again, which
 	// starts at 100 ms and doubles. 0: 10 s.
 	MaxBackoff time.Duration
 }
 
-// Conn is a connection to one libvirt daemon, which is opened again when it is
-// lost. It is safe for concurrent use.
+// Conn is a connection to one libvirt daemon, or some, which are opened again when
+// they are lost. It is safe for concurrent use.
 type Conn struct {
 	uri         string
 	log         *slog.Logger
@@ -59,18 +65,17 @@ type Conn struct {
 	keepAlive   time.Duration
 	maxBackoff  time.Duration
 
-	slots chan struct{} // one place for each call under way
-	hub   fanout.Hub[domain.Event]
+	quick, slow *line // of calls that wait for a place; the same with one lane
+	lanes       []*lane
+	hub         fanout.Hub[domain.Event]
 
-	abortMu sync.Mutex     // aborting a save is not counted in slots: one at a time
+	abortMu sync.Mutex     // aborting a save takes no place: one at a time
 	done    chan struct{}  // closed by Close
 	tasks   sync.WaitGroup // calls and watchers; Close waits for them
 
 	mu           sync.Mutex
 	closed       bool
-	link         *link    // nil: not connected
-	opening      *opening // the attempt under way, nil: none
-	connected    bool     // there was a link once
+	connected    bool // the first lane had a link once
 	reconnecting bool
 }
 
@@ -82,8 +87,8 @@ func Open(ctx context.Context, cfg Config) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	if cfg.MaxCalls < 0 || cfg.OpenTimeout < 0 || cfg.MaxBackoff < 0 {
-		return nil, invalid("connect to", uri, "negative OpenTimeout, MaxCalls or MaxBackoff",
+	if cfg.MaxCalls < 0 || cfg.MaxConnections < 0 || cfg.OpenTimeout < 0 || cfg.MaxBackoff < 0 {
+		return nil, invalid("connect to", uri, "negative OpenTimeout, MaxCalls, MaxConnections or MaxBackoff",
 			"leave them 0 for the defaults")
 	}
 	c := &Conn{
@@ -92,16 +97,20 @@ func Open(ctx context.Context, cfg Config) (*Conn, error) {
 		openTimeout: orDefault(cfg.OpenTimeout, defaultOpenTimeout),
 		keepAlive:   orDefault(cfg.KeepAlive, defaultKeepAlive),
 		maxBackoff:  orDefault(cfg.MaxBackoff, defaultMaxBackoff),
-		slots:       make(chan struct{}, orDefault(cfg.MaxCalls, defaultMaxCalls)),
 		done:        make(chan struct{}),
 	}
+	connections := orDefault(cfg.MaxConnections, defaultConnections)
+	if inProcess(uri) {
+		connections = 1
+	}
+	c.newLanes(connections, orDefault(cfg.MaxCalls, defaultMaxCalls))
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
 	}
 	if err := startEventLoop(c.log); err != nil {
 		return nil, explain("connect to", uri, err)
 	}
-	l, err := c.acquire(ctx)
+	l, err := c.lanes[0].acquire(ctx)
 	if err != nil {
 		c.shut() // not Close: an attempt that hangs is not waited for
 		return nil, c.wrap("connect to", uri, err)
@@ -150,13 +159,18 @@ func (c *Conn) shut() bool {
 		return false
 	}
 	c.closed = true
-	l := c.link
-	c.link = nil
+	var links []*link
+	for _, ln := range c.lanes {
+		if ln.link != nil {
+			links = append(links, ln.link)
+			ln.link = nil
+		}
+	}
 	c.mu.Unlock()
 
 	close(c.done)
 	c.hub.Clear()
-	if l != nil {
+	for _, l := range links {
 		c.retire(l)
 	}
 	return true

@@ -66,7 +66,9 @@ type daemon struct {
 	answers  map[uint32]func(args *xdr) ([]byte, error)
 	streams  map[uint32][]byte // what follows a procedure's answer
 	calls    map[uint32]int
-	called   chan uint32 // every call, if the test asks for it
+	pending  map[net.Conn]int // calls without an answer
+	most     int              // of these at a time, of one connection
+	called   chan uint32      // every call, if the test asks for it
 	frozen   chan struct{}
 	tasks    sync.WaitGroup
 }
@@ -75,7 +77,7 @@ func startDaemon(t *testing.T) *daemon {
 	dir, err := os.MkdirTemp("", "virt") // t.TempDir's names are too long for a socket
 	require.NoError(t, err)
 	d := &daemon{
-		t: t, socket: filepath.Join(dir, "libvirt-sock"), calls: map[uint32]int{}, streams: map[uint32][]byte{},
+		t: t, socket: filepath.Join(dir, "libvirt-sock"), calls: map[uint32]int{}, streams: map[uint32][]byte{}, pending: map[net.Conn]int{},
 	}
 	d.answers = map[uint32]func(*xdr) ([]byte, error){
 		procOpen:  func(*xdr) ([]byte, error) { return nil, nil },
@@ -265,8 +267,10 @@ func (d *daemon) serve(conn net.Conn) {
 		if called != nil {
 			called <- proc
 		}
+		d.begun(conn, +1)
 		// Each in its own goroutine, as the real one's workers.
 		d.tasks.Go(func() {
+			defer d.begun(conn, -1)
 			var body []byte
 			var err error
 			switch {
@@ -294,6 +298,13 @@ func (d *daemon) serve(conn net.Conn) {
 			}
 		})
 	}
+}
+
+func (d *daemon) begun(conn net.Conn, n int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.pending[conn] += n
+	d.most = max(d.most, d.pending[conn])
 }
 
 func (d *daemon) register(conn net.Conn, kind uint32) uint32 {

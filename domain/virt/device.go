@@ -37,7 +37,7 @@ func (c *Conn) Attach(ctx context.Context, vm, deviceXML string, scope domain.Sc
 	if !strings.HasPrefix(strings.TrimSpace(deviceXML), "<") {
 		return invalid(op, vm, "the device is not an XML element", "give the device's element")
 	}
-	return doDomain(ctx, c, op, vm, writes, func(_ *link, d *libvirt.Domain) error {
+	return doDomain(ctx, c, op, vm, acts, func(_ *link, d *libvirt.Domain) error {
 		return d.AttachDeviceFlags(deviceXML, modifyFlags(scope))
 	})
 }
@@ -86,7 +86,7 @@ func (c *Conn) Detach(ctx context.Context, vm, device string, scope domain.Scope
 	if scope&domain.ScopeSaved == 0 {
 		return nil
 	}
-	err := doDomain(ctx, c, op, vm, writes, func(_ *link, d *libvirt.Domain) error {
+	err := doDomain(ctx, c, op, vm, acts, func(_ *link, d *libvirt.Domain) error {
 		if want.Element == "" || want.Nameless() && devicexml.UserAlias(want.Alias) {
 			return d.DetachDeviceAlias(want.Alias, libvirt.DOMAIN_DEVICE_MODIFY_CONFIG)
 		}
@@ -129,7 +129,7 @@ func (c *Conn) detachLive(ctx context.Context, op, vm string, want devicexml.Dev
 	}
 	// By its alias, because libvirt waits some seconds itself when asked by the
 	// element, and then says that all is well.
-	err = doDomain(ctx, c, op, vm, writes, func(_ *link, d *libvirt.Domain) error {
+	err = doDomain(ctx, c, op, vm, acts, func(_ *link, d *libvirt.Domain) error {
 		return d.DetachDeviceAlias(live.Alias, libvirt.DOMAIN_DEVICE_MODIFY_LIVE)
 	})
 	switch {

@@ -68,7 +68,7 @@ func (c *Conn) Undefine(ctx context.Context, vm string, opts domain.UndefineOpti
 // [domain.ErrState]: it runs already. [domain.ErrNotFound] also when one of its
 // vGPUs does not exist, [domain.ErrInUse] when another VM has one.
 func (c *Conn) Start(ctx context.Context, vm string) error {
-	return doDomain(ctx, c, "start", vm, writes, func(_ *link, d *libvirt.Domain) error {
+	return doDomain(ctx, c, "start", vm, acts, func(_ *link, d *libvirt.Domain) error {
 		return d.CreateWithFlags(0)
 	})
 }
@@ -86,7 +86,7 @@ func (c *Conn) Shutdown(ctx context.Context, vm string, mode domain.ShutdownMode
 	default:
 		return invalid("shut down", vm, "unknown shutdown mode "+strconv.Quote(string(mode)), `use "acpi", "agent", or none`)
 	}
-	return doDomain(ctx, c, "shut down", vm, writes, func(_ *link, d *libvirt.Domain) error {
+	return doDomain(ctx, c, "shut down", vm, acts, func(_ *link, d *libvirt.Domain) error {
 		return d.ShutdownFlags(flags)
 	})
 }
@@ -95,32 +95,32 @@ func (c *Conn) Shutdown(ctx context.Context, vm string, mode domain.ShutdownMode
 // not end within libvirt's 10 s or so; it is never killed. That is the way for
 // NVIDIA vGPUs, which SIGKILL can wedge.
 func (c *Conn) Terminate(ctx context.Context, vm string) error {
-	return doDomain(ctx, c, "terminate", vm, writes, func(_ *link, d *libvirt.Domain) error {
+	return doDomain(ctx, c, "terminate", vm, acts, func(_ *link, d *libvirt.Domain) error {
 		return d.DestroyFlags(libvirt.DOMAIN_DESTROY_GRACEFUL)
 	})
 }
 
 // Destroy ends QEMU, with SIGKILL where SIGTERM does not help.
 func (c *Conn) Destroy(ctx context.Context, vm string) error {
-	return doDomain(ctx, c, "destroy", vm, writes, func(_ *link, d *libvirt.Domain) error {
+	return doDomain(ctx, c, "destroy", vm, acts, func(_ *link, d *libvirt.Domain) error {
 		return d.DestroyFlags(0)
 	})
 }
 
 // Suspend stops the virtual CPUs; the VM keeps its memory and its vGPUs.
 func (c *Conn) Suspend(ctx context.Context, vm string) error {
-	return doDomain(ctx, c, "suspend", vm, writes, func(_ *link, d *libvirt.Domain) error { return d.Suspend() })
+	return doDomain(ctx, c, "suspend", vm, acts, func(_ *link, d *libvirt.Domain) error { return d.Suspend() })
 }
 
 // Resume lets a suspended VM run on.
 func (c *Conn) Resume(ctx context.Context, vm string) error {
-	return doDomain(ctx, c, "resume", vm, writes, func(_ *link, d *libvirt.Domain) error { return d.Resume() })
+	return doDomain(ctx, c, "resume", vm, acts, func(_ *link, d *libvirt.Domain) error { return d.Resume() })
 }
 
 // Reset is the reset button: the guest boots again without shutting down, in
 // the same QEMU process, which keeps its vGPUs.
 func (c *Conn) Reset(ctx context.Context, vm string) error {
-	return doDomain(ctx, c, "reset", vm, writes, func(_ *link, d *libvirt.Domain) error { return d.Reset(0) })
+	return doDomain(ctx, c, "reset", vm, acts, func(_ *link, d *libvirt.Domain) error { return d.Reset(0) })
 }
 
 var (

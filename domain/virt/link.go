@@ -14,7 +14,7 @@ import (
 // errClosed is what a call meets after Close.
 var errClosed = errors.New("the connection was closed")
 
-// A link is one libvirt connection, from its opening to its loss. The Conn owns
+// A link is one libvirt connection, from its opening to its loss. Its lane owns
 // one reference and each call under way another; the last one closes it.
 type link struct {
 	conn *libvirt.Connect
@@ -37,7 +37,8 @@ type opening struct {
 
 // acquire returns the link with a reference, and connects first if there is
 // none. The caller releases it.
-func (c *Conn) acquire(ctx context.Context) (*link, error) {
+func (ln *lane) acquire(ctx context.Context) (*link, error) {
+	c := ln.c
 	var timeout <-chan time.Time
 	for {
 		c.mu.Lock()
@@ -45,17 +46,17 @@ func (c *Conn) acquire(ctx context.Context) (*link, error) {
 			c.mu.Unlock()
 			return nil, errClosed
 		}
-		if l := c.link; l != nil && !l.isLost() {
+		if l := ln.link; l != nil && !l.isLost() {
 			l.retain()
 			c.mu.Unlock()
 			return l, nil
 		}
-		o := c.opening
+		o := ln.opening
 		if o == nil {
 			o = &opening{done: make(chan struct{})}
-			c.opening = o
+			ln.opening = o
 			c.tasks.Add(1)
-			go c.open(o)
+			go ln.open(o)
 		}
 		c.mu.Unlock()
 
@@ -80,12 +81,13 @@ func (c *Conn) acquire(ctx context.Context) (*link, error) {
 }
 
 // open makes the attempt, however long libvirt takes, and installs the link.
-func (c *Conn) open(o *opening) {
+func (ln *lane) open(o *opening) {
+	c := ln.c
 	defer c.tasks.Done()
-	l, err := c.dial()
+	l, err := ln.dial()
 
 	c.mu.Lock()
-	c.opening = nil
+	ln.opening = nil
 	o.err = err
 	again := false
 	if err == nil {
@@ -93,14 +95,14 @@ func (c *Conn) open(o *opening) {
 			defer c.retire(l)
 			o.err = errClosed
 		} else {
-			again = c.connected
+			again = ln.first && c.connected
 			c.connected = true
-			if dead := c.link; dead != nil {
+			if dead := ln.link; dead != nil {
 				c.retire(dead) // its watcher has not come to it yet
 			}
-			c.link = l
+			ln.link = l
 			c.tasks.Add(1)
-			go c.watch(l)
+			go ln.watch(l)
 		}
 	}
 	c.mu.Unlock()
@@ -111,7 +113,8 @@ func (c *Conn) open(o *opening) {
 	close(o.done)
 }
 
-func (c *Conn) dial() (*link, error) {
+func (ln *lane) dial() (*link, error) {
+	c := ln.c
 	// Without an auth object libvirt never asks anybody anything.
 	conn, err := libvirt.NewConnectWithAuth(c.uri, nil, 0)
 	if err != nil {
@@ -129,7 +132,7 @@ func (c *Conn) dial() (*link, error) {
 	if err != nil {
 		c.log.Debug("no notice of a lost connection", "uri", c.uri, "error", err)
 	}
-	if c.hub.Wanted() {
+	if ln.first && c.hub.Wanted() {
 		if err := l.subscribe(&c.hub); err != nil {
 			l.release()
 			return nil, err
@@ -140,7 +143,8 @@ func (c *Conn) dial() (*link, error) {
 
 // watch retires the link when it is lost, and connects again for those who
 // wait for events.
-func (c *Conn) watch(l *link) {
+func (ln *lane) watch(l *link) {
+	c := ln.c
 	defer c.tasks.Done()
 	select {
 	case <-c.done:
@@ -148,11 +152,11 @@ func (c *Conn) watch(l *link) {
 	case <-l.lost:
 	}
 	c.mu.Lock()
-	mine := c.link == l
+	mine := ln.link == l
 	if mine {
-		c.link = nil
+		ln.link = nil
 	}
-	start := mine && !c.closed && !c.reconnecting && c.hub.Wanted()
+	start := mine && ln.first && !c.closed && !c.reconnecting && c.hub.Wanted()
 	if start {
 		c.reconnecting = true
 		c.tasks.Add(1)
@@ -171,13 +175,13 @@ func (c *Conn) watch(l *link) {
 func (c *Conn) reconnect() {
 	defer c.tasks.Done()
 	for pause := minBackoff; ; pause = min(2*pause, c.maxBackoff) {
-		l, err := c.acquire(context.Background())
+		l, err := c.lanes[0].acquire(context.Background())
 		if err == nil {
 			l.release()
 		}
 		c.mu.Lock()
 		// A link that was lost at once has left the work to this loop.
-		if c.link != nil || c.closed || !c.hub.Wanted() {
+		if c.lanes[0].link != nil || c.closed || !c.hub.Wanted() {
 			c.reconnecting = false
 			c.mu.Unlock()
 			return

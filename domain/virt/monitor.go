@@ -16,7 +16,7 @@ func (c *Conn) Monitor(ctx context.Context, vm, command string) (string, error) 
 	if err := checkText("run a monitor command in", vm, "the command", command); err != nil {
 		return "", err
 	}
-	out, err := onDomain(ctx, c, "run a monitor command in", vm, writes, func(_ *link, d *libvirt.Domain) (string, error) {
+	out, err := onDomain(ctx, c, "run a monitor command in", vm, acts, func(_ *link, d *libvirt.Domain) (string, error) {
 		return d.QemuMonitorCommand(command, libvirt.DOMAIN_QEMU_MONITOR_COMMAND_HMP)
 	})
 	return strings.ReplaceAll(out, "\r\n", "\n"), err
@@ -29,7 +29,7 @@ func (c *Conn) QMP(ctx context.Context, vm, command string) (string, error) {
 	if err := checkText("run a QMP command in", vm, "the command", command); err != nil {
 		return "", err
 	}
-	return onDomain(ctx, c, "run a QMP command in", vm, writes, func(_ *link, d *libvirt.Domain) (string, error) {
+	return onDomain(ctx, c, "run a QMP command in", vm, acts, func(_ *link, d *libvirt.Domain) (string, error) {
 		return d.QemuMonitorCommand(command, libvirt.DOMAIN_QEMU_MONITOR_COMMAND_DEFAULT)
 	})
 }

@@ -4,7 +4,6 @@ package virt
 
 import (
 	"context"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -96,14 +95,14 @@ func TestReadsAreRepeatedOnce(t *testing.T) {
 // abandoned is freed when the daemon answers after all.
 func TestFrozenDaemon(t *testing.T) {
 	d := startDaemon(t)
-	c := openURI(t, Config{URI: d.uri(), KeepAlive: -1, MaxCalls: 2})
+	c := openURI(t, Config{URI: d.uri(), KeepAlive: -1, MaxCalls: 2, MaxConnections: 1})
 	thaw := d.freeze()
 	defer thaw()
 	for i := range 2 { // these reach the daemon
 		ctx, cancel := context.WithCancel(t.Context())
 		result := make(chan error, 1)
 		go func() { result <- c.Start(ctx, "one") }()
-		require.Eventually(t, func() bool { return len(c.slots) == i+1 }, 10*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { return len(c.slow.places) == i+1 }, 10*time.Second, time.Millisecond)
 		cancel()
 		err := <-result
 		require.ErrorIs(t, err, context.Canceled)
@@ -120,36 +119,6 @@ func TestFrozenDaemon(t *testing.T) {
 	thaw()
 	_, err := c.Info(within(t), "one")
 	require.NoError(t, err)
-}
-
-// libvirtd, as shipped, stops reading when five calls of one client wait for
-// their answers. By default we stay below that, whatever the number of callers.
-func TestCallsStayBelowTheDaemonsLimit(t *testing.T) {
-	d := startDaemon(t)
-	c := openURI(t, Config{URI: d.uri()})
-	const callers = 20
-	var now, most atomic.Int32
-	arrived := make(chan struct{}, callers)
-	release := make(chan struct{})
-	d.answer(procCreateFlags, func(*xdr) ([]byte, error) {
-		if n := now.Add(1); n > most.Load() {
-			most.Store(n)
-		}
-		arrived <- struct{}{}
-		<-release
-		now.Add(-1)
-		return vmOne, nil
-	})
-	var all sync.WaitGroup
-	for range callers {
-		all.Go(func() { assert.NoError(t, c.Start(within(t), "one")) })
-	}
-	for range 4 {
-		<-arrived
-	}
-	close(release)
-	all.Wait()
-	assert.LessOrEqual(t, most.Load(), int32(4))
 }
 
 // Keep-alive messages find out that the daemon hangs, without any deadline.
@@ -217,7 +186,7 @@ func TestCloseFrozen(t *testing.T) {
 	thaw := d.freeze()
 	calls := make(chan error, 1)
 	go func() { calls <- c.Start(context.Background(), "one") }()
-	require.Eventually(t, func() bool { return len(c.slots) == 1 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return len(c.slow.places) == 1 }, 10*time.Second, time.Millisecond)
 
 	begun := time.Now()
 	err = c.Close()

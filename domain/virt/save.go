@@ -46,7 +46,7 @@ func (c *Conn) Restore(ctx context.Context, path, xml string) error {
 			return err
 		}
 	}
-	return do(ctx, c, "restore", object, writes, func(l *link) error {
+	return do(ctx, c, "restore", object, acts, func(l *link) error {
 		return l.conn.DomainRestoreFlags(path, xml, 0)
 	})
 }
@@ -98,7 +98,7 @@ func (c *Conn) saveJob(ctx context.Context, op, vm string, save func(*libvirt.Do
 	})
 	defer stop()
 
-	return doDomain(waiting, c, op, vm, writes, func(_ *link, d *libvirt.Domain) error {
+	return doDomain(waiting, c, op, vm, acts, func(_ *link, d *libvirt.Domain) error {
 		if !decided.CompareAndSwap(false, true) {
 			return ended(ctx)
 		}

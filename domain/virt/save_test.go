@@ -58,7 +58,7 @@ func TestSaveIsAborted(t *testing.T) {
 	}{{"aborted", aborted}, {"saved after all", nil}} {
 		t.Run(tt.name, func(t *testing.T) {
 			d, begun := saving(t, uint32(libvirt.DOMAIN_JOB_OPERATION_SAVE), tt.result)
-			c := openURI(t, Config{URI: d.uri(), MaxCalls: 1})
+			c := openURI(t, Config{URI: d.uri(), MaxCalls: 1, MaxConnections: 1})
 			ctx, cancel := context.WithCancel(t.Context())
 			go func() {
 				<-begun
@@ -82,7 +82,7 @@ func TestSaveIsAborted(t *testing.T) {
 // begins.
 func TestSaveNeverBegins(t *testing.T) {
 	d := startDaemon(t)
-	c := openURI(t, Config{URI: d.uri(), MaxCalls: 1})
+	c := openURI(t, Config{URI: d.uri(), MaxCalls: 1, MaxConnections: 1})
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	for range 50 {

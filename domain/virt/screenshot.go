@@ -26,7 +26,7 @@ func (c *Conn) Screenshot(ctx context.Context, vm string, screen uint) (image []
 		image    []byte
 		mimeType string
 	}
-	s, err := onDomain(ctx, c, "take a screenshot of", vm, reads, func(l *link, d *libvirt.Domain) (shot, error) {
+	s, err := onDomain(ctx, c, "take a screenshot of", vm, looks, func(l *link, d *libvirt.Domain) (shot, error) {
 		stream, err := l.conn.NewStream(0)
 		if err != nil {
 			return shot{}, err
