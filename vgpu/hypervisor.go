@@ -8,6 +8,7 @@ import (
 
 	"github.com/vgpukit/vgpukit/domain"
 	"github.com/vgpukit/vgpukit/internal/fault"
+	"github.com/vgpukit/vgpukit/internal/patience"
 	"github.com/vgpukit/vgpukit/mdev"
 )
 
@@ -117,13 +118,14 @@ func (h patientHypervisor) Events(ctx context.Context) (<-chan domain.Event, err
 	return nil, err
 }
 
-// callWithin calls libvirt with a deadline.
-func callWithin[T any](ctx context.Context, patience time.Duration, call func(context.Context) (T, error)) (T, error) {
-	limited, cancel := context.WithTimeout(ctx, patience)
+// callWithin calls libvirt and waits so long for its answer, without what the call waits
+// for its turn.
+func callWithin[T any](ctx context.Context, limit time.Duration, call func(context.Context) (T, error)) (T, error) {
+	limited, cancel := patience.With(ctx, limit)
 	defer cancel()
 	v, err := call(limited)
 	if fault.EndOf(err) != nil && limited.Err() != nil && ctx.Err() == nil {
-		err = noAnswer(patience, err)
+		err = noAnswer(limit, err)
 	}
 	return v, err
 }
