@@ -17,7 +17,6 @@ const (
 	defaultOpenTimeout = 30 * time.Second
 	defaultKeepAlive   = 5 * time.Second
 	defaultMaxCalls    = 4
-	defaultConnections = 5
 	defaultMaxBackoff  = 10 * time.Second
 	minBackoff         = 100 * time.Millisecond
 	closeWait          = 5 * time.Second
@@ -41,15 +40,16 @@ type Config struct {
 	// libvirt's client library before 10.0.0 the messages are a second apart,
 	// which makes up for a fault of its own; the time to give up is the same.
 	KeepAlive time.Duration
-	// MaxCalls bounds the libvirt calls under way at a time on one connection.
-	// 0: 4, because libvirtd reads nothing more from a connection, keep-alive
-	// messages neither, while max_client_requests of its calls (in libvirtd.conf, 5
-	// as shipped) wait for their answers.
+	// MaxCalls bounds the libvirt calls under way at a time on the first
+	// connection. 0: 4, because libvirtd reads nothing more from a connection,
+	// keep-alive messages neither, while max_client_requests of its calls (in
+	// libvirtd.conf, 5 as shipped) wait for their answers.
 	MaxCalls int
-	// MaxConnections bounds the connections. The first one is always open; the
-	// others are for calls that wait for a QEMU, and there while they are needed.
-	// 0: 5, which with MaxCalls are as many calls as libvirtd makes at a time
-	// (max_workers, 20 as shipped). A driver in this process has one.
+	// MaxConnections bounds the connections. The first one is always open; each of
+	// the others takes one slow call, and is there while it is needed. 1: slow calls
+	// wait with the others. 0: 17, so that with MaxCalls there are as many calls as
+	// libvirtd makes at a time (max_workers, 20 as shipped); 5 to another host. A
+	// driver in this process, such as test:///default, has one.
 	MaxConnections int
 	// MaxBackoff bounds the pause between two attempts to connect again, which
 	// starts at 100 ms and doubles. 0: 10 s.
@@ -99,9 +99,9 @@ func Open(ctx context.Context, cfg Config) (*Conn, error) {
 		maxBackoff:  orDefault(cfg.MaxBackoff, defaultMaxBackoff),
 		done:        make(chan struct{}),
 	}
-	connections := orDefault(cfg.MaxConnections, defaultConnections)
-	if inProcess(uri) {
-		connections = 1
+	connections := defaultConnections(uri)
+	if connections > 1 {
+		connections = orDefault(cfg.MaxConnections, connections)
 	}
 	c.newLanes(connections, orDefault(cfg.MaxCalls, defaultMaxCalls))
 	if c.log == nil {
@@ -110,7 +110,7 @@ func Open(ctx context.Context, cfg Config) (*Conn, error) {
 	if err := startEventLoop(c.log); err != nil {
 		return nil, explain("connect to", uri, err)
 	}
-	l, err := c.lanes[0].acquire(ctx)
+	l, err := c.lanes[0].acquire(ctx, nil)
 	if err != nil {
 		c.shut() // not Close: an attempt that hangs is not waited for
 		return nil, c.wrap("connect to", uri, err)

@@ -100,6 +100,12 @@ func (c *Conn) wrap(op, object string, err error) error {
 			Op: op, Object: object, Err: err, Kind: domain.ErrUnavailable,
 			Next: "open a new connection",
 		}
+	case errors.Is(err, errBroken):
+		return &Error{
+			Op: op, Object: object, Err: err, Kind: domain.ErrUnavailable, Retry: true,
+			Cause: "the daemon was restarted, was killed, or hangs",
+			Next:  "repeat the request: the connection is opened again",
+		}
 	case errors.As(err, &lost):
 		e := explain(op, object, err)
 		e.Kind = domain.ErrUnavailable

@@ -38,7 +38,7 @@ func TestCallsStayBelowTheDaemonsLimits(t *testing.T) {
 	for range 40 {
 		all.Go(func() { assert.NoError(t, c.Start(within(t), "one")) })
 	}
-	for range 17 {
+	for range 16 {
 		<-arrived
 	}
 	for range 20 {
@@ -49,8 +49,8 @@ func TestCallsStayBelowTheDaemonsLimits(t *testing.T) {
 	}
 	_, err := c.Info(within(t), "one")
 	require.NoError(t, err, "a quick call waits for no slow one")
-	assert.Empty(t, arrived, "no more than 17 starts at a time")
-	assert.Equal(t, 5, d.count(procOpen))
+	assert.Empty(t, arrived, "no more than 16 starts at a time")
+	assert.Equal(t, 17, d.count(procOpen))
 	close(release)
 	all.Wait()
 	d.mu.Lock()
@@ -58,23 +58,22 @@ func TestCallsStayBelowTheDaemonsLimits(t *testing.T) {
 	assert.LessOrEqual(t, d.most, 4)
 }
 
-// Further connections are opened when they are needed, and closed when they have
-// rested; one call at a time needs none.
+// Further connections are opened when a slow call needs one, kept for the next, and
+// closed when they have rested.
 func TestConnectionsComeAndGo(t *testing.T) {
 	d := startDaemon(t)
 	c := openURI(t, Config{URI: d.uri(), MaxConnections: 2})
+	_, err := c.Info(within(t), "one")
+	require.NoError(t, err)
+	require.Equal(t, 1, d.count(procOpen))
 	for range 3 {
 		require.NoError(t, c.Start(within(t), "one"))
 	}
-	require.Equal(t, 1, d.count(procOpen))
+	require.Equal(t, 2, d.count(procOpen))
 	arrived, release := d.holdStarts()
 	var all sync.WaitGroup
-	for range 2 {
-		all.Go(func() { assert.NoError(t, c.Start(within(t), "one")) })
-	}
+	all.Go(func() { assert.NoError(t, c.Start(within(t), "one")) })
 	<-arrived
-	<-arrived
-	require.Equal(t, 2, d.count(procOpen))
 	further := c.lanes[1]
 	further.rest() // it is busy
 	require.NotNil(t, further.link)
@@ -84,14 +83,14 @@ func TestConnectionsComeAndGo(t *testing.T) {
 	require.Nil(t, further.link)
 	require.Eventually(t, func() bool { return d.count(procClose) == 1 }, 10*time.Second, time.Millisecond)
 	require.NoError(t, c.Start(within(t), "one"))
-	require.Equal(t, 2, d.count(procOpen))
+	require.Equal(t, 3, d.count(procOpen))
 }
 
 // A further connection that was lost is opened again by the next call that needs it,
 // and nobody is told that events were lost.
 func TestFurtherConnectionIsLost(t *testing.T) {
 	ctx, d := within(t), startDaemon(t)
-	c := openURI(t, Config{URI: d.uri(), MaxCalls: 1})
+	c := openURI(t, Config{URI: d.uri()})
 	require.NoError(t, c.Start(ctx, "one"))
 	events, err := c.Events(ctx)
 	require.NoError(t, err)
@@ -159,4 +158,16 @@ func TestAllCallsGivenUpIsSilence(t *testing.T) {
 	default:
 	}
 	require.NoError(t, c.Start(within(t), "one"))
+}
+
+// How many connections there are follows from who is at the other end.
+func TestDefaultConnections(t *testing.T) {
+	for uri, want := range map[string]int{
+		"qemu:///system": 17, "qemu:///session": 17, "qemu+unix:///system?socket=/s": 17, "test+unix:///default?socket=/s": 17,
+		"qemu+ssh://host/system": 5, "qemu://host/system": 5, "test+tcp://host/default": 5,
+		"test:///default": 1, "test:///path": 1, "qemu:///embed?root=/dir": 1,
+	} {
+		require.NoError(t, CheckURI(uri))
+		assert.Equal(t, want, defaultConnections(uri), uri)
+	}
 }

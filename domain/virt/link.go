@@ -11,8 +11,12 @@ import (
 	"libvirt.org/go/libvirt"
 )
 
-// errClosed is what a call meets after Close.
-var errClosed = errors.New("the connection was closed")
+var (
+	// errClosed is what a call meets after Close.
+	errClosed = errors.New("the connection was closed")
+	// errBroken is what it meets when the daemon is gone before it was asked.
+	errBroken = errors.New("the connection broke before the request was sent")
+)
 
 // A link is one libvirt connection, from its opening to its loss. Its lane owns
 // one reference and each call under way another; the last one closes it.
@@ -36,8 +40,8 @@ type opening struct {
 }
 
 // acquire returns the link with a reference, and connects first if there is
-// none. The caller releases it.
-func (ln *lane) acquire(ctx context.Context) (*link, error) {
+// none, unless broken is closed meanwhile. The caller releases it.
+func (ln *lane) acquire(ctx context.Context, broken <-chan struct{}) (*link, error) {
 	c := ln.c
 	var timeout <-chan time.Time
 	for {
@@ -72,6 +76,8 @@ func (ln *lane) acquire(ctx context.Context) (*link, error) {
 			}
 		case <-timeout:
 			return nil, errOpenTimeout{c.openTimeout}
+		case <-broken:
+			return nil, errBroken
 		case <-ctx.Done():
 			return nil, ended(ctx)
 		case <-c.done:
@@ -175,7 +181,7 @@ func (ln *lane) watch(l *link) {
 func (c *Conn) reconnect() {
 	defer c.tasks.Done()
 	for pause := minBackoff; ; pause = min(2*pause, c.maxBackoff) {
-		l, err := c.lanes[0].acquire(context.Background())
+		l, err := c.lanes[0].acquire(context.Background(), nil)
 		if err == nil {
 			l.release()
 		}

@@ -8,7 +8,6 @@ import "context"
 type place struct {
 	turn *turn
 	lane *lane
-	slow bool
 	link *link
 }
 
@@ -18,33 +17,41 @@ func (c *Conn) take(ctx context.Context, slow bool) (*place, error) {
 		return nil, ended(ctx)
 	}
 	// A daemon that cannot be reached is told at once, not in turn.
-	l, err := c.lanes[0].acquire(ctx)
+	first, err := c.lanes[0].acquire(ctx, nil)
 	if err != nil {
 		return nil, err
 	}
-	l.release()
-	in := c.quick
+	first.release()
+	p := &place{lane: c.lanes[0]}
 	if slow {
-		in = c.slow
+		if p.turn, err = c.slow.wait(ctx, c.done); err == nil {
+			p.lane = c.enter()
+		}
+	} else {
+		p.turn, err = c.quick.wait(ctx, c.done)
 	}
-	p := &place{slow: slow}
-	if p.turn, err = in.wait(ctx, c.done); err != nil {
+	if err != nil {
 		return nil, err
 	}
-	p.lane = c.enter(slow)
-	if p.link, err = p.lane.acquire(ctx); err != nil {
+	var broken <-chan struct{}
+	if !p.lane.first {
+		broken = first.lost // it notices a daemon that hangs, which an attempt to connect does not
+	}
+	if p.link, err = p.lane.acquire(ctx, broken); err != nil {
 		p.free()
 		return nil, err
 	}
 	// Close adds no more tasks once it waits, so ask under its lock.
 	c.mu.Lock()
-	if c.closed {
-		c.mu.Unlock()
+	closed := c.closed
+	if !closed {
+		c.tasks.Add(1)
+	}
+	c.mu.Unlock()
+	if closed {
 		p.free()
 		return nil, errClosed
 	}
-	c.tasks.Add(1)
-	c.mu.Unlock()
 	return p, nil
 }
 
@@ -53,6 +60,8 @@ func (p *place) free() {
 	if p.link != nil {
 		p.link.release()
 	}
-	p.lane.c.leave(p.lane, p.slow)
+	if !p.lane.first {
+		p.lane.leave()
+	}
 	p.turn.end()
 }

@@ -123,14 +123,29 @@ func TestFrozenDaemon(t *testing.T) {
 
 // Keep-alive messages find out that the daemon hangs, without any deadline.
 func TestKeepAlive(t *testing.T) {
-	t.Parallel()
-	d := startDaemon(t)
-	c := openURI(t, Config{URI: d.uri(), KeepAlive: time.Second})
-	thaw := d.freeze()
-	defer thaw()
-	err := c.Start(within(t), "one")
-	require.ErrorIs(t, err, domain.ErrUnavailable)
-	assert.Contains(t, err.Error(), "keepalive")
+	start := func(c *Conn) error { return c.Start(within(t), "one") }
+	for name, test := range map[string]struct {
+		before, call func(*Conn) error
+		says         string
+	}{
+		"quick":                                {nil, func(c *Conn) error { return c.Undefine(within(t), "one", domain.UndefineOptions{}) }, "keepalive"},
+		"slow":                                 {start, start, "keepalive"},
+		"slow, while its connection is opened": {nil, start, "before the request was sent"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := startDaemon(t)
+			c := openURI(t, Config{URI: d.uri(), KeepAlive: time.Second})
+			if test.before != nil {
+				require.NoError(t, test.before(c))
+			}
+			thaw := d.freeze()
+			defer thaw()
+			err := test.call(c)
+			require.ErrorIs(t, err, domain.ErrUnavailable)
+			assert.Contains(t, err.Error(), test.says)
+		})
+	}
 }
 
 // Opening is bounded by the context and by OpenTimeout, and a connection that
