@@ -61,6 +61,7 @@ func bindSymbols() {
 	_ = c.DomainEventDeregister(0)
 	_, _ = c.Close()
 	_, _ = d.GetName()
+	_, _ = d.GetID()
 	_, _ = d.GetUUIDString()
 	_, _, _ = d.GetState()
 	_, _ = d.IsPersistent()

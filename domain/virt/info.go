@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -35,7 +36,6 @@ func domains(l *link) ([]domain.Info, error) {
 	var (
 		infos []domain.Info
 		index = make(map[uuid.UUID]int)
-		known = make(map[uuid.UUID]bool) // has a state
 	)
 	each := func(filter libvirt.ConnectListAllDomainsFlags, f func(id uuid.UUID, d *libvirt.Domain) error) error {
 		list, err := l.conn.ListAllDomains(filter)
@@ -68,25 +68,30 @@ func domains(l *link) ([]domain.Info, error) {
 		}
 	}
 	state := func(s domain.State) func(uuid.UUID, *libvirt.Domain) error {
-		return mark(func(i *domain.Info) { i.State, known[i.UUID] = s, true })
+		return mark(func(i *domain.Info) { i.State = s })
 	}
+	stateless := func() bool { return slices.ContainsFunc(infos, func(i domain.Info) bool { return i.State == "" }) }
 	steps := []struct {
 		filter libvirt.ConnectListAllDomainsFlags
 		f      func(uuid.UUID, *libvirt.Domain) error
+		states bool // needed while a VM has none
 	}{
 		{0, func(id uuid.UUID, d *libvirt.Domain) error {
 			name, err := d.GetName()
 			if err != nil {
 				return err
 			}
+			i := domain.Info{Name: name, UUID: id}
+			if !active(d) {
+				i.State = domain.StateShutOff
+			}
 			index[id] = len(infos)
-			infos = append(infos, domain.Info{Name: name, UUID: id, ID: runOf(d)})
+			infos = append(infos, i)
 			return nil
-		}},
-		{libvirt.CONNECT_LIST_DOMAINS_PERSISTENT, mark(func(i *domain.Info) { i.Persistent = true })},
-		{libvirt.CONNECT_LIST_DOMAINS_RUNNING, state(domain.StateRunning)},
-		{libvirt.CONNECT_LIST_DOMAINS_PAUSED, state(domain.StatePaused)},
-		{libvirt.CONNECT_LIST_DOMAINS_SHUTOFF, state(domain.StateShutOff)},
+		}, false},
+		{libvirt.CONNECT_LIST_DOMAINS_PERSISTENT, mark(func(i *domain.Info) { i.Persistent = true }), false},
+		{libvirt.CONNECT_LIST_DOMAINS_RUNNING, state(domain.StateRunning), true},
+		{libvirt.CONNECT_LIST_DOMAINS_PAUSED, state(domain.StatePaused), true},
 		{libvirt.CONNECT_LIST_DOMAINS_OTHER, func(id uuid.UUID, d *libvirt.Domain) error {
 			s, err := domainState(d)
 			if errors.Is(err, libvirt.ERR_NO_DOMAIN) {
@@ -95,9 +100,12 @@ func domains(l *link) ([]domain.Info, error) {
 				return err
 			}
 			return state(s)(id, d)
-		}},
+		}, true},
 	}
 	for _, s := range steps {
+		if s.states && !stateless() {
+			break
+		}
 		if err := each(s.filter, s.f); err != nil {
 			return nil, err
 		}
@@ -106,7 +114,7 @@ func domains(l *link) ([]domain.Info, error) {
 	// of the lists.
 	kept := make([]domain.Info, 0, len(infos))
 	for _, i := range infos {
-		if !known[i.UUID] {
+		if i.State == "" {
 			d, err := lookup(l, i.UUID.String())
 			if errors.Is(err, libvirt.ERR_NO_DOMAIN) {
 				continue
@@ -127,37 +135,38 @@ func domains(l *link) ([]domain.Info, error) {
 	return kept, nil
 }
 
+// inspect asks libvirt no more than it must: name, UUID and whether the VM is active
+// came with the handle.
 func inspect(d *libvirt.Domain) (domain.Info, error) {
-	var i domain.Info
-	err := func() (err error) {
-		if i.Name, err = d.GetName(); err != nil {
-			return err
-		}
-		if i.UUID, err = domainUUID(d); err != nil {
-			return err
-		}
-		if i.State, err = domainState(d); err != nil {
-			return err
-		}
-		if i.State.Active() {
-			i.ID = runOf(d)
-		}
+	i, err := identify(d)
+	if err == nil {
 		i.Persistent, err = d.IsPersistent()
-		return err
-	}()
+	}
 	if err != nil {
 		return domain.Info{}, err
 	}
 	return i, nil
 }
 
-// runOf is libvirt's number of a domain's run, as it came with the handle; 0: it is off.
-func runOf(d *libvirt.Domain) int {
-	id, err := d.GetID()
-	if err != nil { // an inactive domain's is -1
-		return 0
+// identify is inspect without whether the VM is persistent.
+func identify(d *libvirt.Domain) (i domain.Info, err error) {
+	if i.Name, err = d.GetName(); err != nil {
+		return i, err
 	}
-	return int(id)
+	if i.UUID, err = domainUUID(d); err != nil {
+		return i, err
+	}
+	i.State = domain.StateShutOff
+	if active(d) {
+		i.State, err = domainState(d)
+	}
+	return i, err
+}
+
+// active tells whether the VM had a QEMU when the handle was taken.
+func active(d *libvirt.Domain) bool {
+	id, _ := d.GetID() // what stands for none looks like an error
+	return uint32(id) != math.MaxUint32
 }
 
 func domainUUID(d *libvirt.Domain) (uuid.UUID, error) {

@@ -28,7 +28,9 @@ func (c *Conn) Define(ctx context.Context, xml string) (domain.Info, error) {
 		}
 		held(handleDomain, +1)
 		defer free(d)
-		return inspect(d)
+		info, err := identify(d)
+		info.Persistent = true
+		return info, err
 	})
 }
 

@@ -14,11 +14,14 @@ import (
 // definition, or the live one of a VM that has none. Secrets are left out.
 func (c *Conn) XML(ctx context.Context, vm string) (string, error) {
 	return onDomain(ctx, c, "read the document of", vm, reads, func(_ *link, d *libvirt.Domain) (string, error) {
-		persistent, err := d.IsPersistent()
-		if err != nil {
-			return "", err
+		saved := !active(d)
+		if !saved {
+			var err error
+			if saved, err = d.IsPersistent(); err != nil {
+				return "", err
+			}
 		}
-		return savedXML(d, persistent, 0)
+		return nextXML(d, saved, 0)
 	})
 }
 
@@ -28,7 +31,7 @@ func (c *Conn) XML(ctx context.Context, vm string) (string, error) {
 func (c *Conn) Definition(ctx context.Context, vm string) (domain.Definition, error) {
 	return onDomain(ctx, c, "read the document of", vm, reads, func(_ *link, d *libvirt.Domain) (def domain.Definition, err error) {
 		if def.Info, err = inspect(d); err == nil {
-			def.XML, err = savedXML(d, def.Persistent, libvirt.DOMAIN_XML_SECURE)
+			def.XML, err = nextXML(d, def.Persistent, libvirt.DOMAIN_XML_SECURE)
 		}
 		return def, err
 	})
@@ -51,8 +54,9 @@ func (c *Conn) MigratableXML(ctx context.Context, vm string) (string, error) {
 	})
 }
 
-func savedXML(d *libvirt.Domain, persistent bool, flags libvirt.DomainXMLFlags) (string, error) {
-	if persistent {
+// nextXML returns the saved definition, or the live document where that is all.
+func nextXML(d *libvirt.Domain, saved bool, flags libvirt.DomainXMLFlags) (string, error) {
+	if saved {
 		flags |= libvirt.DOMAIN_XML_INACTIVE
 	}
 	return d.GetXMLDesc(flags)

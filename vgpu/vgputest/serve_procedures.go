@@ -60,7 +60,7 @@ var procedures = map[rpc.Procedure]procedure{
 	rpc.DomainGetVcpusFlags:     reads("virDomainGetVcpusFlags", tellsFlags(cpus)),
 	rpc.DomainGetOSType:         reads("virDomainGetOSType", tells(func(*machine) rpc.Text { return rpc.Text{Text: "hvm"} })),
 	rpc.DomainIsActive:          reads("virDomainIsActive", tells(isActive)),
-	rpc.DomainIsPersistent:      reads("virDomainIsPersistent", tells(isPersistent)),
+	rpc.DomainIsPersistent:      reads("virDomainIsPersistent", (*client).persistent),
 	rpc.DomainIsUpdated:         reads("virDomainIsUpdated", tells(func(*machine) rpc.Number { return number(false) })),
 	rpc.DomainGetSecurityLabel:  reads("virDomainGetSecurityLabel", tells(func(*machine) rpc.SecurityLabel { return noLabel })),
 	rpc.DomainSecurityLabelList: reads("virDomainGetSecurityLabelList", tells(func(*machine) (r rpc.SecurityLabels) { return r })),

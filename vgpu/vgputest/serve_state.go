@@ -52,7 +52,15 @@ func cpus(m *machine) rpc.Number { return rpc.Number{N: int32(shapeOf(m.current(
 
 func isActive(m *machine) rpc.Number { return number(m.active()) }
 
-func isPersistent(m *machine) rpc.Number { return number(m.persistent()) }
+// persistent counts as an Info of a VM that is off: its handle says that, and whoever wants
+// to know all asks nothing else. Of one that is active he asks for the state as well.
+func (c *client) persistent(ctx context.Context, a *rpc.DomainArgs) (rpc.Number, error) {
+	h := c.h
+	if a.Dom.ID >= 0 {
+		h = h.Virsh()
+	}
+	return ask(ctx, h, "Info", handleOf(a.Dom), func(m *machine) (rpc.Number, error) { return number(m.persistent()), nil })
+}
 
 // noLabel is the security label of a VM where no security driver is.
 var noLabel = rpc.SecurityLabel{Label: []int8{0}}
