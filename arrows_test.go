@@ -31,6 +31,7 @@ func TestArrows(t *testing.T) {
 		"internal/libvirtid":  {},
 		"internal/libvirtrpc": {},
 		"internal/nvidia":     {},
+		"internal/patience":   {},
 		"internal/pci":        {},
 		"internal/statedir":   {},
 		"internal/xmldoc":     {},

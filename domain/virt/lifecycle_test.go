@@ -247,6 +247,7 @@ func TestBadInput(t *testing.T) {
 		"not well-formed":  second(c.Define(ctx, "<domain")),
 		"without a name":   second(c.Define(ctx, "<domain type='test'/>")),
 		"negative timeout": second(Open(ctx, Config{URI: "test:///default", OpenTimeout: -1})),
+		"no connections":   second(Open(ctx, Config{URI: "test:///default", MaxConnections: -1})),
 		"negative backoff": second(Open(ctx, Config{URI: "test:///default", MaxBackoff: -1})),
 	} {
 		require.ErrorIs(t, err, domain.ErrInvalid, name)
