@@ -270,7 +270,6 @@ func (d *daemon) serve(conn net.Conn) {
 		d.begun(conn, +1)
 		// Each in its own goroutine, as the real one's workers.
 		d.tasks.Go(func() {
-			defer d.begun(conn, -1)
 			var body []byte
 			var err error
 			switch {
@@ -287,6 +286,7 @@ func (d *daemon) serve(conn net.Conn) {
 			if err != nil {
 				status, body = statusError, wireError(err)
 			}
+			d.begun(conn, -1) // before the client knows
 			d.send(conn, words(programRemote, version, proc, typeReply, serial, status), body)
 			for err == nil && data != nil {
 				n := min(len(data), 64<<10) // an empty piece is the end
