@@ -42,7 +42,7 @@ func TestOpenFails(t *testing.T) {
 		assert.ErrorIs(t, err, c.kind, c.what)
 		assert.Nil(t, kit, c.what)
 		stacks := make([]byte, 1<<20)
-		connected := func() bool { return strings.Contains(string(stacks[:runtime.Stack(stacks, true)]), "virt.(*Conn)") }
+		connected := func() bool { return strings.Contains(string(stacks[:runtime.Stack(stacks, true)]), "domain/virt.(*") }
 		assert.Eventually(t, func() bool { return !connected() }, 10*time.Second, time.Millisecond, "%s: the connection is left", c.what)
 	}
 }
