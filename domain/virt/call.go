@@ -130,19 +130,13 @@ func doDomain(ctx context.Context, c *Conn, op, vm string, of kind, f func(*link
 	return err
 }
 
-// lookup finds a domain by UUID if vm is one, then by name. The caller frees it.
-func lookup(l *link, vm string) (*libvirt.Domain, error) {
-	if id, err := uuid.Parse(vm); err == nil && len(vm) == 36 {
-		d, err := l.conn.LookupDomainByUUIDString(id.String())
-		if err == nil {
-			held(handleDomain, +1)
-			return d, nil
-		}
-		if !errors.Is(err, libvirt.ERR_NO_DOMAIN) {
-			return nil, err
-		}
+// lookup finds a domain by UUID if vm is one, else by name. The caller frees it.
+func lookup(l *link, vm string) (d *libvirt.Domain, err error) {
+	if id, parsed := uuid.Parse(vm); parsed == nil && len(vm) == 36 {
+		d, err = l.conn.LookupDomainByUUIDString(id.String())
+	} else {
+		d, err = l.conn.LookupDomainByName(vm)
 	}
-	d, err := l.conn.LookupDomainByName(vm)
 	if err != nil {
 		return nil, err
 	}

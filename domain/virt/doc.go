@@ -8,7 +8,7 @@
 //	vm, err := conn.Define(ctx, document)
 //	err = conn.Start(ctx, vm.Name)
 //
-// A VM is named by its name or by its UUID. No libvirt object leaves the
+// A VM is named by its name or by its UUID; what reads as a UUID is one. No libvirt object leaves the
 // package: what is returned is plain data, and every handle is freed before a
 // method returns or, when its context ended first, as soon as libvirt answers.
 //

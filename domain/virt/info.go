@@ -23,6 +23,23 @@ func (c *Conn) Domains(ctx context.Context) ([]domain.Info, error) {
 	return call(ctx, c, "list the VMs of", c.uri, reads, domains)
 }
 
+// Lookup finds a VM's UUID by its name, also one that reads as a UUID, in one message;
+// [domain.ErrNotFound] if there is none.
+func (c *Conn) Lookup(ctx context.Context, name string) (uuid.UUID, error) {
+	if err := checkVM("look up", name); err != nil {
+		return uuid.Nil, err
+	}
+	return call(ctx, c, "look up", name, reads, func(l *link) (uuid.UUID, error) {
+		d, err := l.conn.LookupDomainByName(name)
+		if err != nil {
+			return uuid.Nil, err
+		}
+		held(handleDomain, +1)
+		defer free(d)
+		return domainUUID(d)
+	})
+}
+
 // Info describes one VM. [domain.ErrNotFound]: there is none of that name or
 // UUID.
 func (c *Conn) Info(ctx context.Context, vm string) (domain.Info, error) {
@@ -81,8 +98,8 @@ func domains(l *link) ([]domain.Info, error) {
 			if err != nil {
 				return err
 			}
-			i := domain.Info{Name: name, UUID: id}
-			if !active(d) {
+			i := domain.Info{Name: name, UUID: id, ID: runOf(d)}
+			if i.ID == 0 {
 				i.State = domain.StateShutOff
 			}
 			index[id] = len(infos)
@@ -157,16 +174,21 @@ func identify(d *libvirt.Domain) (i domain.Info, err error) {
 		return i, err
 	}
 	i.State = domain.StateShutOff
-	if active(d) {
-		i.State, err = domainState(d)
+	if i.ID = runOf(d); i.ID != 0 {
+		if i.State, err = domainState(d); !i.State.Active() {
+			i.ID = 0 // it has ended since
+		}
 	}
 	return i, err
 }
 
-// active tells whether the VM had a QEMU when the handle was taken.
-func active(d *libvirt.Domain) bool {
+// runOf is libvirt's number of a domain's run, as it came with the handle; 0: it had no QEMU.
+func runOf(d *libvirt.Domain) int {
 	id, _ := d.GetID() // what stands for none looks like an error
-	return uint32(id) != math.MaxUint32
+	if uint32(id) == math.MaxUint32 {
+		return 0
+	}
+	return int(id)
 }
 
 func domainUUID(d *libvirt.Domain) (uuid.UUID, error) {

@@ -111,11 +111,15 @@ func TestNameOrUUID(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, want, got)
 	}
-	// A name that looks like a UUID is still a name.
+	// A name that looks like a UUID is found by Lookup.
 	const odd = "44444444-4444-4444-8444-444444444444"
 	_, err = c.Define(ctx, strings.Replace(document, "web1", odd, 1))
 	require.NoError(t, err)
-	got, err := c.Info(ctx, odd)
+	_, err = c.Info(ctx, odd)
+	require.ErrorIs(t, err, domain.ErrNotFound)
+	id, err := c.Lookup(ctx, odd)
+	require.NoError(t, err)
+	got, err := c.Info(ctx, id.String())
 	require.NoError(t, err)
 	assert.Equal(t, odd, got.Name)
 }

@@ -14,7 +14,7 @@ import (
 // definition, or the live one of a VM that has none. Secrets are left out.
 func (c *Conn) XML(ctx context.Context, vm string) (string, error) {
 	return onDomain(ctx, c, "read the document of", vm, reads, func(_ *link, d *libvirt.Domain) (string, error) {
-		saved := !active(d)
+		saved := runOf(d) == 0
 		if !saved {
 			var err error
 			if saved, err = d.IsPersistent(); err != nil {

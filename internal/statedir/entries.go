@@ -68,7 +68,7 @@ func (e Entries[T]) Upgrade() error {
 		if formerFileName(name) != base || fileName(name) == base || e.Has(name) {
 			continue // it has its name, or another has it
 		}
-		if err := e.dir.Files.Rename(e.path(base), e.Path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) && !Unwritable(err) {
+		if err := e.dir.Files.Rename(e.path(base), e.Path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return e.dir.explain(err)
 		}
 	}

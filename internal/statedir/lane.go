@@ -31,12 +31,12 @@ const theGate = ""
 // lane is a lock as one caller has it open.
 type lane struct {
 	fd       int
-	start    int64 // in the file
-	ticket   int64 // 0: none
-	readOnly bool  // the file system is: there are no tickets
-	// gate is opened for itself: the kernel lists the locks of each open file together, and
-	// tickets are looked for in the order in which they were taken.
-	gate *lane
+	path     string // of the lock file
+	lock     string // which it is, for those of this process
+	start    int64  // in the file
+	ticket   int64  // 0: none
+	readOnly bool   // the file system is: there are no tickets
+	gate     *gate  // nil: not gone through yet
 }
 
 // laneOf is where a lock's lane begins.
@@ -46,7 +46,7 @@ func laneOf(key string) int64 {
 }
 
 func openLane(path, key string) (*lane, error) {
-	l := &lane{start: laneOf(key)}
+	l := &lane{path: path, lock: path + " " + key, start: laneOf(key)}
 	var err error
 	l.fd, err = openFile(path, unix.O_RDWR|unix.O_CREAT)
 	if errors.Is(err, unix.EROFS) {
@@ -62,7 +62,7 @@ func (l *lane) close() {
 	_, _ = l.fcntl(unix.F_OFD_SETLK, unix.F_UNLCK, 0, laneSize)
 	_ = unix.Close(l.fd)
 	if l.gate != nil {
-		l.gate.close()
+		l.gate.leave()
 	}
 }
 
@@ -82,23 +82,11 @@ func (l *lane) gone() (bool, error) {
 	return stat.Nlink == 0, nil
 }
 
-// openLock opens a lock's lane and the gate before it.
-func openLock(path, key string) (*lane, error) {
-	gate, err := openLane(path, theGate)
-	if err != nil {
-		return nil, err
-	}
-	l, err := openLane(path, key)
-	if err != nil {
-		gate.close()
-		return nil, err
-	}
-	l.gate = gate
-	return l, nil
-}
-
 // share goes through the gate together with others, unless somebody has it alone.
-func (l *lane) share() (bool, error) { return l.gate.take(unix.F_RDLCK, door) }
+func (l *lane) share() (ok bool, err error) {
+	l.gate, err = shareGate(l.path)
+	return l.gate != nil, err
+}
 
 // turn goes through the gate and takes the lock when it is free and this one's turn, unless
 // ctx ends before.
@@ -139,13 +127,13 @@ func (l *lane) pass() (bool, error) {
 	return false, errors.Join(err, undo)
 }
 
-// queue takes a ticket behind all others. When the last one is out, none is had until
-// they begin anew.
-func (l *lane) queue() error {
+// queue takes a ticket behind all others, of which one is known. When the last one is out,
+// none is had until they begin anew.
+func (l *lane) queue(known int64) error {
 	if l.ticket > 0 || l.readOnly {
 		return nil
 	}
-	for n := int64(firstTicket); n < laneSize; n++ {
+	for n := known + firstTicket; n < laneSize; n++ {
 		for {
 			other, any, err := l.held(n, laneSize)
 			if err != nil {

@@ -6,8 +6,6 @@ import (
 	"strings"
 	"sync"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/vgpukit/vgpukit/internal/atomicfile"
 	"github.com/vgpukit/vgpukit/internal/fault"
 )
@@ -25,7 +23,7 @@ func (d *Dir) Lock(ctx context.Context, kind, name, operation string) (unlock fu
 		if err := d.Writable(); err != nil {
 			return nil, err
 		}
-		l, err := openLock(d.lockPath(), key)
+		l, err := openLane(d.lockPath(), key)
 		if err != nil {
 			return nil, d.explain(err)
 		}
@@ -56,7 +54,7 @@ func (d *Dir) tryLock(key, operation string) (unlock func(), ok bool) {
 	if d.Writable() != nil {
 		return nil, false
 	}
-	l, err := openLock(d.lockPath(), key)
+	l, err := openLane(d.lockPath(), key)
 	if err != nil {
 		return nil, false
 	}
@@ -85,11 +83,11 @@ func (d *Dir) hold(l *lane, key, operation string) (unlock func(), err error) {
 		l.close()
 		return nil, err
 	}
-	note := d.notePath(key)
-	writeNote(note, operation)
+	withdraw := noteSoon(d.notePath(key), operation)
 	return sync.OnceFunc(func() {
-		_ = unix.Unlink(note)
+		withdraw()
 		l.close()
+		sameProcess.freed(l.lock)
 	}), nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -23,9 +24,35 @@ func (h holder) String() string {
 	return fmt.Sprintf("process %d has been at %q since %s", h.PID, h.Operation, h.Since.Format(time.RFC3339))
 }
 
+// notable is how long a lock is held before that is noted: nobody gives up sooner.
+const notable = 5 * time.Millisecond
+
+// noteSoon notes who has a lock, if he has it for long, and returns what takes the note away.
+func noteSoon(path, operation string) (withdraw func()) {
+	var mu sync.Mutex
+	over, noted := false, false
+	h := holder{PID: os.Getpid(), Operation: operation, Since: time.Now().UTC().Truncate(time.Second)}
+	timer := time.AfterFunc(notable, func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if !over {
+			writeNote(path, h)
+			noted = true
+		}
+	})
+	return func() {
+		timer.Stop()
+		mu.Lock()
+		defer mu.Unlock()
+		if over = true; noted {
+			_ = unix.Unlink(path)
+		}
+	}
+}
+
 // writeNote replaces what a holder that died has left, without opening it.
-func writeNote(path, operation string) {
-	line, err := json.Marshal(holder{PID: os.Getpid(), Operation: operation, Since: time.Now().UTC().Truncate(time.Second)})
+func writeNote(path string, h holder) {
+	line, err := json.Marshal(h)
 	if err != nil {
 		return
 	}
@@ -53,7 +80,8 @@ func (d *Dir) SweepNotes() {
 	notes, _ := os.ReadDir(filepath.Join(d.path, locksDir))
 	for _, note := range notes {
 		if unlock, ok := d.tryLock(note.Name(), "sweep"); ok {
-			unlock() // takes the note away
+			_ = unix.Unlink(d.notePath(note.Name()))
+			unlock()
 		}
 	}
 }

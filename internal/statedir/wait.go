@@ -3,6 +3,8 @@ package statedir
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
+	"sync"
 	"time"
 )
 
@@ -24,32 +26,103 @@ const (
 // waiter is one who waits in a lane.
 type waiter struct {
 	*lane
+	place int64     // his ticket, as others of this process may read it
 	from  int64     // tickets before this one are passed over
 	ahead int64     // the ticket before his; 0: his turn is next
 	moved time.Time // when that changed last
 	free  time.Time // since when the lock is seen free though somebody is ahead; zero: it is not
+	wake  chan struct{}
+}
+
+// waiting are those of this process who wait, by lock: who gives a lock back wakes the one
+// that came first, so that only he looks often.
+type waiting struct {
+	mu sync.Mutex
+	at map[string][]*waiter
+}
+
+var sameProcess = waiting{at: map[string][]*waiter{}}
+
+func (q *waiting) join(lock string, w *waiter) (leave func()) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.at[lock] = append(q.at[lock], w)
+	return func() {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		q.at[lock] = slices.DeleteFunc(q.at[lock], func(other *waiter) bool { return other == w })
+		if len(q.at[lock]) == 0 {
+			delete(q.at, lock)
+		}
+	}
+}
+
+// first is the one of this process that came first.
+func (q *waiting) first(lock string) (first *waiter) {
+	for _, w := range q.at[lock] {
+		if w.place > 0 && (first == nil || w.place < first.place) {
+			first = w
+		}
+	}
+	return first
+}
+
+// last is the ticket of the one of this process that came last; 0: there is none.
+func (q *waiting) last(lock string) (ticket int64) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, w := range q.at[lock] {
+		ticket = max(ticket, w.place)
+	}
+	return ticket
+}
+
+// freed wakes the first.
+func (q *waiting) freed(lock string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if w := q.first(lock); w != nil {
+		select {
+		case w.wake <- struct{}{}:
+		default: // he is about to look
+		}
+	}
+}
+
+// queued notes a waiter's ticket, and tells whether he is the first.
+func (q *waiting) queued(lock string, w *waiter) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	w.place = w.ticket
+	return w.place == 0 || q.first(lock) == w
 }
 
 // wait waits for the lane's turn until ctx ends.
 func (l *lane) wait(ctx context.Context) error {
-	w := &waiter{lane: l, from: firstTicket, moved: time.Now()}
+	w := &waiter{lane: l, from: firstTicket, moved: time.Now(), wake: make(chan struct{}, 1)}
+	defer sameProcess.join(l.lock, w)()
 	for {
 		// The first look is before the first wait: a ticket shall be had at once.
 		entered, err := w.look(time.Now())
 		if err != nil || entered {
 			return err
 		}
+		pause := PollMost
+		if sameProcess.queued(l.lock, w) {
+			pause = w.pause(time.Now())
+		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-time.After(w.pause(time.Now())):
+		case <-w.wake:
+		case <-time.After(pause):
 		}
 	}
 }
 
 // look takes the lock if it is this one's turn.
 func (w *waiter) look(now time.Time) (entered bool, err error) {
-	if err := w.queue(); err != nil {
+	if err := w.queue(sameProcess.last(w.lock)); err != nil {
 		return false, err
 	}
 	if w.ticket == 0 { // there are none

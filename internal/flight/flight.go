@@ -1,0 +1,102 @@
+// Package flight lets callers that come together share one reading of something.
+package flight
+
+import (
+	"context"
+	"errors"
+	"sync"
+)
+
+// Shared reads a value for many callers at once. A caller gets a reading that began after
+// its call, never an older one: at most one is under way, and one waits to begin. The zero
+// value is ready to use.
+type Shared[T any] struct {
+	mu      sync.Mutex
+	running *reading[T]
+	next    *reading[T]
+}
+
+type reading[T any] struct {
+	done  chan struct{}
+	value T
+	err   error
+
+	callers int
+	cancel  context.CancelFunc
+}
+
+// errEnded is of a reading whose goroutine ended without an answer.
+var errEnded = errors.New("the reading was broken off")
+
+// Join is Do for a caller whom a reading under way will do as well.
+func (s *Shared[T]) Join(ctx context.Context, read func(context.Context) (T, error)) (T, error) {
+	s.mu.Lock()
+	if r := s.running; r != nil && r.callers > 0 {
+		r.callers++
+		s.mu.Unlock()
+		return s.wait(ctx, r)
+	}
+	s.mu.Unlock()
+	return s.Do(ctx, read)
+}
+
+// Do returns what read gives. It is called with the context of the caller that it begins
+// for, without its end: the reading is cancelled when no caller waits for it any more. The
+// value is shared with others and must not be changed.
+func (s *Shared[T]) Do(ctx context.Context, read func(context.Context) (T, error)) (T, error) {
+	s.mu.Lock()
+	r := s.next
+	if r == nil {
+		r = &reading[T]{done: make(chan struct{})}
+		s.next = r
+		if s.running == nil {
+			s.begin(ctx, read)
+		} else {
+			go s.after(s.running, ctx, read)
+		}
+	}
+	r.callers++
+	s.mu.Unlock()
+	return s.wait(ctx, r)
+}
+
+func (s *Shared[T]) wait(ctx context.Context, r *reading[T]) (T, error) {
+	select {
+	case <-r.done:
+		return r.value, r.err
+	case <-ctx.Done():
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if r.callers--; r.callers == 0 && r.cancel != nil {
+			r.cancel()
+		}
+		var none T
+		return none, ctx.Err()
+	}
+}
+
+// after begins the next reading when one has ended.
+func (s *Shared[T]) after(running *reading[T], ctx context.Context, read func(context.Context) (T, error)) {
+	<-running.done
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.begin(ctx, read)
+}
+
+// begin makes the next reading the running one.
+func (s *Shared[T]) begin(ctx context.Context, read func(context.Context) (T, error)) {
+	r := s.next
+	s.running, s.next = r, nil
+	ctx, r.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	go func() {
+		r.err = errEnded
+		defer func() {
+			s.mu.Lock()
+			s.running = nil
+			s.mu.Unlock()
+			close(r.done)
+			r.cancel()
+		}()
+		r.value, r.err = read(ctx)
+	}()
+}
