@@ -1,8 +1,6 @@
 package vgpukit_test
 
 import (
-	"os"
-
 	"github.com/stretchr/testify/require"
 
 	"github.com/vgpukit/vgpukit/domain"
@@ -33,6 +31,10 @@ var scenarios = map[string]map[string]scenario{
 			w.sim.Reboot()
 			w.occupy(firstGPU)
 		}, start, false},
+		"its document has lost the vGPU": {func(w *world) {
+			w.done(w.provision)
+			w.edit(withoutHostdev)
+		}, start, true},
 		"it runs already": {func(w *world) { w.done(w.provision, w.start) }, start, false},
 		"libvirt refuses to start it": {func(w *world) {
 			w.done(w.provisionWhileRunning)
@@ -43,16 +45,16 @@ var scenarios = map[string]map[string]scenario{
 		"the guest shuts down": {func(w *world) { w.done(w.provision, w.start) }, stop, false},
 		"the guest does not listen": {func(w *world) {
 			w.done(w.provision, w.start)
-			w.libvirt.SetGuest(w.vm, vgputest.Guest{Deaf: true})
+			w.setGuest(vgputest.Guest{Deaf: true})
 		}, stop, false},
 		"nor does QEMU, and force is allowed": {func(w *world) {
 			w.done(w.provision, w.start)
-			w.libvirt.SetGuest(w.vm, vgputest.Guest{Deaf: true, IgnoresSIGTERM: true})
+			w.setGuest(vgputest.Guest{Deaf: true, IgnoresSIGTERM: true})
 			w.force = true
 		}, stop, false},
 		"nor does QEMU, and force is not allowed": {func(w *world) {
 			w.done(w.provision, w.start)
-			w.libvirt.SetGuest(w.vm, vgputest.Guest{Deaf: true, IgnoresSIGTERM: true})
+			w.setGuest(vgputest.Guest{Deaf: true, IgnoresSIGTERM: true})
 		}, stop, true},
 		"its vGPU is only for while it runs": {func(w *world) { w.done(w.provisionWhileRunning, w.start) }, stop, false},
 		"it is off already":                  {func(w *world) { w.done(w.provision) }, stop, false},
@@ -65,6 +67,37 @@ var scenarios = map[string]map[string]scenario{
 			w.done(w.provision)
 			w.undefine()
 		}, teardown, false},
+	},
+	"Adopt": {
+		"the state directory was lost": {func(w *world) {
+			w.done(w.provision)
+			w.loseState("")
+		}, adopt, false},
+		"a clone, with vGPUs of its own": {func(w *world) {
+			w.done(w.provision)
+			w.clone()
+			w.adopting.Fresh = true
+		}, adopt, false},
+		"a clone, with the vGPU of the original": {func(w *world) {
+			w.done(w.provision)
+			w.clone()
+		}, adopt, true},
+		"it is in our care": {func(w *world) { w.done(w.provision) }, adopt, false},
+	},
+	"Forget": {
+		"a VM, running or not": {func(w *world) { w.done(w.provision, w.start) }, forget, false},
+	},
+	"Update": {
+		"a hostdev was taken out": {func(w *world) {
+			w.done(w.provision)
+			w.edit(withoutHostdev)
+		}, update, false},
+		"a hostdev was taken out, with GiveUp": {func(w *world) {
+			w.done(w.provisionTwo)
+			w.edit(withoutHostdev)
+			w.updating.GiveUp = true
+		}, update, false},
+		"nothing differs": {func(w *world) { w.done(w.provision) }, update, false},
 	},
 	"Reconcile": {
 		"all is well": {func(w *world) { w.done(w.provision) }, reconcile, false},
@@ -81,13 +114,28 @@ var scenarios = map[string]map[string]scenario{
 			w.done(w.provision)
 			w.undefine()
 		}, reconcile, false},
+		"a VM was undefined by hand, with Now": {func(w *world) {
+			w.done(w.provision)
+			w.undefine()
+			w.reconciling.Now = true
+		}, reconcile, false},
 		"the state directory was lost": {func(w *world) {
 			w.done(w.provision)
-			require.NoError(w.t, os.RemoveAll(w.dir))
+			w.loseState("")
 		}, reconcile, false},
-		"the host was rebooted": {func(w *world) {
+		"the owner files were lost": {func(w *world) {
+			w.done(w.provision)
+			w.loseState("owners")
+		}, reconcile, false},
+		"the document was redefined without metadata, with Repair": {func(w *world) {
+			w.done(w.provision)
+			w.edit((*domain.Document).WithoutMetadata)
+			w.reconciling.Repair = true
+		}, reconcile, false},
+		"the host was rebooted, with Restore": {func(w *world) {
 			w.done(w.provision)
 			w.sim.Reboot()
+			w.reconciling.Restore = true
 		}, reconcile, false},
 	},
 	"Watch": {
@@ -117,3 +165,11 @@ func start(w *world) call     { return w.start }
 func stop(w *world) call      { return w.stop }
 func teardown(w *world) call  { return w.teardown }
 func reconcile(w *world) call { return w.reconcile }
+func adopt(w *world) call     { return w.adopt }
+func forget(w *world) call    { return w.forget }
+func update(w *world) call    { return w.update }
+
+// withoutHostdev takes the first vGPU out of a document.
+func withoutHostdev(doc *domain.Document) (*domain.Document, error) {
+	return doc.Remove(doc.Hostdevs()[0].ID())
+}

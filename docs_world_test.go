@@ -35,10 +35,16 @@ type world struct {
 	sim     *mdevtest.Host
 	host    *mdev.Host
 	libvirt *vgputest.Hypervisor
-	dir     string
+	dir     string // the state directory
+	runtime string // and what is of this boot
 	vm      string
-	force   bool                // Stop may destroy the VM
 	ended   chan vgpu.Operation // what the last run's operations were, as they end
+
+	guest       vgputest.Guest // the VM's, once it was set
+	force       bool           // Stop may destroy the VM
+	adopting    vgpu.AdoptOptions
+	updating    vgpu.UpdateOptions
+	reconciling vgpu.ReconcileOptions
 }
 
 func newWorld(t *testing.T, vm string) *world {
@@ -46,7 +52,7 @@ func newWorld(t *testing.T, vm string) *world {
 	board, err := mdevtest.NewBoard("tesla-m60@" + firstGPU)
 	require.NoError(t, err)
 	sim := mdevtest.New(board)
-	w := &world{t: t, sim: sim, libvirt: vgputest.New(sim), dir: stateDir(t), vm: vm}
+	w := &world{t: t, sim: sim, libvirt: vgputest.New(sim), dir: stateDir(t), runtime: stateDir(t), vm: vm}
 	w.host, err = mdev.Open(mdev.Config{FS: sim})
 	require.NoError(t, err)
 	return w
@@ -121,7 +127,7 @@ func (w *world) run(do call, dies func(int, string) bool) (steps []string, err e
 	w.t.Helper()
 	w.ended = make(chan vgpu.Operation, 100)
 	r := &recorder{dies: dies, ended: w.ended}
-	m, err := vgpu.New(vgpu.Config{Host: w.host, Hypervisor: w.libvirt, StateDir: w.dir, Observer: r.observer()})
+	m, err := vgpu.New(vgpu.Config{Host: w.host, Hypervisor: w.libvirt, StateDir: w.dir, RuntimeDir: w.runtime, Observer: r.observer()})
 	require.NoError(w.t, err)
 	var process sync.WaitGroup
 	process.Go(func() { err = do(w.t.Context(), m) })
@@ -148,23 +154,27 @@ func (w *world) killed(do call, step string) {
 	require.Equal(w.t, step, steps[len(steps)-1])
 }
 
-func (w *world) provisionAs(life vgpu.Lifetime) call {
+func (w *world) provisionAs(life vgpu.Lifetime, vgpus ...vgpu.Request) call {
 	return func(ctx context.Context, m *vgpu.Manager) error {
 		_, err := m.Provision(ctx, vgpu.ProvisionRequest{
 			Domain: fmt.Sprintf("<domain type='kvm'>\n  <name>%s</name>\n  <uuid>f4cbcf76-3c2b-4c4e-9e0e-2a2a0a3f1b11</uuid>\n"+
 				"  <memory unit='MiB'>64</memory>\n  <os><type arch='x86_64' machine='q35'>hvm</type></os>\n  <devices/>\n</domain>\n", w.vm),
-			VGPUs: []vgpu.Request{{Type: biggest}}, Lifetime: life,
+			VGPUs: vgpus, Lifetime: life,
 		})
 		return err
 	}
 }
 
 func (w *world) provision(ctx context.Context, m *vgpu.Manager) error {
-	return w.provisionAs(vgpu.Reserved)(ctx, m)
+	return w.provisionAs(vgpu.Reserved, vgpu.Request{Type: biggest})(ctx, m)
 }
 
 func (w *world) provisionWhileRunning(ctx context.Context, m *vgpu.Manager) error {
-	return w.provisionAs(vgpu.WhileRunning)(ctx, m)
+	return w.provisionAs(vgpu.WhileRunning, vgpu.Request{Type: biggest})(ctx, m)
+}
+
+func (w *world) provisionTwo(ctx context.Context, m *vgpu.Manager) error {
+	return w.provisionAs(vgpu.Reserved, vgpu.Request{Type: biggest}, vgpu.Request{Type: biggest})(ctx, m)
 }
 
 func (w *world) start(ctx context.Context, m *vgpu.Manager) error {
@@ -173,7 +183,14 @@ func (w *world) start(ctx context.Context, m *vgpu.Manager) error {
 }
 
 func (w *world) stop(ctx context.Context, m *vgpu.Manager) error {
-	_, err := m.Stop(ctx, w.vm, vgpu.StopOptions{GuestTimeout: time.Millisecond, TerminateTimeout: time.Millisecond, Force: w.force})
+	opts := vgpu.StopOptions{Force: w.force}
+	if w.guest.Deaf { // else it is waited for as long as it takes
+		opts.GuestTimeout = time.Millisecond
+	}
+	if w.guest.IgnoresSIGTERM {
+		opts.TerminateTimeout = time.Millisecond
+	}
+	_, err := m.Stop(ctx, w.vm, opts)
 	return err
 }
 
@@ -181,17 +198,21 @@ func (w *world) teardown(ctx context.Context, m *vgpu.Manager) error {
 	return m.Teardown(ctx, w.vm, vgpu.TeardownOptions{})
 }
 
-func (w *world) reconcile(ctx context.Context, m *vgpu.Manager) error {
-	_, err := m.Reconcile(ctx, vgpu.ReconcileOptions{Restore: true})
+func (w *world) adopt(ctx context.Context, m *vgpu.Manager) error {
+	_, err := m.Adopt(ctx, w.vm, w.adopting)
 	return err
 }
 
-// clean is the Reconcile after a verb: when that is itself a Reconcile, the same again.
-func (w *world) clean(verb string) call {
-	return func(ctx context.Context, m *vgpu.Manager) error {
-		_, err := m.Reconcile(ctx, vgpu.ReconcileOptions{Restore: verb == "Reconcile"})
-		return err
-	}
+func (w *world) forget(ctx context.Context, m *vgpu.Manager) error { return m.Forget(ctx, w.vm) }
+
+func (w *world) update(ctx context.Context, m *vgpu.Manager) error {
+	_, err := m.Update(ctx, w.vm, w.updating)
+	return err
+}
+
+func (w *world) reconcile(ctx context.Context, m *vgpu.Manager) error {
+	_, err := m.Reconcile(ctx, w.reconciling)
+	return err
 }
 
 // watch sees the VM end by itself, and what is done about it.
@@ -263,6 +284,44 @@ func (w *world) undefine() {
 	require.NoError(w.t, w.libvirt.Virsh().Undefine(w.t.Context(), w.vm, domain.UndefineOptions{}))
 }
 
+// setGuest has the VM's guest, and its QEMU, be so when they are asked to end.
+func (w *world) setGuest(guest vgputest.Guest) {
+	w.guest = guest
+	w.libvirt.SetGuest(w.vm, guest)
+}
+
+// edit changes the VM's document, as somebody does with virsh.
+func (w *world) edit(change func(*domain.Document) (*domain.Document, error)) {
+	w.t.Helper()
+	there, err := w.libvirt.Virsh().Definition(w.t.Context(), w.vm)
+	require.NoError(w.t, err)
+	doc, err := domain.Parse([]byte(there.XML))
+	require.NoError(w.t, err)
+	doc, err = change(doc)
+	require.NoError(w.t, err)
+	_, err = w.libvirt.Virsh().Define(w.t.Context(), doc.String())
+	require.NoError(w.t, err)
+}
+
+// clone defines the VM once more, by another name, and goes on with that one.
+func (w *world) clone() {
+	w.t.Helper()
+	there, err := w.libvirt.Virsh().Definition(w.t.Context(), w.vm)
+	require.NoError(w.t, err)
+	text := strings.Replace(there.XML, "<name>"+w.vm+"</name>", "<name>clone</name>", 1)
+	text = strings.Replace(text, "<uuid>"+there.UUID.String()+"</uuid>", "<uuid>0b1f6c0e-8a56-4d5e-9a29-5d8c8c9a7c42</uuid>", 1)
+	made, err := w.libvirt.Virsh().Define(w.t.Context(), text)
+	require.NoError(w.t, err)
+	require.NotEqual(w.t, there.UUID, made.UUID)
+	w.vm = made.Name
+}
+
+// loseState removes what is in a place of the state directory; in all of it, if that is empty.
+func (w *world) loseState(place string) {
+	w.t.Helper()
+	require.NoError(w.t, os.RemoveAll(filepath.Join(w.dir, place)))
+}
+
 // picture is all that there is: devices, the VM, and the entries of the state directory.
 func (w *world) picture() string {
 	w.t.Helper()
@@ -278,10 +337,18 @@ func (w *world) picture() string {
 	} else {
 		require.ErrorIs(w.t, err, domain.ErrNotFound)
 	}
-	entries, err := filepath.Glob(filepath.Join(w.dir, "[jv]*", "*"))
+	boot, err := w.host.Boot(w.t.Context())
 	require.NoError(w.t, err)
-	for _, entry := range entries {
-		lines = append(lines, strings.TrimPrefix(entry, w.dir))
+	for _, place := range []string{"vms", "owners"} {
+		entries, err := filepath.Glob(filepath.Join(w.dir, place, "*"))
+		require.NoError(w.t, err)
+		for _, entry := range entries {
+			text, err := os.ReadFile(entry)
+			require.NoError(w.t, err)
+			if place == "vms" || strings.Contains(string(text), boot) { // owners of another boot are void
+				lines = append(lines, strings.TrimPrefix(entry, w.dir))
+			}
+		}
 	}
 	return strings.Join(lines, "\n")
 }

@@ -37,7 +37,7 @@ func Open(ctx context.Context, cfg Config) (*Kit, error) {
 	}
 	manager, err := vgpu.New(vgpu.Config{
 		Host: host, Hypervisor: conn,
-		StateDir: cfg.StateDir, Logger: cfg.Logger, Observer: cfg.Observer, Timeouts: cfg.Timeouts,
+		StateDir: cfg.StateDir, RuntimeDir: cfg.RuntimeDir, Logger: cfg.Logger, Observer: cfg.Observer, Timeouts: cfg.Timeouts,
 	})
 	if err != nil {
 		_ = conn.Close() // nothing is under way that it could wait for

@@ -54,7 +54,7 @@ var operations = map[string]func(context.Context, *vgpu.Manager, board) error{
 		return m.Teardown(ctx, victim, vgpu.TeardownOptions{Stop: powerOff})
 	},
 	"reconcile": func(ctx context.Context, m *vgpu.Manager, _ board) error {
-		_, err := m.Reconcile(ctx, vgpu.ReconcileOptions{})
+		_, err := m.Reconcile(ctx, vgpu.ReconcileOptions{Now: true})
 		return err
 	},
 }
@@ -138,7 +138,7 @@ func (w *ward) clear() {
 	if _, err := w.conn.Info(w.t.Context(), victim); err == nil {
 		require.NoError(w.t, w.m.Teardown(within(w.t, time.Minute), victim, vgpu.TeardownOptions{Stop: powerOff}))
 	}
-	_, err := w.m.Reconcile(within(w.t, time.Minute), vgpu.ReconcileOptions{})
+	_, err := w.m.Reconcile(within(w.t, time.Minute), vgpu.ReconcileOptions{Now: true})
 	require.NoError(w.t, err)
 }
 
@@ -297,14 +297,14 @@ func (w *ward) killed(operation string, n int) (tried, finished int) {
 		return 0, 0 // it did not write as often this time
 	}
 	at := fmt.Sprintf("%s, killed at write %d: %s", operation, n, writes[n-1])
-	report, err := w.m.Reconcile(within(w.t, 2*time.Minute), vgpu.ReconcileOptions{})
+	report, err := w.m.Reconcile(within(w.t, 2*time.Minute), vgpu.ReconcileOptions{Now: true})
 	require.NoError(w.t, err, at)
 	now := w.settled(w.before, w.after)
 	if now != w.before || operation == "reconcile" {
 		require.Equal(w.t, w.after, now, "%s\n%+v", at, report.Actions)
 		finished = 1
 	}
-	again, err := w.m.Reconcile(within(w.t, time.Minute), vgpu.ReconcileOptions{})
+	again, err := w.m.Reconcile(within(w.t, time.Minute), vgpu.ReconcileOptions{Now: true})
 	require.NoError(w.t, err, at)
 	require.Empty(w.t, again.Actions, at)
 	require.Equal(w.t, now, w.state(w.t), "the second time changes nothing: %s", at)

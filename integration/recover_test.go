@@ -93,7 +93,7 @@ func TestLibvirtRestarts(t *testing.T) {
 func (w *ward) reconciled(t *testing.T, operation string, err error) {
 	t.Helper()
 	named(t, err, vgpu.ErrUnavailable, domain.ErrUnavailable, context.DeadlineExceeded)
-	_, reconcileErr := w.m.Reconcile(within(t, time.Minute), vgpu.ReconcileOptions{})
+	_, reconcileErr := w.m.Reconcile(within(t, time.Minute), vgpu.ReconcileOptions{Now: true})
 	require.NoError(t, reconcileErr)
 	now := w.state(t)
 	if err != nil && now == w.before {

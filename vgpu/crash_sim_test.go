@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
 	"github.com/vgpukit/vgpukit/domain"
@@ -79,20 +80,13 @@ func (r *rig) launch(decide func(access) fate) *process {
 	host, err := mdev.Open(mdev.Config{FS: processFS{p, r.sim}})
 	require.NoError(r.t, err)
 	p.m, err = New(Config{
-		Host: r.host, Hypervisor: processHypervisor{p, r.hyper}, StateDir: r.dir,
+		Host: r.host, Hypervisor: processHypervisor{p, r.hyper}, StateDir: r.dir, RuntimeDir: r.run,
 		Timeouts: Timeouts{Lock: 2 * time.Second, Start: 2 * time.Second, Release: 2 * time.Second, Undo: 5 * time.Second},
 	})
 	require.NoError(r.t, err)
 	p.m.host = host
 	p.m.store.dir.Files = processFiles{p, p.m.store.dir.Files}
 	return p
-}
-
-// boot is the simulated host's, for a Manager that outlives it.
-func (r *rig) boot() string {
-	boot, err := r.host.Boot(context.Background())
-	require.NoError(r.t, err)
-	return boot
 }
 
 // run does an operation in the process, and tells whether it died of it.
@@ -191,6 +185,14 @@ func (f processFiles) Write(path string, data []byte) error {
 	return f.change("write", path, half, func() error { return f.Files.Write(path, data) })
 }
 
+func (f processFiles) Put(path string, data []byte) error {
+	return f.change("put", path, func() {}, func() error { return f.Files.Put(path, data) })
+}
+
+func (f processFiles) Create(path string, data []byte) error {
+	return f.change("create", path, func() {}, func() error { return f.Files.Create(path, data) })
+}
+
 func (f processFiles) Rename(from, to string) error {
 	return f.change("rename", from, func() {}, func() error { return f.Files.Rename(from, to) })
 }
@@ -287,6 +289,10 @@ func (h processHypervisor) Domains(ctx context.Context) ([]domain.Info, error) {
 	return through(h.p, "domains", false, false, func() ([]domain.Info, error) { return h.f.Domains(ctx) })
 }
 
+func (h processHypervisor) Lookup(ctx context.Context, vm string) (uuid.UUID, error) {
+	return through(h.p, "lookup "+vm, false, false, func() (uuid.UUID, error) { return h.f.Lookup(ctx, vm) })
+}
+
 func (h processHypervisor) Info(ctx context.Context, vm string) (domain.Info, error) {
 	return through(h.p, "info "+vm, false, false, func() (domain.Info, error) { return h.f.Info(ctx, vm) })
 }
@@ -327,18 +333,27 @@ func (h processHypervisor) Events(ctx context.Context) (<-chan domain.Event, err
 
 var pciAddress = regexp.MustCompile(`\b0000:[1-9a-f][0-9a-f]:[0-9a-f]{2}\.[0-7]\b|domain='0x0000' bus='0x[1-9a-f][0-9a-f]' slot='0x[0-9a-f]{2}' function='0x[0-7]'`)
 
-// picture is the world with what the claims say, and without the addresses of
+// picture is the world with what the grants say, and without the addresses of
 // virtual functions: which of them a vGPU has does not matter.
 func (r *rig) picture() string {
 	r.t.Helper()
 	out := r.world()
-	claims, damaged, err := r.m.store.claims.All()
+	require.NoError(r.t, r.m.seeBoot(context.Background()))
+	grants, damaged, err := r.m.store.grants.All()
 	require.NoError(r.t, err)
 	require.Empty(r.t, damaged)
-	for _, name := range slices.Sorted(maps.Keys(claims)) {
-		out += fmt.Sprintln("claim", name, claims[name].Lifetime)
-		for _, d := range claims[name].Devices {
-			out += fmt.Sprintln("claimed", d.ID, d.Type, d.Parent)
+	for _, name := range slices.Sorted(maps.Keys(grants)) {
+		out += fmt.Sprintln("grant", name, grants[name].Lifetime)
+		for _, d := range grants[name].VGPUs {
+			out += fmt.Sprintln("granted", d.ID, d.Type, d.Parent)
+		}
+	}
+	owners, damaged, err := r.m.store.owners.All()
+	require.NoError(r.t, err)
+	require.Empty(r.t, damaged)
+	for _, id := range slices.Sorted(maps.Keys(owners)) {
+		if w := owners[id]; w.Boot == r.m.boot() && strings.Contains(out, "device "+id) { // else it says nothing
+			out += fmt.Sprintln("owner", id, w.VM, w.Type)
 		}
 	}
 	return strings.Join(slices.Sorted(strings.Lines(pciAddress.ReplaceAllString(out, "VF"))), "")

@@ -10,61 +10,102 @@ import (
 	"github.com/vgpukit/vgpukit/mdev"
 )
 
-// createAll creates the devices at the given places of rec, each on the first of its
-// candidates that the kernel accepts; capacity is decided by the kernel. It
-// tells whether a device is another one than rec said before.
-func (o *operation) createAll(ctx context.Context, rec *record, which []int, candidates [][]candidate) (moved bool, err error) {
-	for _, i := range which {
-		before := rec.Devices[i].ID
-		if err := o.createOne(ctx, rec, i, candidates[i]); err != nil {
-			return moved, err
-		}
-		moved = moved || rec.Devices[i].ID != before
-	}
-	return moved, nil
-}
+// rounds is how often an operation looks for another place at most, each time because others
+// were quicker.
+const rounds = 64
 
-func (o *operation) createOne(ctx context.Context, rec *record, i int, candidates []candidate) error {
+// createAll creates vGPUs of the grant, each on the first of its candidates that the kernel
+// accepts; capacity is decided by the kernel. Whoever loses a race looks again, as long as the
+// host has room.
+func (o *operation) createAll(ctx context.Context, g *grant, q question, p places) error {
+	defer func() { p.pick.drop() }()
 	var refused refusals
-	for n, c := range candidates {
-		if c.VF && slices.ContainsFunc(rec.Devices, func(d device) bool { return d.ID == c.Parent && d.ID != rec.Devices[i].ID }) {
-			continue // another vGPU of this VM has it or gets it
-		}
-		if n > 0 || rec.Devices[i].Parent != c.Parent {
-			if err := o.moveIntent(ctx, rec, i, c); err != nil {
-				return err
-			}
-		}
-		d, next := rec.Devices[i], false
-		err := o.step(ctx, "create", d.ID, func(ctx context.Context) (err error) {
-			next, err = o.create(ctx, d, c)
-			return err
-		})
+	for round := 1; ; round++ {
+		i, lost, err := o.createSome(ctx, g, q.which, p)
 		if err == nil {
+			p.pick.made()
+			p.pick = p.pick.of.nothing()
 			return nil
 		}
-		if !next || ctx.Err() != nil {
+		if len(lost) == 0 || ctx.Err() != nil {
 			return err
 		}
-		refused = append(refused, refusal{c, err})
+		refused = refused.and(lost)
+		for _, one := range lost {
+			if one.itself() {
+				q.refused = append(q.refused, refusedBy{one.by.Parent, g.VGPUs[i].Type, p.reading.available(one.by.Parent, g.VGPUs[i].Type)})
+			}
+		}
+		if round == rounds {
+			return o.wrap("create", p.candidates[i][0].TypeName, refused.error())
+		}
+		q.afresh, q.devices, q.which = true, g.VGPUs, q.which[slices.Index(q.which, i):]
+		p.pick.drop()
+		var next places
+		again := o.step(ctx, "place", "", func(ctx context.Context) error {
+			next, err = o.m.place(ctx, q)
+			return err
+		})
+		if again != nil {
+			if errors.Is(again, ErrNoCapacity) && slices.ContainsFunc(refused, refusal.itself) {
+				return o.wrap("create", p.candidates[i][0].TypeName, refused.error())
+			}
+			return again
+		}
+		p = next
 	}
-	return o.wrap("create", candidates[0].TypeName, refused.error())
 }
 
-// moveIntent says in the journal that device i will be made on another parent,
-// before it is.
-func (o *operation) moveIntent(ctx context.Context, rec *record, i int, c candidate) error {
-	old := rec.Devices[i].ID
-	rec.Devices[i].Parent = c.Parent
-	if c.VF {
-		rec.Devices[i].ID = c.Parent
-	}
-	for j, id := range rec.Makes {
-		if id == old {
-			rec.Makes[j] = rec.Devices[i].ID
+// createSome creates vGPUs until one has no candidate left; it returns which, and who refused
+// it. Without refusals the error says what went wrong.
+func (o *operation) createSome(ctx context.Context, g *grant, which []int, p places) (at int, lost refusals, err error) {
+	for _, i := range which {
+		lost = nil
+		full := map[string]bool{} // GPUs whose driver refused
+		candidates := p.candidates[i]
+		if g.VGPUs[i].Pin != candidates[0].Parent {
+			candidates = slices.Insert(slices.Clone(candidates), 1, p.reading.siblings(candidates[0], p.types[i], g.VM)...)
+		}
+		for _, c := range candidates {
+			if full[c.GPU] && c.Parent != c.GPU || o.isTaken(c) {
+				continue
+			}
+			if c.VF && slices.ContainsFunc(g.VGPUs, func(d device) bool { return d.ID == c.Parent && d.ID != g.VGPUs[i].ID }) {
+				continue // another vGPU of this VM has it or gets it
+			}
+			d, next := g.VGPUs[i].at(c, p.types[i]), false
+			err := o.step(ctx, "create", d.ID, func(ctx context.Context) (err error) {
+				next, err = o.create(ctx, d, c)
+				return err
+			})
+			if err == nil {
+				g.VGPUs[i] = d
+				lost = nil
+				break
+			}
+			if !next || ctx.Err() != nil {
+				return i, nil, err
+			}
+			lost = append(lost, refusal{c, err})
+			full[c.GPU] = errors.Is(err, ErrRefused)
+		}
+		if _, made := o.created[g.VGPUs[i].ID]; !made {
+			if len(lost) == 0 { // others have taken all that were free
+				lost = refusals{{p.candidates[i][0], &Error{Kind: ErrExists, Err: errors.New("another operation is at work on it")}}}
+			}
+			return i, lost, o.wrap("create", p.candidates[i][0].TypeName, lost.error())
 		}
 	}
-	return o.step(ctx, "journal", c.Parent, func(context.Context) error { return o.m.store.intents.Write(*rec) })
+	return 0, nil, nil
+}
+
+// isTaken tells whether a virtual function is being made another VM's at this moment.
+func (o *operation) isTaken(c candidate) bool {
+	if !c.VF {
+		return false
+	}
+	w, owned, err := o.m.ownerOf(c.Parent)
+	return err != nil || owned && w.VM != o.id && o.m.atWork(w)
 }
 
 // create makes one device under its GPU's lock. If it fails, next tells whether
@@ -80,20 +121,27 @@ func (o *operation) create(ctx context.Context, d device, c candidate) (next boo
 	if !c.VF && !mediated {
 		return false, &Error{
 			Kind: ErrInvalid, Err: fmt.Errorf("%s takes mediated devices, and %s names a virtual function", c.Parent, d.ID),
-			Next: "correct the vGPU's id or its type in the domain's metadata",
+			Next: "tear the VM down, and provision it again on this host",
 		}
 	}
-	if c.VF {
-		leave, err := o.acquireVF(ctx, c.Parent)
-		if err != nil {
-			return tryNext(err, c), err
-		}
-		defer leave()
-	} else {
+	if !c.VF {
 		req.UUID = id
 	}
+	leave, err := o.acquire(ctx, d)
+	if err != nil {
+		return tryNext(err, c), err
+	}
+	defer leave()
 	ours := true // what is there, or may still come
-	withdraw := o.onFailure("create", d.ID, func(ctx context.Context) error { return o.m.removeDevice(ctx, o.vm, d) })
+	late := false
+	withdraw := o.onFailure("create", d.ID, func(ctx context.Context) error {
+		if late { // the owner file stays for what may still come
+			if _, err := o.m.host.Find(ctx, d.ID); errors.Is(err, mdev.ErrNotFound) {
+				return nil
+			}
+		}
+		return o.removeDevice(ctx, &view{id: o.id}, d.ID)
+	})
 	created, err := o.m.host.Create(ctx, req)
 	switch {
 	case err == nil:
@@ -102,7 +150,7 @@ func (o *operation) create(ctx context.Context, d device, c candidate) (next boo
 	case errors.Is(err, mdev.ErrExists):
 		ours = false
 	case pending(err): // the kernel may still make it
-		o.unsure = true
+		o.unsure, late = true, true
 		return false, err
 	default:
 		_, there := o.m.host.Find(context.WithoutCancel(ctx), d.ID)
@@ -112,10 +160,7 @@ func (o *operation) create(ctx context.Context, d device, c candidate) (next boo
 		return false, err
 	}
 	withdraw()
-	if c.VF {
-		err = fault.Join(err, o.m.releaseVF(c.Parent, o.vm))
-	}
-	return tryNext(err, c), err
+	return tryNext(err, c), fault.Join(err, o.m.disown(d.ID))
 }
 
 // pending tells of a failed creation whether the kernel may still do it.
@@ -138,6 +183,5 @@ func tryNext(err error, c candidate) bool {
 	if errors.Is(err, mdev.ErrExists) {
 		return c.VF
 	}
-	return errors.Is(err, ErrNoCapacity) || errors.Is(err, mdev.ErrRefused) || errors.Is(err, mdev.ErrNotFound) || errors.Is(err, mdev.ErrInUse) ||
-		c.VF && errors.Is(err, ErrExists)
+	return errors.Is(err, ErrNoCapacity) || errors.Is(err, mdev.ErrRefused) || errors.Is(err, mdev.ErrNotFound) || errors.Is(err, mdev.ErrInUse)
 }

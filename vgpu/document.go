@@ -5,13 +5,15 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/google/uuid"
+
 	"github.com/vgpukit/vgpukit/domain"
 )
 
-// document puts the vGPUs and our metadata into the VM's document. What does not
+// document puts the vGPUs and the copy of the grant into the VM's document. What does not
 // fit there is the caller's to mend.
-func (s spec) document(devices []device) (*domain.Document, error) {
-	doc, err := s.write(devices)
+func (s spec) document(g grant) (*domain.Document, error) {
+	doc, err := s.write(g)
 	if err != nil {
 		return nil, &Error{Kind: ErrInvalid, Err: err}
 	}
@@ -20,7 +22,8 @@ func (s spec) document(devices []device) (*domain.Document, error) {
 
 // write takes the addresses that the caller chose before the planner chooses the
 // others.
-func (s spec) write(devices []device) (*domain.Document, error) {
+func (s spec) write(g grant) (*domain.Document, error) {
+	devices := g.VGPUs
 	hostdevs := make([]domain.Hostdev, len(devices))
 	scratch := s.doc
 	for i, d := range devices {
@@ -56,73 +59,84 @@ func (s spec) write(devices []device) (*domain.Document, error) {
 			return nil, err
 		}
 	}
+	var err error
 	for _, h := range hostdevs {
-		var err error
 		if doc, err = doc.Add(h); err != nil {
 			return nil, err
 		}
 	}
-	return doc.WithMetadata(metadata(devices, s.lifetime))
+	if doc, err = doc.WithUUID(g.VM); err != nil {
+		return nil, err
+	}
+	return doc.WithMetadata(g.metadata())
 }
 
 // define gives libvirt the document. libvirt goes on working when a caller stops
 // waiting, so that the outcome is open if there is no answer.
-func (o *operation) define(ctx context.Context, doc *domain.Document, rec record) error {
-	o.onFailure("define", rec.VM, func(ctx context.Context) error { return o.m.undefineOurs(ctx, rec) })
+func (o *operation) define(ctx context.Context, doc *domain.Document, g grant) error {
+	o.onFailure("define", o.vm, func(ctx context.Context) error { return o.undefineOurs(ctx, g) })
 	return o.redefine(ctx, doc)
 }
 
 func (o *operation) redefine(ctx context.Context, doc *domain.Document) error {
 	return o.step(ctx, "define", o.vm, func(ctx context.Context) error {
 		info, err := o.m.hyper.Define(ctx, doc.String())
-		if err == nil && info.Name != o.vm {
-			err = fmt.Errorf("libvirt defined it as %q", info.Name)
+		if err == nil && info.UUID != o.id {
+			err = fmt.Errorf("libvirt defined it as %q with the UUID %s", info.Name, info.UUID)
 		}
 		o.unsure = o.unsure || unanswered(err)
 		return err
 	})
 }
 
-// undefineOurs takes a definition away if it is the one that names these devices.
-func (m *Manager) undefineOurs(ctx context.Context, rec record) error {
-	v, err := m.load(ctx, rec.VM)
+// undefineOurs takes a definition away if it is the one that this operation made: nothing
+// had the VM's UUID before.
+func (o *operation) undefineOurs(ctx context.Context, g grant) error {
+	v, err := o.m.load(ctx, o.id)
 	if err != nil {
 		return err
 	}
-	if !v.defined || !v.ours || !sameDevices(v.devices, rec.Devices) {
+	// Earlier versions did not write whose copy it is.
+	same := v.copy.VM == o.id && len(v.copy.VGPUs) == len(g.VGPUs) || v.copy.VM == uuid.Nil && sameCopy(v.copy, g.metadata())
+	if !v.defined || v.info.State.Active() || !same {
 		return nil
 	}
 	// An NVRAM file was there before: none is made before a VM starts.
-	err = m.hyper.Undefine(ctx, rec.VM, domain.UndefineOptions{KeepNVRAM: true})
+	err = o.m.hyper.Undefine(ctx, o.id.String(), domain.UndefineOptions{KeepNVRAM: true})
 	if errors.Is(err, domain.ErrNotFound) {
 		return nil
 	}
 	return err
 }
 
-// rewrite puts devices that moved into the VM's document, at the guest addresses
-// that the VM knows.
-func (o *operation) rewrite(ctx context.Context, v *view, rec record) error {
-	doc, err := swap(v.doc, v.devices, rec.Devices, rec.Lifetime)
+// rewrite puts what the VM was granted into its document, at the guest addresses that it
+// knows.
+func (o *operation) rewrite(ctx context.Context, v *view, g grant) error {
+	doc, err := v.rewritten(g)
 	if err != nil {
 		return o.wrap("document", "", err)
 	}
-	rec.Was = v.devices
-	if err := o.step(ctx, "journal", "", func(context.Context) error { return o.m.store.intents.Write(rec) }); err != nil {
-		return err
-	}
-	o.onFailure("define", o.vm, func(ctx context.Context) error { return o.unwrite(ctx, rec) })
+	before := v.doc
+	o.onFailure("define", o.vm, func(ctx context.Context) error { return o.unwrite(ctx, g, before) })
 	return o.redefine(ctx, doc)
 }
 
-// unwrite takes devices that moved out of the VM's document again, and leaves
-// whatever else was changed in it meanwhile.
-func (o *operation) unwrite(ctx context.Context, rec record) error {
-	v, err := o.m.load(ctx, rec.VM)
-	if err != nil || !v.defined || !v.ours || !sameHomes(v.devices, rec.Devices) {
+// unwrite gives the document its former devices again, and leaves whatever else was
+// changed in it meanwhile.
+func (o *operation) unwrite(ctx context.Context, g grant, before *domain.Document) error {
+	v, err := o.m.load(ctx, o.id)
+	if err != nil || !v.defined || v.copy.VM != o.id || !sameCopy(v.copy, g.metadata()) {
 		return err
 	}
-	doc, err := swap(v.doc, rec.Devices, rec.Was, rec.Lifetime)
+	old, carried, err := before.Metadata()
+	if err != nil || !carried || len(old.VGPUs) != len(g.VGPUs) {
+		return nil // it was somebody's by hand: Start writes it again
+	}
+	was, _ := fromCopy(old)
+	doc, err := swap(v.doc, g.VGPUs, was)
+	if err == nil {
+		doc, err = doc.WithMetadata(old)
+	}
 	if err != nil {
 		return err
 	}
@@ -131,7 +145,7 @@ func (o *operation) unwrite(ctx context.Context, rec record) error {
 }
 
 // swap returns the document with other devices in their places.
-func swap(doc *domain.Document, from, to []device, life Lifetime) (*domain.Document, error) {
+func swap(doc *domain.Document, from, to []device) (*domain.Document, error) {
 	vfs := map[string]string{}
 	var err error
 	for i := range to {
@@ -145,10 +159,7 @@ func swap(doc *domain.Document, from, to []device, life Lifetime) (*domain.Docum
 			}
 		}
 	}
-	if doc, err = doc.ReplaceVFs(vfs); err != nil {
-		return nil, err
-	}
-	return doc.WithMetadata(metadata(to, life))
+	return doc.ReplaceVFs(vfs)
 }
 
 // exchange puts a virtual function into the place of an mdev, or the other way.

@@ -293,7 +293,7 @@ func ExampleObserver() {
 	dir, err := os.MkdirTemp("", "vgpukit-example")
 	check(err)
 	defer os.RemoveAll(dir)
-	m, err := vgpu.New(vgpu.Config{Host: host, Hypervisor: vgputest.New(sim), StateDir: dir, Observer: vgpu.Observer{
+	m, err := vgpu.New(vgpu.Config{Host: host, Hypervisor: vgputest.New(sim), StateDir: dir, RuntimeDir: dir + "-run", Observer: vgpu.Observer{
 		StepEnded: func(_ context.Context, s vgpu.Step, err error) {
 			if err == nil {
 				fmt.Println(s.Op, s.Name)
@@ -308,14 +308,18 @@ func ExampleObserver() {
 	check(m.Teardown(ctx, "desktop", vgpu.TeardownOptions{Stop: vgpu.StopOptions{SkipGuest: true}}))
 	// Output:
 	// provision lock
+	// provision find
+	// provision lock
 	// provision look
 	// provision place
 	// provision document
 	// provision journal
 	// provision create
+	// provision grant
 	// provision define
 	// provision close
 	// provision desktop ended: <nil>
+	// teardown find
 	// teardown lock
 	// teardown look
 	// teardown journal

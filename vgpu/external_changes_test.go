@@ -13,7 +13,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/vgpukit/vgpukit/domain"
-	"github.com/vgpukit/vgpukit/internal/statedir"
 	"github.com/vgpukit/vgpukit/mdev"
 	"github.com/vgpukit/vgpukit/mdev/mdevtest"
 	"github.com/vgpukit/vgpukit/vgpu/placement"
@@ -74,10 +73,10 @@ func TestSecretsAreKept(t *testing.T) {
 	text, err := r.xml("vm")
 	require.NoError(t, err)
 	assert.Contains(t, text, "passwd='secret'")
-	files, err := os.ReadDir(r.dir + "/" + claimsDir)
+	files, err := os.ReadDir(r.dir + "/" + vmsDir)
 	require.NoError(t, err)
 	for _, f := range files {
-		data, err := os.ReadFile(r.dir + "/" + claimsDir + "/" + f.Name())
+		data, err := os.ReadFile(r.dir + "/" + vmsDir + "/" + f.Name())
 		require.NoError(t, err)
 		assert.NotContains(t, string(data), "secret")
 	}
@@ -187,32 +186,16 @@ func TestAskedAgain(t *testing.T) {
 	}
 }
 
-// TestNewerLease: a lease that a newer program wrote counts as none, and keeps no other
-// VM from being seen.
-func TestNewerLease(t *testing.T) {
-	r := newRig(t, "l40s,vfs=3")
-	vm := r.provisionVM("NVIDIA L40S-4Q", Reserved)
-	path := r.m.store.leases.Path(vm.VGPUs[0].ID)
-	data, err := os.ReadFile(path)
-	require.NoError(t, err)
-	newer := strings.Replace(string(data), `"vgpukit": 1`, `"vgpukit": 2`, 1)
-	require.NotEqual(t, string(data), newer)
-	require.NoError(t, os.WriteFile(path, []byte(newer), 0o600))
-	vms, err := r.m.List(t.Context())
-	require.NoError(t, err)
-	assert.Len(t, vms, 1)
-}
-
 // TestNewerEntry: what a newer program wrote is neither moved nor acted upon.
 func TestNewerEntry(t *testing.T) {
-	for _, place := range []func(*rig) statedir.Entries[record]{
-		func(r *rig) statedir.Entries[record] { return r.m.store.intents },
-		func(r *rig) statedir.Entries[record] { return r.m.store.claims },
+	for _, place := range []func(*rig) string{
+		func(r *rig) string { return r.m.store.tasks.Path(documentUUID("vm").String()) },
+		func(r *rig) string { return r.m.store.grants.Path(documentUUID("vm").String()) },
 	} {
 		r := newRig(t, "mtty")
 		r.provisionVM("mtty-1", Reserved)
-		path := place(r).Path("vm")
-		data, err := os.ReadFile(r.m.store.claims.Path("vm"))
+		path := place(r)
+		data, err := os.ReadFile(r.m.store.grants.Path(documentUUID("vm").String()))
 		require.NoError(t, err)
 		newer := strings.Replace(string(data), `"vgpukit": 1`, `"vgpukit": 2`, 1)
 		require.NoError(t, os.WriteFile(path, []byte(newer), 0o600))
@@ -267,7 +250,7 @@ func TestNoLockIsLeft(t *testing.T) {
 	require.ErrorIs(t, err, ErrNotFound)
 	_, err = r.hyper.Define(t.Context(), string(document("theirs")))
 	require.NoError(t, err)
-	r.m.giveBack(t.Context(), "theirs")
+	r.m.giveBack(t.Context(), domain.Event{VM: "theirs", UUID: documentUUID("theirs")})
 	locks, err := os.ReadDir(r.dir + "/" + "locks")
 	require.NoError(t, err)
 	assert.Empty(t, locks)
@@ -336,7 +319,7 @@ func TestPlanSaysWhatProvisionWouldDo(t *testing.T) {
 	nameless.Domain = withoutUUID(req.Domain)
 	open, err := r.m.Plan(ctx, nameless)
 	require.NoError(t, err)
-	assert.Equal(t, uuid.Nil, open.UUID, "libvirt will make one up")
+	assert.NotEqual(t, uuid.Nil, open.UUID, "it is made up")
 	vm := r.provisionVM("mtty-1", Reserved)
 	assert.Equal(t, plan.VGPUs[0].ID, vm.VGPUs[0].ID)
 	there, err := r.m.Plan(ctx, req)
@@ -424,7 +407,7 @@ func TestLeaseOfAFailedStart(t *testing.T) {
 	r := newRig(t, "l40s,vfs=2")
 	before := r.provisionVM("NVIDIA L40S-4Q", WhileRunning)
 	p := r.launch(func(a access) fate {
-		if strings.HasPrefix(a.what, "write vfs") {
+		if strings.HasPrefix(a.what, "put owners") {
 			return failAfter
 		}
 		return live

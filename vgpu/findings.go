@@ -4,7 +4,10 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
+
+	"github.com/google/uuid"
 
 	"github.com/vgpukit/vgpukit/mdev"
 )
@@ -15,18 +18,27 @@ type ActionKind string
 const (
 	ActionFinish   ActionKind = "finish"    // an operation was interrupted: finish or undo it
 	ActionRelease  ActionKind = "release"   // the VM is off and its vGPU lives only while it runs: remove the vGPU
-	ActionOrphan   ActionKind = "orphan"    // the VM was undefined, its vGPU is left: remove it
-	ActionAdopt    ActionKind = "adopt"     // the document names vGPUs of ours and the claim is lost or old: write it
-	ActionForget   ActionKind = "forget"    // the VM is gone and so are its vGPUs: drop the claim
+	ActionOrphan   ActionKind = "orphan"    // the VM is gone for good, its vGPU is left: remove it
+	ActionForget   ActionKind = "forget"    // the VM is gone for good: end its grant
+	ActionOwn      ActionKind = "own"       // a vGPU is as granted, and no file says whose it is: write it
+	ActionDisown   ActionKind = "disown"    // a file says whose a device is that does not exist: remove it
 	ActionRestore  ActionKind = "restore"   // a Reserved vGPU vanished: make it again, if asked to
+	ActionRepair   ActionKind = "repair"    // the document's copy differs from the grant: write it again, if asked to
 	ActionSetAside ActionKind = "set-aside" // an entry of the state directory is damaged: move it away
 	ActionSweep    ActionKind = "sweep"     // a temporary file of a writer that died: remove it
 
-	ReportForeign   ActionKind = "foreign"   // a device has our id and another type: left alone
+	ReportForeign   ActionKind = "foreign"   // a device has our id and is not as granted: left alone
 	ReportGhost     ActionKind = "ghost"     // a removal that is blocked holds an instance: gone when its VM ends
 	ReportBusy      ActionKind = "busy"      // another operation is at work on the VM: left alone
-	ReportElsewhere ActionKind = "elsewhere" // the VM was provisioned through another libvirt and is not known here: left alone
+	ReportElsewhere ActionKind = "elsewhere" // the vGPUs were granted to a VM of another libvirt: left alone
 	ReportUnread    ActionKind = "unread"    // a domain's document, an entry or a part of the host could not be read: left alone
+	ReportCopy      ActionKind = "copy"      // a domain was granted nothing and its metadata names vGPUs: a clone, or a lost state directory
+	ReportDrift     ActionKind = "drift"     // a document differs from the grant: the grant stands
+	ReportOutdated  ActionKind = "outdated"  // a grant came from a backup: left alone
+	ReportHeld      ActionKind = "held"      // another VM, or process, has a VM's vGPU open
+	ReportAbsent    ActionKind = "absent"    // a VM runs and its vGPU is gone
+	ReportGone      ActionKind = "gone"      // the VM is not there; if it stays so, its vGPUs are collected
+	ReportUnowned   ActionKind = "unowned"   // a device has an owner without a grant: left alone
 )
 
 // Action is one finding and what was done about it.
@@ -45,42 +57,66 @@ type Action struct {
 
 // failed is the action with why it failed.
 func (a Action) failed(err error) Action {
-	e, ok := err.(*Error)
-	if !ok {
-		e = &Error{Op: opReconcile, VM: a.VM, Kind: kindOf(err), Err: err}
-	}
-	a.Error, a.Next = e, e.Hint()
+	a.Error = asError(opReconcile, a.VM, err)
+	a.Next = a.Error.Hint()
 	return a
+}
+
+// asError is an error of an operation on a VM, if it is none already.
+func asError(op, vm string, err error) *Error {
+	if e, ok := err.(*Error); ok {
+		return e
+	}
+	return &Error{Op: op, VM: vm, Kind: kindOf(err), Err: err}
 }
 
 // findings is what is to be done about one VM: a pure function, so that a dry
 // run and a real one cannot differ.
-func (v *view) findings(s *survey, opts ReconcileOptions) []Action {
+func (v *view) findings(s *survey, gone goneness, opts ReconcileOptions) []Action {
 	name := v.name
-	if v.elsewhere != "" {
+	switch {
+	case v.elsewhere != "":
 		return []Action{{
-			Kind: ReportElsewhere, VM: name, Object: v.elsewhere, Reason: "the VM was provisioned through that libvirt and is not known to this one",
+			Kind: ReportElsewhere, VM: name, Object: v.elsewhere, Reason: "the vGPUs were granted to a VM of that libvirt",
 			Next: "reconcile with a connection to that libvirt",
 		}}
-	}
-	if v.intent != nil {
+	case v.outdated != nil:
+		return v.told(ReportOutdated)
+	case v.task != nil:
 		return []Action{{
-			Kind: ActionFinish, VM: name, Object: v.intent.Operation,
-			Reason: fmt.Sprintf("process %d began it at %s and did not finish", v.intent.PID, v.intent.Since.Format(time.RFC3339)),
+			Kind: ActionFinish, VM: name, Object: v.task.Operation,
+			Reason: fmt.Sprintf("process %d began it at %s and did not finish", v.task.PID, v.task.Since.Format(time.RFC3339)),
 		}}
+	case v.grant == nil:
+		return v.told(ReportCopy)
+	case !v.defined:
+		return v.collection(s, gone)
 	}
 	var found []Action
+	for _, id := range slices.Sorted(maps.Keys(v.unowned)) {
+		found = append(found, Action{Kind: ActionOwn, VM: name, Object: id, Reason: "the vGPU is as it was granted, and no file says whose it is"})
+	}
 	for _, id := range slices.Sorted(maps.Keys(v.foreign)) {
+		if d, ok := v.device(id); ok && v.movesOn(d) {
+			continue // another VM has the virtual function by now
+		}
 		found = append(found, Action{Kind: ReportForeign, VM: name, Object: id, Reason: v.foreign[id], Next: "remove it if you know whose it is, then start the VM"})
+	}
+	for _, d := range v.existing() {
+		if h := v.found[d.ID].Holder; h != nil && h.VM != v.name {
+			found = append(found, Action{Kind: ReportHeld, VM: name, Object: d.ID, Reason: fmt.Sprintf("process %d (%s %s) holds it", h.PID, h.Command, h.VM), Next: "stop that VM or process"})
+		}
 	}
 	for _, d := range v.surplus() {
 		found = append(found, Action{Kind: ActionRelease, VM: name, Object: d.ID, Reason: "the VM is off and its vGPU lives only while it runs"})
 	}
-	if v.state() == StateIncomplete {
-		for _, d := range v.missing() {
-			if _, foreign := v.foreign[d.ID]; foreign {
-				continue
-			}
+	for _, d := range v.missing() {
+		_, foreign := v.foreign[d.ID]
+		switch {
+		case foreign && !d.vf():
+		case v.state() == StateRunning:
+			found = append(found, Action{Kind: ReportAbsent, VM: name, Object: d.ID, Reason: "the VM runs, and its vGPU does not exist", Next: "stop the VM, and start it to make the vGPU again"})
+		case v.state() == StateIncomplete:
 			a := Action{Kind: ActionRestore, VM: name, Object: d.ID, Reason: "the vGPU does not exist; the kernel forgets vGPUs when the host reboots"}
 			if !opts.Restore {
 				a.Next = "start the VM, or reconcile with restore, to make it again"
@@ -88,48 +124,71 @@ func (v *view) findings(s *survey, opts ReconcileOptions) []Action {
 			found = append(found, a)
 		}
 	}
-	claimed := v.claim != nil && (!v.ours || sameDevices(v.claim.Devices, v.devices))
-	if v.claim != nil {
-		for _, d := range v.claim.Devices {
-			_, exists := v.found[d.ID]
-			owner, named := s.namedBy[d.ID]
-			if mine := v.ours && slices.ContainsFunc(v.devices, func(e device) bool { return e.ID == d.ID }); mine || owner == name {
-				owner, named = name, mine // the domains were listed before, and the VM may have come or gone
-			}
-			if len(s.unread) > 0 && !named {
-				return found // the domain that could not be read may have it
-			}
-			if exists && !named {
-				found = append(found, Action{Kind: ActionOrphan, VM: name, Object: d.ID, Reason: "we made it for the VM, and no domain has it"})
-			} else if exists && owner != name && v.defined {
-				claimed = false
-			}
+	if opts.Repair && slices.ContainsFunc(v.drift(), func(d Drift) bool { return d.copyOnly }) {
+		found = append(found, Action{Kind: ActionRepair, VM: name, Reason: "the document's metadata differs from the grant"})
+	}
+	for _, a := range v.told(ReportDrift) {
+		if !opts.Repair || a.Object != "" {
+			found = append(found, a)
 		}
 	}
-	switch {
-	case v.ours && !claimed:
-		found = append(found, Action{Kind: ActionAdopt, VM: name, Reason: "its document names vGPUs of ours and the state directory does not"})
-	case v.claim != nil && !v.ours:
-		found = append(found, Action{Kind: ActionForget, VM: name, Reason: "no domain of that name has vGPUs of ours"})
-	}
 	return found
+}
+
+// told reports how a document differs.
+func (v *view) told(kind ActionKind) []Action {
+	var told []Action
+	for _, d := range v.drift() {
+		told = append(told, Action{Kind: kind, VM: v.name, Object: d.Object, Reason: d.Text, Next: d.Next})
+	}
+	return told
+}
+
+// collection is what is to be done about a VM that is not there.
+func (v *view) collection(s *survey, gone goneness) []Action {
+	for _, d := range v.devices {
+		if other, ok := s.mayBeNamed(d.ID, v.id); ok {
+			return []Action{{
+				Kind: ReportGone, VM: v.name, Object: d.ID, Reason: fmt.Sprintf("the VM is not there, and the document of %s names its vGPU, or may do so", other),
+				Next: "adopt that VM with vGPUs of its own (fresh), or take the hostdev out of it; or tear this one down",
+			}}
+		}
+	}
+	if !gone.forGood {
+		return []Action{{
+			Kind: ReportGone, VM: v.name, Reason: "libvirt does not have the VM any more" + gone.text,
+			Next: "reconcile again after that, or with now; or tear it down",
+		}}
+	}
+	var found []Action
+	for _, d := range v.existing() {
+		found = append(found, Action{Kind: ActionOrphan, VM: v.name, Object: d.ID, Reason: "it was made for the VM, and no domain has it"})
+	}
+	return append(found, Action{Kind: ActionForget, VM: v.name, Reason: "libvirt does not have the VM any more"})
 }
 
 func needsWork(found []Action) bool { return slices.ContainsFunc(found, Action.toDo) }
 
 // toDo tells whether there is something to do, and not only to report.
 func (a Action) toDo() bool {
-	return a.Kind != ReportForeign && a.Kind != ReportElsewhere && !(a.Kind == ActionRestore && a.Next != "")
+	switch a.Kind {
+	case ActionFinish, ActionRelease, ActionOrphan, ActionForget, ActionOwn, ActionDisown, ActionRepair, ActionSetAside, ActionSweep:
+		return true
+	case ActionRestore:
+		return a.Next == ""
+	}
+	return false
 }
 
-// strangers lists the devices that no domain's metadata, claim or intent names.
-func (s *survey) strangers() []mdev.Device {
+// strangers lists the devices that belong to no VM by grant or owner.
+func (s *survey) strangers(boot string) []mdev.Device {
 	ours := map[string]bool{}
+	for id, w := range s.owners {
+		ours[id] = w.Boot == boot
+	}
 	for _, v := range s.views {
-		for _, d := range v.everyDevice() {
-			_, foreign := v.foreign[d.ID]
-			_, found := v.found[d.ID]
-			ours[d.ID] = ours[d.ID] || found || !foreign && !d.vf()
+		for id := range v.unowned {
+			ours[id] = true
 		}
 	}
 	strangers := []mdev.Device{}
@@ -147,7 +206,7 @@ func (s *survey) anomalies() []Action {
 	for _, id := range s.order {
 		if d := s.devices[id]; d.State == mdev.StateGhost {
 			odd = append(odd, Action{
-				Kind: ReportGhost, VM: s.namedBy[id], Object: id, Reason: "a removal of it is blocked by the VM that holds it; it still takes an instance on " + d.Parent,
+				Kind: ReportGhost, VM: s.holderName(id), Object: id, Reason: "a removal of it is blocked by the VM that holds it; it still takes an instance on " + d.Parent,
 				Next: "it goes when that VM ends",
 			})
 		}
@@ -159,8 +218,21 @@ func (s *survey) anomalies() []Action {
 			odd = append(odd, a)
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(s.unread)) {
-		odd = append(odd, Action{Kind: ReportUnread, VM: name, Reason: "the domain's document could not be read"}.failed(s.unread[name]))
+	for _, id := range slices.SortedFunc(maps.Keys(s.unread), func(a, b uuid.UUID) int { return strings.Compare(s.names[a], s.names[b]) }) {
+		u := s.unread[id]
+		a := Action{Kind: ReportUnread, VM: s.names[id], Reason: "the domain's document could not be read"}
+		if u.former {
+			a.Reason, a.partial = "what an earlier version noted of it cannot be carried over yet", true
+		}
+		odd = append(odd, a.failed(u.err))
 	}
 	return odd
+}
+
+// holderName is a VM whose document names a device.
+func (s *survey) holderName(id string) string {
+	for _, vm := range s.namedBy[id] {
+		return s.names[vm]
+	}
+	return ""
 }

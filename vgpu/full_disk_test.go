@@ -22,9 +22,9 @@ var fullDisks = []syscall.Errno{syscall.ENOSPC, syscall.EDQUOT, syscall.EIO, sys
 func (r *rig) onFullDisk(errno syscall.Errno, die func(access) fate) *process {
 	p := r.launch(func(a access) fate {
 		what, place, _ := strings.Cut(a.what, " ")
-		ofState := place == journalDir || place == claimsDir || place == leasesDir
+		ofState := place == vmsDir || place == ownersDir
 		switch {
-		case ofState && what == "write", ofState && what == "rename" && errno == syscall.EROFS, ofState && what == "remove" && errno == syscall.EROFS:
+		case ofState && what == "write", ofState && what == "put", ofState && what == "create", ofState && what == "rename" && errno == syscall.EROFS, ofState && what == "remove" && errno == syscall.EROFS:
 			return fail
 		case die != nil:
 			return die(a)
@@ -90,12 +90,12 @@ func TestFreesOnAFullDisk(t *testing.T) {
 	}
 }
 
-// withoutMemory is a picture without the claims and intents.
+// withoutMemory is a picture without grants, operations and owners.
 func withoutMemory(picture string) string {
 	var kept []string
 	for line := range strings.Lines(picture) {
 		word, _, _ := strings.Cut(line, " ")
-		if word != "claim" && word != "claimed" && word != journalDir && word != claimsDir {
+		if word != "grant" && word != "granted" && word != "owner" && word != vmsDir {
 			kept = append(kept, line)
 		}
 	}

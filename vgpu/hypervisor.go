@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/vgpukit/vgpukit/domain"
 	"github.com/vgpukit/vgpukit/internal/fault"
 	"github.com/vgpukit/vgpukit/internal/patience"
@@ -17,6 +19,8 @@ import (
 type Host interface {
 	// Boot tells one boot of the machine from another.
 	Boot(ctx context.Context) (string, error)
+	// Machine tells one machine from another.
+	Machine(ctx context.Context) (mdev.Machine, error)
 	// Inventory reads all GPUs with their parents, types and devices.
 	Inventory(ctx context.Context) (*mdev.Inventory, error)
 	// Find reads one vGPU by UUID or VF address, but not who has it open.
@@ -31,13 +35,16 @@ type Host interface {
 }
 
 // Hypervisor is what the Manager needs of libvirt; *virt.Conn has it. VMs are
-// given by name. Errors match package domain's sentinels.
+// given by UUID, in its usual form; only Lookup takes a name. Errors match package domain's
+// sentinels.
 type Hypervisor interface {
-	// URI names the libvirt that it talks to. VMs that were provisioned through
-	// another one, and are not known here, are left alone.
+	// URI names the libvirt that it talks to. VMs that were granted vGPUs through
+	// another one are left alone.
 	URI() string
 	// Domains lists all domains, running or not.
 	Domains(ctx context.Context) ([]domain.Info, error)
+	// Lookup finds a domain's UUID by its name. A VM that does not exist is domain.ErrNotFound.
+	Lookup(ctx context.Context, vm string) (uuid.UUID, error)
 	// Info reads one domain.
 	Info(ctx context.Context, vm string) (domain.Info, error)
 	// Definition is Info with the saved definition, or the live one of a transient
@@ -70,6 +77,10 @@ type patientHypervisor struct {
 
 func (h patientHypervisor) Domains(ctx context.Context) ([]domain.Info, error) {
 	return callWithin(ctx, h.patience, h.Hypervisor.Domains)
+}
+
+func (h patientHypervisor) Lookup(ctx context.Context, vm string) (uuid.UUID, error) {
+	return callWithin(ctx, h.patience, func(ctx context.Context) (uuid.UUID, error) { return h.Hypervisor.Lookup(ctx, vm) })
 }
 
 func (h patientHypervisor) Info(ctx context.Context, vm string) (domain.Info, error) {

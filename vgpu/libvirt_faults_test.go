@@ -57,9 +57,9 @@ func TestLibvirtHangs(t *testing.T) {
 				assert.ErrorIs(t, err, context.DeadlineExceeded)
 			})
 			if c.open {
-				_, unfinished, err := r.m.store.intents.Read(map[bool]string{true: "other", false: "vm"}[c.name == "define"])
+				_, unfinished, err := r.m.store.tasks.Read(documentUUID(map[bool]string{true: "other", false: "vm"}[c.name == "define"]).String())
 				require.NoError(t, err)
-				assert.True(t, unfinished, "the intent stays, since libvirt may still do it")
+				assert.True(t, unfinished, "the task stays, since libvirt may still do it")
 			}
 			answer()
 			r.settled()

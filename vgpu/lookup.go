@@ -2,7 +2,10 @@ package vgpu
 
 import (
 	"cmp"
+	"errors"
 	"slices"
+
+	"github.com/google/uuid"
 
 	"github.com/vgpukit/vgpukit/domain"
 	"github.com/vgpukit/vgpukit/mdev"
@@ -54,13 +57,25 @@ func (l lookup) typeOn(parent, idOrName string) (mdev.Type, bool) {
 	return p.Types[i], true
 }
 
-// checkVFs refuses a document that harms a virtual function which can be a vGPU:
-// of all passed-through PCI devices, only the host knows which those are.
-func (l lookup) checkVFs(doc *domain.Document) error {
+// checkDocument refuses a document that names another VM's vGPU, the whole of a GPU that
+// vGPUs are made on, or harms a virtual function which can be a vGPU.
+func (r *reading) checkDocument(m *Manager, doc *domain.Document, vm uuid.UUID) error {
 	var vgpus domain.Metadata
-	for _, h := range doc.Hostdevs() {
-		if p, ok := l.parents[h.VF]; ok && p.Framework == mdev.FrameworkVendorVFIO {
-			vgpus.VGPUs = append(vgpus.VGPUs, domain.VGPU{ID: h.VF})
+	for _, id := range doc.Named() {
+		if name, other, ok := r.namedBy(id, vm); ok {
+			return takenBy(owner{Device: id, Name: name, VM: other})
+		}
+		if w, owned, err := m.ownerOf(id); err != nil || owned && w.VM != vm {
+			return cmpErr(err, takenBy(w))
+		}
+		if p, ok := r.parents[id]; ok && p.Framework == mdev.FrameworkVendorVFIO {
+			vgpus.VGPUs = append(vgpus.VGPUs, domain.VGPU{ID: id})
+		}
+		if what := r.usedWhole(id); what != "" {
+			return &Error{
+				Object: id, Kind: ErrInUse, Err: errors.New("the document gives the VM the whole GPU, and " + what),
+				Next: "take it out of the document, or choose another GPU",
+			}
 		}
 	}
 	if len(vgpus.VGPUs) == 0 {
@@ -71,6 +86,42 @@ func (l lookup) checkVFs(doc *domain.Document) error {
 		return err
 	}
 	return named.Check()
+}
+
+// usedWhole tells what stands against giving a GPU to a VM as a whole.
+func (r *reading) usedWhole(gpu string) string {
+	for i := range r.inv.GPUs {
+		if r.inv.GPUs[i].Name != gpu {
+			continue
+		}
+		for _, p := range r.inv.GPUs[i].Parents {
+			for _, d := range p.Devices {
+				return "it has the vGPU " + d.ID
+			}
+		}
+	}
+	for _, u := range r.absent {
+		if r.gpuOf(u.device) == gpu {
+			return "vGPUs of it are granted to VMs"
+		}
+	}
+	return ""
+}
+
+// gpuOf is the physical GPU of a device's parent, as far as it is known.
+func (l lookup) gpuOf(d device) string { return cmp.Or(l.gpu(d.Parent), d.GPU) }
+
+// pciOf is what PCI device a parent or GPU is: "10de:13f2"; "" where that is not known.
+func (l lookup) pciOf(name string) string {
+	if p, ok := l.parents[name]; ok && p.PCI != nil {
+		return p.PCI.Vendor + ":" + p.PCI.Device
+	}
+	for i := range l.inv.GPUs {
+		if g := &l.inv.GPUs[i]; g.Name == name && g.PCI != nil {
+			return g.PCI.Vendor + ":" + g.PCI.Device
+		}
+	}
+	return ""
 }
 
 // gpu is the physical GPU that a parent belongs to.
@@ -91,18 +142,9 @@ func (l lookup) sameType(name, id string) bool {
 	return false
 }
 
-func (l lookup) hasRoom(parent, typeID string) bool {
-	t, ok := l.typeOn(parent, typeID)
-	return ok && t.Available > 0
-}
+func (l lookup) hasRoom(parent, typeID string) bool { return l.available(parent, typeID) > 0 }
 
-// wanted tells whether a virtual function is another vGPU's first choice; mdev
-// parents take several.
-func (l lookup) wanted(found [][]candidate, parent string) bool {
-	for _, list := range found {
-		if list[0].Parent == parent && list[0].VF {
-			return true
-		}
-	}
-	return false
+func (l lookup) available(parent, typeID string) int {
+	t, _ := l.typeOn(parent, typeID)
+	return t.Available
 }

@@ -21,16 +21,17 @@ import (
 
 // rig is a simulated host with its libvirt and a Manager.
 type rig struct {
-	t     *testing.T
+	t     testing.TB
 	sim   *mdevtest.Host
 	host  *mdev.Host
 	hyper *vgputest.Hypervisor
 	dir   string
+	run   string // what this boot has seen
 	m     *Manager
 	board string
 }
 
-func newRig(t *testing.T, boards ...string) *rig {
+func newRig(t testing.TB, boards ...string) *rig {
 	t.Helper()
 	var list []mdevtest.Board
 	for _, name := range boards {
@@ -38,7 +39,7 @@ func newRig(t *testing.T, boards ...string) *rig {
 		require.NoError(t, err)
 		list = append(list, b)
 	}
-	r := &rig{t: t, sim: mdevtest.New(list...), dir: stateDir(t), board: strings.Join(boards, " ")}
+	r := &rig{t: t, sim: mdevtest.New(list...), dir: stateDir(t), run: stateDir(t), board: strings.Join(boards, " ")}
 	var err error
 	r.host, err = mdev.Open(mdev.Config{FS: r.sim})
 	require.NoError(t, err)
@@ -49,7 +50,7 @@ func newRig(t *testing.T, boards ...string) *rig {
 
 func (r *rig) manager(o Observer) *Manager {
 	m, err := New(Config{
-		Host: r.host, Hypervisor: r.hyper, StateDir: r.dir, Observer: o,
+		Host: r.host, Hypervisor: r.hyper, StateDir: r.dir, RuntimeDir: r.run, Observer: o,
 		Timeouts: Timeouts{Lock: 2 * time.Second, Start: 2 * time.Second, Release: 2 * time.Second, Undo: 5 * time.Second},
 	})
 	require.NoError(r.t, err)
@@ -121,7 +122,7 @@ func (r *rig) world() string {
 		require.NoError(r.t, err)
 		out += fmt.Sprintln("domain", info.Name, info.State, xml)
 	}
-	for _, sub := range []string{journalDir, claimsDir, "damaged"} {
+	for _, sub := range []string{vmsDir, "damaged"} {
 		entries, err := os.ReadDir(filepath.Join(r.dir, sub))
 		require.NoError(r.t, err)
 		for _, e := range entries {
@@ -337,52 +338,6 @@ func TestWatchGivesBack(t *testing.T) {
 	assert.Equal(t, before, r.world())
 }
 
-// TestBehindOurBack: what people do by hand is noticed and settled.
-func TestBehindOurBack(t *testing.T) {
-	ctx := context.Background()
-	for _, c := range []struct {
-		name  string
-		hands func(*rig)
-		kinds []ActionKind
-	}{
-		{"undefined", func(r *rig) {
-			require.NoError(r.t, r.hyper.Undefine(ctx, "vm", domain.UndefineOptions{}))
-		}, []ActionKind{ActionOrphan, ActionOrphan, ActionForget}},
-		{"state directory lost", func(r *rig) {
-			require.NoError(r.t, os.Remove(r.m.store.claims.Path("vm")))
-		}, []ActionKind{ActionAdopt}},
-		{"renamed", func(r *rig) {
-			require.NoError(r.t, r.hyper.Rename(context.Background(), "vm", "renamed"))
-		}, []ActionKind{ActionAdopt, ActionForget}},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			r := newRig(t, "mtty")
-			_, err := r.m.Provision(ctx, request("vm", "mtty-1", 2))
-			require.NoError(t, err)
-			c.hands(r)
-			dry, err := r.m.Reconcile(ctx, ReconcileOptions{DryRun: true})
-			require.NoError(t, err)
-			report, err := r.m.Reconcile(ctx, ReconcileOptions{})
-			require.NoError(t, err)
-			var planned, done []ActionKind
-			for _, a := range dry.Actions {
-				assert.False(t, a.Done)
-				planned = append(planned, a.Kind)
-			}
-			for _, a := range report.Actions {
-				assert.True(t, a.Done)
-				done = append(done, a.Kind)
-			}
-			assert.Equal(t, c.kinds, done)
-			assert.Equal(t, planned, done, "a dry run says what a real one does")
-			again, err := r.m.Reconcile(ctx, ReconcileOptions{})
-			require.NoError(t, err)
-			assert.Empty(t, again.Actions)
-			assert.Empty(t, again.Strangers)
-		})
-	}
-}
-
 // TestManagedVFIsRefused: a virtual function that libvirt would take from NVIDIA's
 // driver, and so destroy its vGPU, is refused with the reason, however it is written.
 func TestManagedVFIsRefused(t *testing.T) {
@@ -413,23 +368,6 @@ func TestManagedVFIsRefused(t *testing.T) {
 	}
 }
 
-// TestIDOfAnotherKind: metadata that names a virtual function for a type of mediated
-// devices is an error of the VM's start and of its restoring, and ends no program.
-func TestIDOfAnotherKind(t *testing.T) {
-	r := newRig(t, "tesla-m60")
-	doc, err := domain.Parse([]byte(document("vm")))
-	require.NoError(t, err)
-	doc, err = doc.WithMetadata(domain.Metadata{VGPUs: []domain.VGPU{{ID: "41:00.4", Type: "nvidia-22", Lifetime: string(Reserved)}}})
-	require.NoError(t, err)
-	_, err = r.hyper.Define(t.Context(), doc.String())
-	require.NoError(t, err)
-	_, err = r.m.Start(t.Context(), "vm", StartOptions{})
-	require.ErrorIs(t, err, ErrInvalid)
-	assert.ErrorContains(t, err, "0000:41:00.4 names a virtual function")
-	_, err = r.m.Reconcile(t.Context(), ReconcileOptions{Restore: true})
-	require.ErrorIs(t, err, ErrInvalid)
-}
-
 // TestProvisionAfterUndefine: a VM that somebody undefined by hand can be
 // provisioned again at once; what it left is removed first.
 func TestProvisionAfterUndefine(t *testing.T) {
@@ -452,9 +390,9 @@ func TestProvisionAfterUndefine(t *testing.T) {
 func TestNoBootNoManager(t *testing.T) {
 	r := newRig(t, "mtty")
 	mend := r.sim.Fail(mdevtest.Fault{Path: "boot_id"})
-	_, err := New(Config{Host: r.host, Hypervisor: r.hyper, StateDir: r.dir})
+	_, err := New(Config{Host: r.host, Hypervisor: r.hyper, StateDir: r.dir, RuntimeDir: r.run})
 	require.ErrorContains(t, err, "boot_id")
 	mend()
-	_, err = New(Config{Host: r.host, Hypervisor: r.hyper, StateDir: r.dir})
+	_, err = New(Config{Host: r.host, Hypervisor: r.hyper, StateDir: r.dir, RuntimeDir: r.run})
 	require.NoError(t, err)
 }

@@ -58,8 +58,8 @@ func TestObserverHasTheCallersContext(t *testing.T) {
 	_, err := m.Provision(caller, request("vm", "mtty-1", 1))
 	require.ErrorIs(t, err, ErrPermission)
 	assert.Equal(t, []string{
-		"begun provision", "lock", "look", "place", "document", "journal", "create", "libvirt", "define",
-		"undone define", "undone create", "ended provision",
+		"begun provision", "lock", "find", "lock", "look", "place", "document", "journal", "create", "grant", "libvirt", "define",
+		"undone define", "undone grant", "undone create", "ended provision",
 	}, order)
 }
 

@@ -12,20 +12,23 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/vgpukit/vgpukit/domain"
+	"github.com/vgpukit/vgpukit/internal/devicexml"
 	"github.com/vgpukit/vgpukit/internal/fault"
 	"github.com/vgpukit/vgpukit/internal/statedir"
 	"github.com/vgpukit/vgpukit/mdev"
-	"github.com/vgpukit/vgpukit/vgpu/placement"
 )
 
 // operation is one call of the Manager on one VM: it does steps, remembers how
 // to undo them, and reports them.
 type operation struct {
-	m     *Manager
-	op    string
-	vm    string
-	log   *slog.Logger
-	undos []undo
+	m      *Manager
+	op     string
+	vm     string    // its name, as the caller gave it
+	id     uuid.UUID // the VM's; zero: of none
+	byUUID bool      // the caller gave the VM's UUID
+	number uuid.UUID // the operation's own, in the owner files that it writes
+	log    *slog.Logger
+	undos  []undo
 	// unsure: a step ended without an answer; whether it has its effect shows
 	// later, so that the intent must stay on disk.
 	unsure bool
@@ -44,11 +47,12 @@ type undo struct {
 }
 
 // operation runs one, tells the Observer, and gives its error its place.
-func (m *Manager) operation(ctx context.Context, op, vm string, do func(context.Context, *operation) error) error {
-	o := &operation{m: m, op: op, vm: vm, created: map[string]mdev.Device{}, log: m.log.With("op", op, "vm", vm)}
+func (m *Manager) operation(ctx context.Context, op, vm string, id uuid.UUID, do func(context.Context, *operation) error) error {
+	o := &operation{m: m, op: op, vm: vm, id: id, number: uuid.New(), created: map[string]mdev.Device{}, log: m.log.With("op", op, "vm", vm)}
 	whole := Operation{Op: op, VM: vm}
 	ctx = m.observer.operationBegun(ctx, whole)
 	begin := time.Now()
+	_ = m.seeBoot(ctx) // the last one holds if it cannot be read
 	err := do(ctx, o)
 	whole.Took = time.Since(begin)
 	if err != nil {
@@ -61,37 +65,76 @@ func (m *Manager) operation(ctx context.Context, op, vm string, do func(context.
 // onVM runs an operation under the VM's lock, after whatever was interrupted on that
 // VM was finished or undone. What the caller asked for may be wrong, which is told first.
 func (m *Manager) onVM(ctx context.Context, op, vm string, wrong error, do func(context.Context, *operation, *view) error) error {
-	return m.operation(ctx, op, vm, func(ctx context.Context, o *operation) error {
+	return m.operation(ctx, op, vm, uuid.Nil, func(ctx context.Context, o *operation) error {
 		if err := cmp.Or(checkName(vm), wrong); err != nil {
 			return o.wrap("check", "", err)
 		}
-		unlock, err := o.lockVM(ctx)
+		err := o.step(ctx, "find", "", func(ctx context.Context) (err error) {
+			o.id, err = m.resolve(ctx, vm)
+			return err
+		})
 		if err != nil {
 			return err
 		}
-		defer unlock()
-		v, err := o.look(ctx)
-		if err == nil && v.intent != nil && !o.supersedes(v) {
-			if err = o.step(ctx, "recover", v.intent.Operation, func(ctx context.Context) error { return m.recover(ctx, v) }); err == nil {
-				v, err = o.look(ctx)
-			}
-		}
-		if err != nil {
-			return err
-		}
-		return do(ctx, o, v)
+		return o.locked(ctx, do)
 	})
+}
+
+// locked does what is to be done under the lock of the operation's VM.
+func (o *operation) locked(ctx context.Context, do func(context.Context, *operation, *view) error) error {
+	unlock, err := o.lockVM(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	v, err := o.look(ctx)
+	if err == nil && v.task != nil && !o.supersedes(v) {
+		if err = o.step(ctx, "recover", v.task.Operation, func(ctx context.Context) error { return o.m.recover(ctx, v) }); err == nil {
+			v, err = o.look(ctx)
+		}
+	}
+	if err == nil && len(v.unowned) > 0 {
+		err = o.step(ctx, "own", "", func(ctx context.Context) error { return o.reown(ctx, v) })
+	}
+	if err != nil {
+		return err
+	}
+	return do(ctx, o, v)
+}
+
+// lockVM keeps others away from the operation's VM.
+func (o *operation) lockVM(ctx context.Context) (unlock func(), err error) {
+	err = o.step(ctx, "lock", "", func(ctx context.Context) error {
+		unlock, err = o.m.lock(ctx, lockOfVM, o.id.String(), o.op+" "+o.vm)
+		return err
+	})
+	return unlock, err
 }
 
 // look loads the VM, as a step. It refuses one that another libvirt has.
 func (o *operation) look(ctx context.Context) (v *view, err error) {
 	err = o.step(ctx, "look", "", func(ctx context.Context) error {
-		if v, err = o.m.load(ctx, o.vm); err == nil {
-			err = o.m.checkHypervisor(v)
+		if v, err = o.m.load(ctx, o.id); err == nil {
+			if _, o.byUUID = devicexml.ParseUUID(o.vm); o.byUUID && v.name != "" {
+				o.vm = v.name // for people
+			}
+			err = o.mayActOn(v)
 		}
 		return err
 	})
 	return v, err
+}
+
+// mayActOn refuses a VM that another libvirt has, or whose grant came from a backup.
+func (o *operation) mayActOn(v *view) error {
+	elsewhere := o.m.checkHypervisor(v)
+	if o.op == opForget && o.byUUID {
+		elsewhere = nil // that libvirt may be no more
+	}
+	if elsewhere == nil && v.outdated != nil {
+		return v.outdated
+	}
+	return elsewhere
 }
 
 // checkHypervisor refuses a VM that another libvirt has.
@@ -100,8 +143,8 @@ func (m *Manager) checkHypervisor(v *view) error {
 		return nil
 	}
 	return &Error{
-		Kind: ErrExists, Err: fmt.Errorf("it was provisioned through libvirt at %s, and this is %s", v.elsewhere, m.hyper.URI()),
-		Next: "connect to that libvirt, or choose another name",
+		Kind: ErrExists, Err: fmt.Errorf("its vGPUs were granted to a VM of libvirt at %s, and this is %s", v.elsewhere, m.libvirt),
+		Next: "connect to that libvirt, or give the VM another UUID",
 	}
 }
 
@@ -110,23 +153,26 @@ func (m *Manager) checkHypervisor(v *view) error {
 func (o *operation) supersedes(v *view) bool {
 	switch o.op {
 	case opStop:
-		return v.intent.Operation == opStop && v.ours
+		return v.task.Operation == opStop && v.ours()
 	case opTeardown:
-		return (v.intent.Operation == opStop || v.intent.Operation == opTeardown) && (v.ours || !v.defined)
+		return (v.task.Operation == opStop || v.task.Operation == opTeardown) && v.ours()
 	}
 	return false
 }
 
 // admit refuses an operation on a VM that is not ours or not in a state for it.
 func (o *operation) admit(v *view) error {
+	if !v.defined && v.grant != nil {
+		return o.wrap("look", "", &Error{
+			Kind: ErrNotFound, Err: errors.New("libvirt does not have the VM any more, and vGPUs are granted to it"),
+			Next: "define it again, tear it down, or forget it",
+		})
+	}
 	if err := legal(o.op, v.state()); err != nil {
 		return o.wrap("look", "", err)
 	}
-	if !v.ours {
-		return o.wrap("look", "", &Error{
-			Kind: ErrInvalid, Err: errors.New("the domain has no vGPUs that were provisioned by this library"),
-			Next: "use virsh for domains of others; a VM's document names its vGPUs in the metadata element " + domain.MetadataURI,
-		})
+	if !v.ours() {
+		return o.wrap("look", "", v.carriesCopy())
 	}
 	return nil
 }
@@ -190,10 +236,10 @@ func (o *operation) rollback(ctx context.Context) error {
 func (o *operation) fail(ctx context.Context, err error) error {
 	failures := o.rollback(ctx)
 	if failures != nil || o.unsure {
-		return o.unfinished(fault.Join(err, failures), "not everything could be undone; the journal keeps what is left",
+		return o.unfinished(fault.Join(err, failures), "not everything could be undone; what is left is noted",
 			"run reconcile, or repeat the operation: either finishes or undoes it")
 	}
-	return fault.Join(err, o.m.store.end(o.vm))
+	return fault.Join(err, o.end())
 }
 
 // unfinished is an error after which something is left to do.
@@ -222,67 +268,90 @@ func (o *operation) wrap(step, object string, err error) error {
 	return &Error{Op: o.op, VM: o.vm, Step: step, Object: object, Kind: kindOf(err), Err: err}
 }
 
-// record is what is stored of the operation.
-func (o *operation) record(id uuid.UUID, life Lifetime, placement placement.Options) record {
-	return record{
-		VM: o.vm, UUID: id, Operation: o.op, Since: time.Now().UTC().Truncate(time.Second), PID: os.Getpid(),
-		Lifetime: life, Hypervisor: o.m.hyper.URI(), Placement: placement,
+// task is what is stored of the operation on a VM.
+func (o *operation) task(v *view, change func(*task)) task {
+	t := task{
+		VM: o.id, Name: o.vm, Number: o.number, Operation: o.op, Since: time.Now().UTC().Truncate(time.Second), PID: os.Getpid(),
+		Boot: o.m.boot(), Libvirt: o.m.libvirt, Run: v.info.ID,
 	}
-}
-
-// intend writes the intent of an operation on a VM that is there.
-func (o *operation) intend(ctx context.Context, v *view, change func(*record)) (record, error) {
-	rec := o.intent(v, change)
-	return rec, o.begin(ctx, rec)
-}
-
-func (o *operation) intent(v *view, change func(*record)) record {
-	rec := o.record(v.info.UUID, v.life, v.placement())
-	rec.Devices = append(rec.Devices, v.devices...)
 	if change != nil {
-		change(&rec)
+		change(&t)
 	}
-	return rec
+	return t
 }
 
-// intendToFree is intend for an operation that only frees things: on a full disk it goes
-// on without the intent. If it is interrupted, what is left is a VM that is off, or
-// vGPUs of a VM that is gone: Reconcile finds both by the claim.
-func (o *operation) intendToFree(ctx context.Context, v *view, change func(*record)) error {
-	rec := o.intent(v, change)
+// begin writes the task of an operation that has not done anything yet. If that
+// fails half way, nothing shall be left that Reconcile would finish.
+func (o *operation) begin(ctx context.Context, v *view, change func(*task)) error {
+	return o.step(ctx, "journal", "", func(context.Context) error { return o.writeTask(o.task(v, change)) })
+}
+
+func (o *operation) writeTask(t task) error {
+	err := o.m.store.tasks.Write(t)
+	if err != nil {
+		_ = o.end() // the entry may be there: only its directory's sync failed
+	}
+	return err
+}
+
+// beginToFree is begin for an operation that only frees things: on a full disk it goes
+// on without. If it is interrupted, what is left is a VM that is off, or vGPUs of a VM that
+// is gone: Reconcile finds both by the grant.
+func (o *operation) beginToFree(ctx context.Context, v *view, change func(*task)) error {
 	return o.step(ctx, "journal", "", func(context.Context) error {
-		err := o.m.store.intents.Write(rec)
+		err := o.writeTask(o.task(v, change))
 		if o.unwritten = statedir.Unwritable(err); o.unwritten {
-			o.log.Warn("the intent cannot be written; what frees things goes on without it", "err", err)
+			o.log.Warn("the operation cannot be noted; what frees things goes on without", "err", err)
 			return nil
 		}
-		if err != nil {
-			_ = o.m.store.end(rec.VM) // as begin does
-		}
 		return err
 	})
 }
 
-// begin writes the intent of an operation that has not done anything yet. If that
-// fails half way, nothing shall be left that Reconcile would finish.
-func (o *operation) begin(ctx context.Context, rec record) error {
-	return o.step(ctx, "journal", "", func(context.Context) error {
-		err := o.m.store.intents.Write(rec)
-		if err != nil {
-			_ = o.m.store.end(rec.VM) // the entry may be there: only its directory's sync failed
-		}
-		return err
-	})
+// end takes the task away, after the last effect was seen. That need not last through a
+// loss of power: what is done again then finds it done.
+func (o *operation) end() error { return o.m.store.tasks.Drop(o.id.String()) }
+
+// close ends the operation.
+func (o *operation) close(ctx context.Context) error {
+	return o.step(ctx, "close", "", func(context.Context) error { return o.end() })
 }
 
-// close ends the journal entry, or makes it the new claim if devices moved.
-func (o *operation) close(ctx context.Context, moved bool) error {
-	return o.step(ctx, "close", "", func(context.Context) error {
-		if moved {
-			return o.m.store.promote(o.vm)
+// grant writes what the VM is granted.
+func (o *operation) grant(ctx context.Context, v *view, g grant) error {
+	return o.step(ctx, "grant", "", func(context.Context) error { return o.m.writeGrant(g.next(v.grant)) })
+}
+
+// writeGrant writes a grant and notes its number for this boot.
+func (m *Manager) writeGrant(g grant) error {
+	if err := m.store.grants.Write(g); err != nil {
+		return err
+	}
+	if err := m.store.numbers.Replace(numbered{g.VM, g.Number}); err != nil {
+		m.log.Warn("the number of a grant cannot be noted", "vm", g.Name, "err", err)
+	}
+	return nil
+}
+
+// endGrant takes a VM's grant away.
+func (m *Manager) endGrant(vm uuid.UUID) error {
+	if err := m.store.grants.Remove(vm.String()); err != nil {
+		return err
+	}
+	for _, err := range []error{m.store.numbers.Remove(vm.String()), m.store.looks.Remove(vm.String())} {
+		if err != nil {
+			m.log.Warn("a note cannot be removed", "vm", vm, "err", err)
 		}
-		return o.m.store.end(o.vm)
-	})
+	}
+	return nil
+}
+
+// wrapIf is wrap of an error that there may be.
+func (o *operation) wrapIf(step string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return o.wrap(step, "", err)
 }
 
 // unanswered tells of a failure that leaves open whether what was asked for will

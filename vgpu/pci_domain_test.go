@@ -48,9 +48,7 @@ func TestVFBehindVMD(t *testing.T) {
 			r.hasVF(vm, vmdVF, life == Reserved)
 			require.NoError(t, r.m.Teardown(ctx, "vm", TeardownOptions{Stop: quickStop}))
 			assert.Equal(t, before, r.world(), "nothing is left")
-			l, _, err := r.m.store.lease(vmdVF)
-			require.NoError(t, err)
-			assert.Empty(t, l.Boot, "the lease is void")
+			assert.False(t, r.m.store.owners.Has(vmdVF), "it is nobody's")
 		})
 	}
 }
@@ -98,15 +96,15 @@ func (r *rig) hasVF(vm VM, vf string, present bool) {
 	require.Len(r.t, metadata.VGPUs, 1)
 	assert.Equal(r.t, []string{vf, vf}, []string{metadata.VGPUs[0].ID, metadata.VGPUs[0].Parent})
 
-	claim, ok, err := r.m.store.claims.Read(vm.Name)
+	g, ok, err := r.m.store.grants.Read(vm.UUID.String())
 	require.NoError(r.t, err)
 	require.True(r.t, ok)
-	require.Len(r.t, claim.Devices, 1)
-	assert.Equal(r.t, []string{vf, vf}, []string{claim.Devices[0].ID, claim.Devices[0].Parent})
+	require.Len(r.t, g.VGPUs, 1)
+	assert.Equal(r.t, []string{vf, vf}, []string{g.VGPUs[0].ID, g.VGPUs[0].Parent})
 	if present {
-		l, ok, err := r.m.store.lease(vf)
+		w, owned, err := r.m.ownerOf(vf)
 		require.NoError(r.t, err)
-		require.True(r.t, ok)
-		assert.Equal(r.t, []string{vf, vm.Name}, []string{l.VF, l.VM})
+		require.True(r.t, owned)
+		assert.Equal(r.t, vm.UUID, w.VM)
 	}
 }

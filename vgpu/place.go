@@ -13,123 +13,184 @@ import (
 	"github.com/vgpukit/vgpukit/vgpu/placement"
 )
 
-// place finds parents for a VM's vGPUs on the host, best first, and names the
-// devices. It refuses a UUID that exists already, unless it is what the VM has
-// left, which is cleared first: that device is not ours.
-func (m *Manager) place(ctx context.Context, s spec, left *view) ([]device, [][]candidate, error) {
-	inv, err := m.host.Inventory(ctx)
-	if err != nil {
-		return nil, nil, err
-	}
-	l := newLookup(inv)
-	if err := l.checkVFs(s.doc); err != nil {
-		return nil, nil, err
-	}
-	candidates, types, err := l.candidates(s)
-	if err != nil {
-		return nil, nil, err
-	}
-	devices := make([]device, len(s.requests))
-	for i, q := range s.requests {
-		first := candidates[i][0]
-		d := device{Type: types[i], Parent: first.Parent, Params: q.Params, Pin: q.Parent}
-		switch {
-		case first.VF && q.UUID != uuid.Nil:
-			return nil, nil, invalid("leave the UUID out", "vGPU %d has a UUID, and on %s a vGPU is a virtual function without one", i, first.Parent)
-		case first.VF:
-			d.ID = first.Parent
-		case q.UUID != uuid.Nil:
-			d.ID = q.UUID.String()
-		default:
-			d.ID = deviceUUID(s.seed, i).String()
+// question asks for places for some of a VM's vGPUs.
+type question struct {
+	vm      uuid.UUID
+	devices []device // all that the VM is to have; types by id or name
+	which   []int    // those without a place
+	options placement.Options
+	// anywhere: a host without room will do, as no vGPU is made yet.
+	anywhere bool
+	// again: the VM had these vGPUs, and each goes where it was if that has room.
+	again   bool
+	refused []refusedBy
+	// afresh: others were quicker since the last look.
+	afresh bool
+}
+
+// refusedBy is a driver's refusal, with what room the parent showed for the type before.
+type refusedBy struct {
+	parent, typ string
+	room        int
+}
+
+// shut lists the parents that refused a vGPU though nobody took room there since.
+func (r *reading) shut(q question) map[string]bool {
+	shut := map[string]bool{}
+	for _, one := range q.refused {
+		if r.available(one.parent, one.typ) == one.room {
+			shut[one.parent] = true
 		}
-		there, exists := l.devices[d.ID]
-		if left != nil {
-			if _, cleared := left.found[d.ID]; cleared {
-				exists = false
+	}
+	return shut
+}
+
+// places is where vGPUs can go: for each that was asked for the parents, best first.
+type places struct {
+	reading    *reading
+	pick       *pick
+	candidates map[int][]candidate // by index of the vGPU
+	types      map[int]string      // the types' ids
+}
+
+// place finds places on the host as it is, beside what is granted and does not exist, and
+// what operations of this process are about to make.
+func (m *Manager) place(ctx context.Context, q question) (places, error) {
+	if !q.afresh { // what others do meanwhile shows when the vGPU is made
+		if r, err := m.readSoon(ctx); err == nil {
+			if p, err := m.placeBy(r, q); err == nil {
+				return p, nil
 			}
 		}
-		if exists && !first.VF {
-			return nil, nil, taken(there)
-		}
-		devices[i] = d
 	}
-	return devices, candidates, nil
+	r, err := m.read(ctx)
+	if err != nil {
+		return places{}, err
+	}
+	return m.placeBy(r, q)
 }
 
-// taken says that a UUID is that of a device which is not the VM's.
-func taken(there mdev.Device) error {
-	if there.State == mdev.StateGhost {
-		return &Error{
-			Object: there.ID, Kind: ErrInUse, Err: fmt.Errorf("a vGPU of this UUID on %s is being removed, and waits until a VM lets go of it", there.Parent),
-			Next: "stop the VM that has it, or choose another UUID",
+// placeBy finds places by what was read.
+func (m *Manager) placeBy(r *reading, q question) (places, error) {
+	if err := r.checkPins(q); err != nil {
+		return places{}, err
+	}
+	p := places{reading: r, candidates: map[int][]candidate{}, types: map[int]string{}}
+	var err error
+	p.pick, err = m.picks.choose(r, q.vm, func(others []use) ([]device, error) {
+		found, types, err := r.candidates(q, others)
+		if errors.Is(err, ErrNotFound) && q.again { // the VM had these types; virtual functions do not list what has no room
+			err = &fault.Error{
+				Kind: ErrNoCapacity, Meaning: "no parent offers the type of a vGPU of this VM at the moment", Err: err,
+				Next: "stop a VM that has vGPUs on the same GPUs, or see the inventory for what there is",
+			}
 		}
-	}
-	return &Error{
-		Object: there.ID, Kind: ErrExists, Err: fmt.Errorf("a vGPU of this UUID exists already, of type %s on %s, and is not this VM's", there.Type, there.Parent),
-		Next: "choose another UUID, or remove that vGPU if you know whose it is",
-	}
+		if err != nil {
+			return nil, err
+		}
+		var chosen []device
+		for n, i := range q.which {
+			if q.again {
+				found[n] = r.homeFirst(found, n, q.devices[i], others)
+			}
+			p.candidates[i], p.types[i] = found[n], types[n]
+			chosen = append(chosen, q.devices[i].at(found[n][0], types[n]))
+		}
+		return chosen, nil
+	})
+	return p, err
 }
 
-// placeAgain finds parents for vGPUs of a VM that do not exist at the moment. The
-// parent that one had before comes first, if it has room.
-func (m *Manager) placeAgain(ctx context.Context, v *view, which []int, candidates [][]candidate) error {
-	devices := v.devices
-	inv, err := m.host.Inventory(ctx)
-	if err != nil {
-		return err
+// at is the device as it will be on a parent.
+func (d device) at(c candidate, typ string) device {
+	d.Type, d.Parent, d.GPU = typ, c.Parent, c.GPU
+	if c.VF {
+		d.ID = c.Parent
 	}
-	l := newLookup(inv)
-	s := spec{lifetime: Reserved, options: v.placement()}
-	s.options.Existing = nil // as it is now
-	for _, i := range which {
-		s.requests = append(s.requests, Request{Type: devices[i].Type, Parent: devices[i].Pin})
+	return d
+}
+
+// homeFirst puts the parent that a vGPU had before first, if it is among the candidates or
+// is a virtual function beside one, and free.
+func (r *reading) homeFirst(found [][]candidate, n int, d device, others []use) []candidate {
+	list := found[n]
+	if at := slices.IndexFunc(list, func(c candidate) bool { return c.Parent == d.Parent }); at >= 0 {
+		return slices.Insert(slices.Delete(slices.Clone(list), at, at+1), 0, list[at])
 	}
-	for i, d := range devices {
-		if !slices.Contains(which, i) {
-			s.options.Existing = append(s.options.Existing, placement.Use{GPU: l.devices[d.ID].GPU, Type: d.Type})
+	gpu := r.gpuOf(d)
+	beside := slices.ContainsFunc(list, func(c candidate) bool { return c.VF && c.GPU == gpu })
+	promised := func(u use) bool { return u.device.ID == d.Parent && u.device.ID != d.ID }
+	chosen := func(list []candidate) bool { return list[0].Parent == d.Parent }
+	if !beside || !r.hasRoom(d.Parent, d.Type) || slices.ContainsFunc(r.absent, promised) || slices.ContainsFunc(others, promised) || slices.ContainsFunc(found, chosen) {
+		return list
+	}
+	return append([]candidate{r.candidate(d.Parent, d.Type)}, list...)
+}
+
+// siblings are the virtual functions of a candidate's GPU that are as good: from another one
+// on for each VM, so that those who lose a race for the first do not run into each other again.
+func (r *reading) siblings(c candidate, typ string, vm uuid.UUID) []candidate {
+	if c.Parent == c.GPU {
+		return nil
+	}
+	promised := map[string]bool{c.Parent: true}
+	for _, u := range r.absent {
+		promised[u.device.Parent] = promised[u.device.Parent] || u.vm != vm
+	}
+	var found []candidate
+	for _, gpu := range r.inv.GPUs {
+		if gpu.Name != c.GPU {
+			continue
+		}
+		for _, p := range gpu.Parents {
+			if !promised[p.Name] && r.hasRoom(p.Name, typ) {
+				found = append(found, r.candidate(p.Name, typ))
+			}
 		}
 	}
-	found, _, err := l.candidates(s)
-	if errors.Is(err, ErrNotFound) { // the VM had these types; virtual functions do not list what has no room
-		err = &fault.Error{
-			Kind: ErrNoCapacity, Meaning: "no parent offers the type of a vGPU of this VM at the moment", Err: err,
-			Next: "stop a VM that has vGPUs on the same GPUs, or see the inventory for what there is",
-		}
+	if len(found) == 0 {
+		return nil
 	}
-	if err != nil {
-		return err
-	}
-	for n, i := range which {
-		before := slices.IndexFunc(found[n], func(c candidate) bool { return c.Parent == devices[i].Parent })
-		if before < 0 && l.hasRoom(devices[i].Parent, devices[i].Type) && !l.wanted(found, devices[i].Parent) {
-			found[n] = append([]candidate{l.candidate(devices[i].Parent, devices[i].Type)}, found[n]...)
-		} else if before > 0 {
-			c := found[n][before]
-			found[n] = slices.Insert(slices.Delete(found[n], before, before+1), 0, c)
+	first := int(vm[0]) * len(found) / 256
+	return slices.Concat(found[first:], found[:first])
+}
+
+// checkPins refuses a vGPU that is pinned to what is another PCI device by now.
+func (r *reading) checkPins(q question) error {
+	for _, i := range q.which {
+		d := q.devices[i]
+		if now := r.pciOf(d.Pin); d.PinPCI != "" && now != "" && now != d.PinPCI {
+			return &Error{
+				Object: d.Pin, Kind: ErrState, Err: fmt.Errorf("the vGPU is pinned to it, which was the PCI device %s and is %s now: the buses were renumbered", d.PinPCI, now),
+				Next: "pin the vGPU to the GPU's present address: tear the VM down and provision it again",
+			}
 		}
-		candidates[i] = found[n]
 	}
 	return nil
 }
 
-// candidates asks the placement, and gives with each vGPU its type's id. A VM
-// whose vGPUs live only while it runs may be provisioned on a full host.
-func (l lookup) candidates(s spec) ([][]candidate, []string, error) {
-	snapshot, err := placement.NewSnapshot(placement.HostInventory{Inventory: l.inv})
+// candidates asks the placement, and gives with each vGPU its type's id.
+func (r *reading) candidates(q question, others []use) ([][]candidate, []string, error) {
+	snapshot, err := r.beside(q, others)
 	if err != nil {
 		return nil, nil, err
 	}
-	requests := make([]placement.Request, len(s.requests))
-	for i, q := range s.requests {
-		requests[i] = placement.Request{Type: q.Type, Parent: q.Parent}
+	requests := make([]placement.Request, len(q.which))
+	options := q.options
+	options.Existing = nil // as it is now
+	for i, d := range q.devices {
+		if n := slices.Index(q.which, i); n >= 0 {
+			requests[n] = placement.Request{Type: d.Type, Parent: d.Pin}
+		} else {
+			options.Existing = append(options.Existing, placement.Use{GPU: r.gpuOf(d), Type: d.Type})
+		}
 	}
-	where, err := snapshot.Place(requests, s.options)
-	if errors.Is(err, ErrNoCapacity) && s.lifetime == WhileRunning {
-		return l.anywhere(s)
+	where, err := snapshot.Place(requests, options)
+	if errors.Is(err, ErrNoCapacity) && q.anywhere {
+		return r.anywhere(requests)
 	}
 	var refusal *placement.Refusal
-	if errors.As(err, &refusal) && refusal.UnknownType && l.inv.MayOffer(s.requests[refusal.Request].Type) {
+	if errors.As(err, &refusal) && refusal.UnknownType && r.inv.MayOffer(requests[refusal.Request].Type) {
 		err = &Error{
 			Kind: ErrNoCapacity, Err: err,
 			Cause: "virtual functions list only types that have room now, so that it may be one without",
@@ -143,27 +204,61 @@ func (l lookup) candidates(s spec) ([][]candidate, []string, error) {
 	types := make([]string, len(where.VGPUs))
 	for i, p := range where.VGPUs {
 		types[i] = p.Type
-		candidates[i] = append(candidates[i], l.candidate(p.Parent, p.Type))
+		candidates[i] = append(candidates[i], r.candidate(p.Parent, p.Type))
 		for _, other := range p.Alternatives {
-			candidates[i] = append(candidates[i], l.candidate(other.Parent, p.Type))
+			candidates[i] = append(candidates[i], r.candidate(other.Parent, p.Type))
 		}
 	}
 	return candidates, types, nil
 }
 
+// beside is the host in which all that was granted to other VMs, or chosen for them, exists.
+func (r *reading) beside(q question, others []use) (*placement.Snapshot, error) {
+	snapshot := r.snapshot
+	if shut := r.shut(q); len(shut) > 0 {
+		var err error
+		if snapshot, err = placement.NewSnapshot(placement.HostInventory{Inventory: without(r.inv, shut)}); err != nil {
+			return nil, err
+		}
+	}
+	counted := map[string]bool{}
+	for _, u := range slices.Concat(r.absent, others) {
+		if _, exists := r.devices[u.device.ID]; exists || u.vm == q.vm || counted[u.device.ID] {
+			continue
+		}
+		counted[u.device.ID] = true
+		d := u.device
+		after, err := snapshot.After(placement.Placement{VGPUs: []placement.VGPU{{Type: d.Type, GPU: r.gpuOf(d), Parent: d.Parent}}})
+		if err == nil { // else it takes no room that there is
+			snapshot = after
+		}
+	}
+	return snapshot, nil
+}
+
+// without is an inventory that lacks some parents.
+func without(inv *mdev.Inventory, shut map[string]bool) *mdev.Inventory {
+	left := *inv
+	left.GPUs = slices.Clone(inv.GPUs)
+	for i := range left.GPUs {
+		left.GPUs[i].Parents = slices.DeleteFunc(slices.Clone(left.GPUs[i].Parents), func(p mdev.Parent) bool { return shut[p.Name] })
+	}
+	return &left
+}
+
 // anywhere finds for each vGPU a parent that offers its type, room or not.
-func (l lookup) anywhere(s spec) ([][]candidate, []string, error) {
+func (r *reading) anywhere(requests []placement.Request) ([][]candidate, []string, error) {
 	var (
 		candidates [][]candidate
 		types      []string
 		taken      = map[string]bool{}
 	)
-	for i, q := range s.requests {
+	for i, q := range requests {
 		found := false
-		for _, gpu := range l.inv.GPUs {
+		for _, gpu := range r.inv.GPUs {
 			for _, p := range gpu.Parents {
-				c := l.candidate(p.Name, q.Type)
-				t, ok := l.typeOn(p.Name, q.Type)
+				c := r.candidate(p.Name, q.Type)
+				t, ok := r.typeOn(p.Name, q.Type)
 				if found || !ok || q.Parent != "" && q.Parent != p.Name && q.Parent != gpu.Name || c.VF && taken[p.Name] {
 					continue
 				}
@@ -179,4 +274,18 @@ func (l lookup) anywhere(s spec) ([][]candidate, []string, error) {
 		}
 	}
 	return candidates, types, nil
+}
+
+// taken says that a UUID is that of a device which is not the VM's.
+func taken(there mdev.Device) error {
+	if there.State == mdev.StateGhost {
+		return &Error{
+			Object: there.ID, Kind: ErrInUse, Err: fmt.Errorf("a vGPU of this UUID on %s is being removed, and waits until a VM lets go of it", there.Parent),
+			Next: "stop the VM that has it, or choose another UUID",
+		}
+	}
+	return &Error{
+		Object: there.ID, Kind: ErrExists, Err: fmt.Errorf("a vGPU of this UUID exists already, of type %s on %s, and is not this VM's", there.Type, there.Parent),
+		Next: "choose another UUID, or remove that vGPU if you know whose it is",
+	}
 }

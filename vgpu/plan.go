@@ -9,7 +9,7 @@ import (
 // Plan is what Provision would do at this moment.
 type Plan struct {
 	VM       string        `json:"vm"`
-	UUID     uuid.UUID     `json:"uuid"` // the VM's; zero: libvirt will make one up
+	UUID     uuid.UUID     `json:"uuid"` // the VM's; made up if the document has none, and then another each time
 	Lifetime Lifetime      `json:"lifetime"`
 	VGPUs    []PlannedVGPU `json:"vgpus"`
 	// Existed: the VM is there as asked, and Provision would do nothing.
@@ -34,7 +34,7 @@ type PlannedVGPU struct {
 // that it is asked for.
 func (m *Manager) Plan(ctx context.Context, req ProvisionRequest) (plan Plan, err error) {
 	s, wrong := req.check()
-	err = m.operation(ctx, opPlan, s.name, func(ctx context.Context, o *operation) error {
+	err = m.operation(ctx, opPlan, s.name, uuid.Nil, func(ctx context.Context, o *operation) error {
 		if wrong != nil {
 			return o.wrap("check", "", wrong)
 		}
@@ -46,7 +46,11 @@ func (m *Manager) Plan(ctx context.Context, req ProvisionRequest) (plan Plan, er
 
 func (o *operation) plan(ctx context.Context, s spec) (Plan, error) {
 	m := o.m
-	v, _, err := m.peek(ctx, s.name) // Provision sees to what is damaged
+	s, err := o.identify(ctx, s)
+	if err != nil {
+		return Plan{}, err
+	}
+	v, _, err := m.peek(ctx, s.id) // Provision sees to what is damaged
 	if err == nil {
 		err = m.checkHypervisor(v)
 	}
@@ -55,32 +59,35 @@ func (o *operation) plan(ctx context.Context, s spec) (Plan, error) {
 	}
 	plan := Plan{VM: s.name, UUID: s.id, Lifetime: s.lifetime}
 	if plan.Existed, err = s.isThere(ctx, m, v); err == nil && !plan.Existed {
-		err = legal(opProvision, v.state())
+		err = s.mayBegin(v)
 	}
 	if err != nil {
 		return Plan{}, o.wrap("look", "", err)
 	}
 	if plan.Existed {
-		plan.UUID, plan.Document = v.info.UUID, v.doc.String()
+		plan.Document = v.doc.String()
 		plan.vgpus(v.vm().VGPUs, nil)
 		return plan, nil
 	}
-	devices, candidates, err := m.place(ctx, s, v)
+	g := s.grant(m.libvirt)
+	q := s.question(g)
+	p, err := m.placeNew(ctx, s, q, &g)
 	if err != nil {
 		return Plan{}, o.wrap("place", "", err)
 	}
-	doc, err := s.document(devices)
+	p.pick.drop()
+	doc, err := s.document(g)
 	if err != nil {
 		return Plan{}, o.wrap("document", "", err)
 	}
 	plan.Document = doc.String()
-	planned := view{doc: doc, devices: devices, life: s.lifetime}
-	plan.vgpus(planned.vm().VGPUs, candidates)
+	planned := view{doc: doc, devices: g.VGPUs, life: s.lifetime}
+	plan.vgpus(planned.vm().VGPUs, p.candidates)
 	return plan, nil
 }
 
 // vgpus fills in the plan's vGPUs, with their candidates if they are to be made.
-func (p *Plan) vgpus(vgpus []VGPU, candidates [][]candidate) {
+func (p *Plan) vgpus(vgpus []VGPU, candidates map[int][]candidate) {
 	for i, g := range vgpus {
 		planned := PlannedVGPU{ID: g.ID, Type: g.Type, Parent: g.Parent, GPU: g.GPU, Address: g.Address, Alternatives: []string{}}
 		if candidates != nil {

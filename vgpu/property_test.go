@@ -282,7 +282,6 @@ func (m *hostModel) byHand(name string) {
 		m.hyper.SetGuest("", m.guests)
 		if m.chance(0.4) {
 			m.sim.Reboot()
-			m.m.boot = m.boot()
 			clear(m.strangers)
 			for _, name := range vmNames {
 				m.lost[name] = true
@@ -335,11 +334,11 @@ func (m *hostModel) check() {
 	healer := m.launch(nil)
 	healer.m.timeouts.Release = 50 * time.Millisecond
 	m.hyper.SetGuest("", vgputest.Guest{}) // an interrupted stop is to be finished
-	report, err := healer.m.Reconcile(ctx, ReconcileOptions{})
+	report, err := healer.m.Reconcile(ctx, ReconcileOptions{Now: true})
 	require.NoError(m.t, err, m)
 	m.trail = append(m.trail, fmt.Sprintf("  reconciled: %+v", report.Actions))
 	now := m.picture()
-	again, err := healer.m.Reconcile(ctx, ReconcileOptions{})
+	again, err := healer.m.Reconcile(ctx, ReconcileOptions{Now: true})
 	require.NoError(m.t, err, m)
 	for _, a := range again.Actions {
 		require.False(m.t, a.Done, "the second time there is nothing to do: %+v: %s", a, m)
@@ -398,8 +397,8 @@ func (m *hostModel) check() {
 		told = append(told, d.ID)
 	}
 	require.ElementsMatch(m.t, slices.Collect(maps.Keys(m.strangers)), told, m)
-	for _, sub := range []string{journalDir, "damaged"} {
-		left, err := filepath.Glob(filepath.Join(m.dir, sub, "*"))
+	for _, sub := range []string{vmsDir + "/*.op", "damaged/*"} {
+		left, err := filepath.Glob(filepath.Join(m.dir, sub))
 		require.NoError(m.t, err)
 		require.Empty(m.t, left, m)
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 
+	"github.com/google/uuid"
+
 	"github.com/vgpukit/vgpukit/internal/fault"
 	"github.com/vgpukit/vgpukit/mdev"
 )
@@ -15,6 +17,11 @@ type ReconcileOptions struct {
 	// Restore makes Reserved vGPUs again that vanished, as after a reboot of the
 	// host. Without it their VMs are named, and Start restores them.
 	Restore bool `json:"restore,omitempty"`
+	// Repair writes the copy of a grant again into a document whose metadata differs.
+	Repair bool `json:"repair,omitempty"`
+	// Now collects what was granted to a VM that libvirt does not have any more without
+	// waiting for a second look.
+	Now bool `json:"now,omitempty"`
 }
 
 // Report is what Reconcile found and did.
@@ -24,31 +31,35 @@ type Report struct {
 	Strangers []mdev.Device `json:"strangers"`
 }
 
-// Reconcile compares the journal, the claims, the host and the domains, and
+// Reconcile compares grants, operations, the host and the domains, and
 // finishes or undoes whatever is half done: interrupted operations, vGPUs whose
 // VM is gone, vGPUs left over from a VM that stopped by itself. It touches
-// nothing that is not ours. An action that fails is reported and does not keep
-// the others from being done; the error joins them. Doing it again at once
-// changes nothing. The cost grows with the number of VMs and vGPUs.
+// nothing that is not ours: copies, drift and strangers are told. An action that fails is
+// reported and does not keep the others from being done; the error joins them. Doing it again
+// at once changes nothing. The cost grows with the number of VMs and vGPUs.
+//
+// What was granted to a VM that libvirt does not have any more is collected when a second
+// look, [Grace] after the first, finds the same: see [ReconcileOptions.Now].
 //
 // Call it when a program starts, and after a reboot of the host.
 func (m *Manager) Reconcile(ctx context.Context, opts ReconcileOptions) (report Report, err error) {
-	err = m.operation(ctx, opReconcile, "", func(ctx context.Context, o *operation) error {
+	err = m.operation(ctx, opReconcile, "", uuid.Nil, func(ctx context.Context, o *operation) error {
 		s, err := m.survey(ctx)
 		if err != nil {
 			return o.wrap("look", "", err)
 		}
-		report = Report{Actions: append([]Action{}, m.tidy(opts)...), Strangers: s.strangers()}
-		for _, name := range s.names() {
-			if _, unread := s.unread[name]; unread {
+		report = Report{Actions: append([]Action{}, m.tidy(opts)...), Strangers: s.strangers(m.boot())}
+		for _, v := range s.sorted() {
+			if _, unread := s.unread[v.id]; unread {
 				continue // what it has cannot be known
 			}
-			found := s.views[name].findings(s, opts)
+			found := v.findings(s, m.goneness(ctx, v, opts), opts)
 			if needsWork(found) && !opts.DryRun {
-				found = m.reconcileVM(ctx, name, s, opts, found)
+				found = m.reconcileVM(ctx, v, s, opts, found)
 			}
 			report.Actions = append(report.Actions, found...)
 		}
+		report.Actions = append(report.Actions, m.tidyOwners(ctx, s, opts)...)
 		report.Actions = append(report.Actions, s.anomalies()...)
 		return report.failures()
 	})
@@ -68,10 +79,10 @@ func (r Report) failures() error {
 
 // reconcileVM does what is to be done about one VM, under its lock and upon a fresh
 // look.
-func (m *Manager) reconcileVM(ctx context.Context, name string, s *survey, opts ReconcileOptions, seen []Action) (done []Action) {
+func (m *Manager) reconcileVM(ctx context.Context, seen *view, s *survey, opts ReconcileOptions, found []Action) (done []Action) {
 	// Failures are in the actions.
-	_ = m.operation(ctx, opReconcile, name, func(ctx context.Context, o *operation) error {
-		done = o.reconcile(ctx, s, opts, seen)
+	_ = m.operation(ctx, opReconcile, seen.name, seen.id, func(ctx context.Context, o *operation) error {
+		done = o.reconcile(ctx, s, opts, found)
 		return Report{Actions: done}.failures()
 	})
 	return done
@@ -83,7 +94,7 @@ func (o *operation) reconcile(ctx context.Context, s *survey, opts ReconcileOpti
 		return []Action{Action{Kind: kind, VM: o.vm, Object: object, Reason: "could not be looked at"}.failed(o.wrap("look", "", err))}
 	}
 	// The process that has the lock is at work on the VM: no need to wait.
-	unlock, err := m.lockSoon(ctx, lockOfVM, o.vm, "reconcile "+o.vm)
+	unlock, err := m.lockSoon(ctx, lockOfVM, o.id.String(), "reconcile "+o.vm)
 	if errors.Is(err, ErrBusy) && ctx.Err() == nil {
 		return []Action{{Kind: ReportBusy, VM: o.vm, Reason: err.Error(), Next: "reconcile again when it is done"}}
 	}
@@ -91,24 +102,27 @@ func (o *operation) reconcile(ctx context.Context, s *survey, opts ReconcileOpti
 		return failed(seen[0].Kind, seen[0].Object, err)
 	}
 	defer unlock()
-	v, err := m.load(ctx, o.vm)
+	v, err := m.load(ctx, o.id)
+	if err == nil && v.outdated != nil {
+		return v.told(ReportOutdated)
+	}
 	if err != nil {
 		return failed(seen[0].Kind, seen[0].Object, err)
 	}
 	var done []Action
 	// Finishing an operation may uncover more, once: what it leaves is done too.
 	for round := 0; round < 2; round++ {
-		unfinished := v.intent != nil
-		for _, a := range v.findings(s, opts) {
+		unfinished := v.task != nil
+		for _, a := range v.findings(s, m.goneness(ctx, v, opts), opts) {
 			a = o.act(ctx, v, a)
 			if done = append(done, a); a.Error != nil {
-				return done // what is left stays claimed, for the next time
+				return done // what is left stays granted, for the next time
 			}
 		}
 		if !unfinished {
 			break
 		}
-		if v, err = m.load(ctx, o.vm); err != nil {
+		if v, err = m.load(ctx, o.id); err != nil {
 			return append(done, failed(ActionFinish, o.vm, err)...)
 		}
 	}
@@ -126,28 +140,23 @@ func (o *operation) act(ctx context.Context, v *view, a Action) Action {
 		case ActionFinish:
 			return m.recover(ctx, v)
 		case ActionRelease, ActionOrphan:
-			for _, d := range v.everyDevice() {
-				if d.ID == a.Object {
-					return m.removeDevice(ctx, o.vm, d)
-				}
-			}
-		case ActionAdopt:
-			return m.operation(ctx, opAdopt, o.vm, func(ctx context.Context, o *operation) error {
-				if err := m.takeOverVFs(ctx, v); err != nil {
-					return err
-				}
-				if _, err := o.intend(ctx, v, nil); err != nil {
-					return err
-				}
-				return m.store.promote(o.vm)
-			})
-		case ActionForget:
-			if err := m.releaseEmptyVFs(ctx, v); err != nil {
+			if err := o.reown(ctx, v); err != nil {
 				return err
 			}
-			return m.store.forget(o.vm)
+			return o.removeDevice(ctx, v, a.Object)
+		case ActionOwn:
+			return o.reown(ctx, v)
+		case ActionForget:
+			m.record(ctx, o, "collected", "")
+			return m.endGrant(o.id)
 		case ActionRestore:
 			return m.restore(ctx, v)
+		case ActionRepair:
+			doc, err := v.doc.WithMetadata(v.grant.metadata())
+			if err == nil {
+				_, err = m.hyper.Define(ctx, doc.String())
+			}
+			return err
 		}
 		return nil
 	})
@@ -164,15 +173,14 @@ func (m *Manager) restore(ctx context.Context, v *view) error {
 	if len(v.missing()) == 0 {
 		return nil
 	}
-	return m.operation(ctx, opStart, v.name, func(ctx context.Context, o *operation) error {
-		_, moved, err := o.ensure(ctx, v)
-		if err != nil {
+	return m.operation(ctx, opStart, v.name, v.id, func(ctx context.Context, o *operation) error {
+		if _, err := o.ensure(ctx, v, false); err != nil {
 			return err
 		}
-		if err := o.close(ctx, moved); err != nil {
+		if err := o.close(ctx); err != nil {
 			return err
 		}
-		fresh, err := m.load(ctx, o.vm)
+		fresh, err := m.load(ctx, o.id)
 		if err == nil {
 			*v = *fresh
 		}

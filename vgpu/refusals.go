@@ -21,6 +21,14 @@ type refusal struct {
 	err error
 }
 
+// and are the refusals with more; of each parent the last counts.
+func (r refusals) and(more refusals) refusals {
+	kept := slices.DeleteFunc(slices.Clone(r), func(a refusal) bool {
+		return slices.ContainsFunc(more, func(b refusal) bool { return a.by.Parent == b.by.Parent })
+	})
+	return append(kept, more...)
+}
+
 // error sums them up: those of one reason are told together.
 func (r refusals) error() error {
 	if len(r) == 0 {
@@ -72,6 +80,12 @@ func (r refusals) text(reason string) string {
 		s = ""
 	}
 	return fmt.Sprintf("%d %s%s %s: %s", len(r), noun, s, reason, fault.List(parents))
+}
+
+// itself tells that the driver of a parent refused, and not that another operation was
+// quicker.
+func (r refusal) itself() bool {
+	return errors.Is(r.err, ErrRefused) || errors.Is(r.err, ErrNoCapacity)
 }
 
 // reason is what one parent said, in a word or two.

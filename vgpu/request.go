@@ -70,15 +70,11 @@ type ProvisionRequest struct {
 type spec struct {
 	doc      *domain.Document
 	name     string
-	id       uuid.UUID // of the VM; zero if the document has none
-	seed     uuid.UUID // of the vGPUs' UUIDs: id, or derived from the name
+	id       uuid.UUID // of the VM; zero until one is found, if the document has none
 	requests []Request
 	lifetime Lifetime
 	options  placement.Options
 }
-
-// namespace makes UUIDs that no other program makes from the same names.
-var namespace = uuid.NewSHA1(uuid.NameSpaceURL, []byte(domain.MetadataURI))
 
 // deviceUUID is the UUID of a VM's vGPU at an index: always the same.
 func deviceUUID(vm uuid.UUID, index int) uuid.UUID {
@@ -92,7 +88,7 @@ func (r ProvisionRequest) check() (spec, error) {
 		return spec{}, err
 	}
 	s := spec{doc: doc, name: doc.Name(), requests: append([]Request(nil), r.VGPUs...), lifetime: r.Lifetime, options: r.Placement}
-	if err := checkName(s.name); err != nil {
+	if err := checkNewName(s.name); err != nil {
 		return s, err
 	}
 	switch s.lifetime {
@@ -105,11 +101,7 @@ func (r ProvisionRequest) check() (spec, error) {
 	if len(s.requests) == 0 || len(s.requests) > MaxVGPUs {
 		return s, invalid(fmt.Sprintf("ask for 1 to %d vGPUs in one VM", MaxVGPUs), "%d vGPUs requested", len(s.requests))
 	}
-	if vm, ok := doc.UUID(); ok {
-		s.id, s.seed = vm, vm
-	} else {
-		s.seed = uuid.NewSHA1(namespace, []byte("vm "+s.name))
-	}
+	s.id, _ = doc.UUID()
 	if _, ok, err := doc.Metadata(); err != nil {
 		return s, err
 	} else if ok {

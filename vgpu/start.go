@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/vgpukit/vgpukit/domain"
+	"github.com/vgpukit/vgpukit/internal/patience"
 )
 
 // StartOptions says how long Start is patient.
@@ -32,8 +33,8 @@ func (m *Manager) Start(ctx context.Context, name string, opts StartOptions) (vm
 			return err
 		}
 		if v.state() != StateRunning {
-			moved, err := o.start(ctx, v, cmp.Or(opts.Timeout, m.timeouts.Start))
-			if err == nil && moved {
+			rewritten, err := o.start(ctx, v, cmp.Or(opts.Timeout, m.timeouts.Start))
+			if err == nil && rewritten {
 				v, err = o.look(ctx) // its document is another one now
 			}
 			if err != nil {
@@ -46,29 +47,31 @@ func (m *Manager) Start(ctx context.Context, name string, opts StartOptions) (vm
 	return vm, err
 }
 
-// start brings the view up to date, unless vGPUs moved.
-func (o *operation) start(ctx context.Context, v *view, patience time.Duration) (moved bool, err error) {
-	_, moved, err = o.ensure(ctx, v)
+// start brings the view up to date, unless the document was written again.
+func (o *operation) start(ctx context.Context, v *view, limit time.Duration) (rewritten bool, err error) {
+	if err := o.step(ctx, "check", "", func(ctx context.Context) error { return o.mayStart(ctx, v) }); err != nil {
+		return false, err
+	}
+	rewritten, err = o.ensure(ctx, v, true)
 	if err != nil {
 		return false, err
 	}
-	deadline := time.Now().Add(patience)
 	// A start that is no longer waited for may still succeed; then the devices are held
-	// and the undoing leaves them, and the intent, in place.
+	// and the undoing leaves them, and the task, in place.
 	ours := true
 	o.onFailure("start", o.vm, func(ctx context.Context) error {
 		if !ours {
 			return nil
 		}
-		return o.m.haltGently(ctx, o.vm)
+		return o.haltGently(ctx)
 	})
-	err = o.step(ctx, "start", o.vm, func(ctx context.Context) error {
-		limited, cancel := context.WithDeadline(ctx, deadline)
-		defer cancel()
-		err := o.m.hyper.Start(limited, o.vm)
+	limited, cancel := patience.With(ctx, limit)
+	defer cancel()
+	err = o.step(limited, "start", o.vm, func(ctx context.Context) error {
+		err := o.m.hyper.Start(ctx, o.id.String())
 		ours = !declined(err)
 		if errors.Is(err, domain.ErrState) {
-			if info, look := o.m.hyper.Info(limited, o.vm); look == nil && info.State.Active() {
+			if info, look := o.m.hyper.Info(ctx, o.id.String()); look == nil && info.State.Active() {
 				return nil // another program has started it just now
 			}
 		}
@@ -76,10 +79,8 @@ func (o *operation) start(ctx context.Context, v *view, patience time.Duration) 
 		return err
 	})
 	if err == nil {
-		err = o.step(ctx, "run", o.vm, func(ctx context.Context) (err error) {
-			limited, cancel := context.WithDeadline(ctx, deadline)
-			defer cancel()
-			v.info, err = o.m.waitRunning(limited, o.vm)
+		err = o.step(limited, "run", o.vm, func(ctx context.Context) (err error) {
+			v.info, err = o.waitRunning(ctx)
 			return err
 		})
 		o.unsure = o.unsure || ctx.Err() != nil && err != nil
@@ -88,65 +89,100 @@ func (o *operation) start(ctx context.Context, v *view, patience time.Duration) 
 		return false, o.fail(ctx, err)
 	}
 	maps.Copy(v.found, o.created)
-	return moved, o.close(ctx, moved)
+	return rewritten, o.close(ctx)
 }
 
-// ensure writes the intent and makes the VM's vGPUs that do not exist. If one
-// has to go elsewhere, the VM's document is changed accordingly; moved says so.
-func (o *operation) ensure(ctx context.Context, v *view) (rec record, moved bool, err error) {
+// mayStart refuses a VM whose document has lost a vGPU, or names what was granted to another
+// VM.
+func (o *operation) mayStart(ctx context.Context, v *view) error {
 	for _, id := range slices.Sorted(maps.Keys(v.foreign)) {
-		what := v.foreign[id]
-		return rec, false, o.wrap("look", id, &Error{Kind: ErrExists, Err: errors.New(what), Next: "remove it if you know whose it is, then start the VM again"})
+		if d, ok := v.device(id); ok && d.vf() {
+			continue // the VM takes the next one
+		}
+		return &Error{Object: id, Kind: ErrExists, Err: errors.New(v.foreign[id]), Next: "remove it if you know whose it is, then start the VM again"}
 	}
-	var (
-		which []int
-		cand  = make([][]candidate, len(v.devices))
-	)
+	if _, err := v.rewritten(*v.grant); err != nil {
+		return err
+	}
+	mine := map[string]bool{}
 	for i, d := range v.devices {
-		if _, ok := v.found[d.ID]; !ok {
-			which = append(which, i)
+		mine[d.ID], mine[v.copyID(i)] = true, true
+	}
+	if !slices.ContainsFunc(v.doc.Named(), func(id string) bool { return !mine[id] }) {
+		return nil
+	}
+	r, err := o.m.read(ctx)
+	if err != nil {
+		return err
+	}
+	return r.checkDocument(o.m, v.doc, v.id)
+}
+
+// ensure begins the operation and makes the VM's vGPUs that do not exist. It tells whether
+// the VM's document was written again, because one had to go elsewhere or, if that is to be
+// mended, because somebody had changed it.
+func (o *operation) ensure(ctx context.Context, v *view, mend bool) (rewritten bool, err error) {
+	g := *v.grant
+	g.Name, g.VGPUs = v.name, slices.Clone(v.devices)
+	q := question{vm: o.id, devices: g.VGPUs, options: v.placement(), again: true}
+	for i, d := range v.devices {
+		if !v.present(d.ID) {
+			q.which = append(q.which, i)
 		}
 	}
-	if err := o.m.releaseEmptyVFs(ctx, v); err != nil {
-		return rec, false, o.wrap("lease", "", err)
-	}
-	if len(which) > 0 {
-		err := o.step(ctx, "place", "", func(ctx context.Context) error { return o.m.placeAgain(ctx, v, which, cand) })
+	planned := g
+	var p places
+	if len(q.which) > 0 {
+		err := o.step(ctx, "place", "", func(ctx context.Context) (err error) {
+			p, err = o.m.place(ctx, q)
+			return err
+		})
 		if err != nil {
-			return rec, false, err
+			return false, err
+		}
+		planned.VGPUs = slices.Clone(g.VGPUs)
+		for _, i := range q.which {
+			planned.VGPUs[i] = g.VGPUs[i].at(p.candidates[i][0], p.types[i])
 		}
 	}
-	rec, err = o.intend(ctx, v, func(r *record) {
-		for _, i := range which {
-			r.Makes = append(r.Makes, r.Devices[i].ID)
+	err = o.begin(ctx, v, func(t *task) { t.Grant, t.Was = &planned, v.devices })
+	if err != nil {
+		if p.pick != nil {
+			p.pick.drop()
 		}
-	})
-	if err != nil || len(which) == 0 {
-		return rec, false, err
+		return false, err
 	}
-	if _, err := o.createAll(ctx, &rec, which, cand); err != nil {
-		return rec, false, o.fail(ctx, err)
+	if len(q.which) > 0 {
+		if err := o.createAll(ctx, &g, q, p); err != nil {
+			return false, o.fail(ctx, err)
+		}
 	}
-	for i, d := range rec.Devices {
-		moved = moved || d.ID != v.devices[i].ID || d.Parent != v.devices[i].Parent
-	}
+	moved := !sameHomes(g.VGPUs, v.devices)
 	if moved {
-		if err := o.rewrite(ctx, v, rec); err != nil {
-			return rec, false, o.fail(ctx, err)
+		was := *v.grant
+		o.onFailure("grant", "", func(ctx context.Context) error { return o.m.writeGrant(was.next(v.grant)) })
+		if err := o.grant(ctx, v, g); err != nil {
+			return false, o.fail(ctx, err)
 		}
 	}
-	return rec, moved, nil
+	if moved || mend && !v.written(g) {
+		if err := o.rewrite(ctx, v, g); err != nil {
+			return false, o.fail(ctx, err)
+		}
+		rewritten = true
+	}
+	return rewritten, nil
 }
 
 // haltGently ends a VM that an undone Start left running: SIGTERM only, since
 // SIGKILL while a guest driver starts can wedge an NVIDIA VF.
-func (m *Manager) haltGently(ctx context.Context, name string) error {
-	info, err := m.hyper.Info(ctx, name)
+func (o *operation) haltGently(ctx context.Context) error {
+	info, err := o.m.hyper.Info(ctx, o.id.String())
 	if err != nil || !info.State.Active() {
 		return err
 	}
-	if err := m.hyper.Terminate(ctx, name); err != nil {
+	if err := o.m.hyper.Terminate(ctx, o.id.String()); err != nil {
 		return err
 	}
-	return m.waitOff(ctx, nil, name)
+	return o.waitOff(ctx, nil)
 }

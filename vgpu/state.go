@@ -21,7 +21,7 @@ const (
 	StateIncomplete State = "incomplete" // off, and a Reserved vGPU is gone: the host was rebooted, or someone removed it
 )
 
-// The Manager's operations, as in errors, steps and the journal.
+// The Manager's operations, as in errors, steps and the state directory.
 const (
 	opProvision = "provision"
 	opStart     = "start"
@@ -32,7 +32,10 @@ const (
 	opStatus    = "status"
 	opList      = "list"
 	opWatch     = "watch"
-	opAdopt     = "adopt" // Reconcile writes a claim that was lost
+	opAdopt     = "adopt"
+	opForget    = "forget"
+	opUpdate    = "update"
+	opTakeOver  = "state take-over"
 )
 
 // transitions says for each operation in which states it may begin and where
@@ -43,6 +46,9 @@ var transitions = map[string]map[State]State{
 	opStart:     {StateOff: StateRunning, StateIncomplete: StateRunning, StateRunning: StateRunning},
 	opStop:      {StateRunning: StateOff, StateOff: StateOff, StateIncomplete: StateIncomplete},
 	opTeardown:  {StateOff: StateAbsent, StateRunning: StateAbsent, StateIncomplete: StateAbsent},
+	opAdopt:     {StateOff: StateOff, StateRunning: StateRunning, StateIncomplete: StateIncomplete},
+	opForget:    {StateOff: StateOff, StateRunning: StateRunning, StateIncomplete: StateIncomplete},
+	opUpdate:    {StateOff: StateOff, StateIncomplete: StateIncomplete},
 }
 
 // legal refuses an operation that the VM's state does not allow.
@@ -50,7 +56,10 @@ func legal(op string, s State) error {
 	if _, ok := transitions[op][s]; ok {
 		return nil
 	}
-	if s == StateAbsent {
+	switch {
+	case op == opUpdate && s == StateRunning:
+		return &Error{Kind: ErrState, Err: errors.New("the VM is running, and its vGPUs can only be changed while it is off"), Next: "stop it, update it, and start it again"}
+	case s == StateAbsent:
 		return &Error{Kind: ErrNotFound, Err: errors.New("no domain of that name"), Next: "virsh list --all shows the domains that there are"}
 	}
 	return &Error{Kind: ErrExists, Err: fmt.Errorf("a domain of that name is there and is %s", s), Next: "choose another name, or tear the VM down first"}
@@ -68,6 +77,8 @@ type VM struct {
 	// Unfinished is the operation that was interrupted, if one was. The next
 	// operation on the VM, or Reconcile, finishes or undoes it.
 	Unfinished string `json:"unfinished,omitempty"`
+	// Drift is how the VM's document differs from what the VM was granted.
+	Drift []Drift `json:"drift,omitempty"`
 	// Existed: Provision found the VM there as asked and did nothing.
 	Existed bool `json:"existed,omitempty"`
 }

@@ -27,6 +27,15 @@ func TestTransitions(t *testing.T) {
 	operations := map[string]func(context.Context, *Manager, string) error{
 		opProvision: provision(1, Reserved), // another VM than that which may be there
 		opStart:     start, opStop: stop, opTeardown: teardown,
+		opAdopt: func(ctx context.Context, m *Manager, _ string) error {
+			_, err := m.Adopt(ctx, "vm", AdoptOptions{})
+			return err
+		},
+		opUpdate: func(ctx context.Context, m *Manager, _ string) error {
+			_, err := m.Update(ctx, "vm", UpdateOptions{})
+			return err
+		},
+		opForget: func(ctx context.Context, m *Manager, _ string) error { return m.Forget(ctx, "vm") },
 	}
 	for op := range transitions {
 		require.Contains(t, operations, op)
@@ -53,14 +62,24 @@ func TestTransitions(t *testing.T) {
 					before := r.picture()
 					err := do(t.Context(), r.m, b.typ)
 					to, ok := transitions[op][from]
+					if ok && op == opForget {
+						require.NoError(t, err)
+						_, err := r.hyper.Info(t.Context(), "vm")
+						assert.NoError(t, err, "the VM stays")
+						return
+					}
 					if ok {
 						require.NoError(t, err)
 						assert.Equal(t, to, state())
 						return
 					}
-					if from == StateAbsent {
+					switch {
+					case from == StateAbsent:
 						require.ErrorIs(t, err, ErrNotFound)
-					} else {
+					case op == opUpdate:
+						require.ErrorIs(t, err, ErrState)
+						assert.ErrorContains(t, err, string(from))
+					default:
 						require.ErrorIs(t, err, ErrExists)
 						assert.ErrorContains(t, err, string(from))
 					}

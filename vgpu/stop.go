@@ -52,8 +52,8 @@ func (m *Manager) Stop(ctx context.Context, name string, opts StopOptions) (vm V
 		if err := o.admit(v); err != nil {
 			return err
 		}
-		if v.state() == StateRunning || len(v.surplus()) > 0 || v.intent != nil {
-			if err := o.intendToFree(ctx, v, func(r *record) { r.Stop = &opts }); err != nil {
+		if v.state() == StateRunning || len(v.surplus()) > 0 || v.task != nil {
+			if err := o.beginToFree(ctx, v, func(t *task) { t.Stop = &opts }); err != nil {
 				return err
 			}
 			if err := o.stop(ctx, v, opts); err != nil {
@@ -66,20 +66,32 @@ func (m *Manager) Stop(ctx context.Context, name string, opts StopOptions) (vm V
 	return vm, err
 }
 
-// stop is Stop after its intent was written. It brings the view up to date.
+// stop is Stop after it was noted. It brings the view up to date.
 func (o *operation) stop(ctx context.Context, v *view, opts StopOptions) error {
 	if err := o.halt(ctx, v, opts); err != nil {
 		return o.giveUp(ctx, err)
 	}
-	surplus := v.surplusOnceOff()
-	if err := o.removeAll(ctx, surplus); err != nil {
-		return err // the entry stays: Reconcile removes what is left
+	if err := o.releaseSurplus(ctx, v); err != nil {
+		return err // the task stays: Reconcile removes what is left
+	}
+	v.task = nil
+	return o.close(ctx)
+}
+
+// releaseSurplus gives back the vGPUs of a VM that is off, if they live only while it runs.
+func (o *operation) releaseSurplus(ctx context.Context, v *view) error {
+	if v.life != WhileRunning {
+		return nil
+	}
+	surplus := v.removable()
+	if err := o.removeAll(ctx, v, surplus); err != nil {
+		return err
 	}
 	for _, d := range surplus {
 		delete(v.found, d.ID)
+		delete(v.stale, d.ID)
 	}
-	v.intent = nil
-	return o.close(ctx, false)
+	return nil
 }
 
 // giveUp ends a stop that did not bring the VM down, or a teardown that libvirt
@@ -91,11 +103,11 @@ func (o *operation) giveUp(ctx context.Context, err error) error {
 	host := errors.As(err, new(*mdev.Error)) // it could not be read, which says nothing of the VM
 	open := unanswered(err) || kind == ErrUnavailable && !declined(err) || host && (kind == ErrPermission || kind == ErrRefused)
 	if ctx.Err() == nil && !(o.asked && open) {
-		return fault.Join(err, o.m.store.end(o.vm))
+		return fault.Join(err, o.end())
 	}
-	left, next := "the VM may still go down; the journal keeps what is left", "run reconcile, or repeat the operation: either finishes it"
+	left, next := "the VM may still go down; what is left is noted", "run reconcile, or repeat the operation: either finishes it"
 	if o.unwritten {
-		left, next = "the VM may still go down; the journal could not be written", "repeat the operation, which finishes it"
+		left, next = "the VM may still go down; that could not be noted", "repeat the operation, which finishes it"
 	}
 	return o.unfinished(err, left, next)
 }
@@ -112,8 +124,8 @@ func (o *operation) halt(ctx context.Context, v *view, opts StopOptions) error {
 	return o.step(ctx, "release", "", func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, o.m.timeouts.Release)
 		defer cancel()
-		for _, d := range v.removable(v.devices) { // another VM may have the virtual function by now
-			if err := o.m.waitFree(ctx, d); err != nil {
+		for _, d := range v.existing() { // another VM may have the virtual function by now
+			if err := o.m.waitFree(ctx, v, d); err != nil {
 				return err
 			}
 		}
@@ -134,7 +146,7 @@ func (o *operation) powerOff(ctx context.Context, opts StopOptions) error {
 		off := false
 		err = o.step(ctx, "ask guest", o.vm, func(ctx context.Context) error {
 			o.asked = true
-			if err := doWithin(ctx, max(guest, callPatience), func(ctx context.Context) error { return o.m.hyper.Shutdown(ctx, o.vm, opts.Ask) }); err != nil {
+			if err := doWithin(ctx, max(guest, callPatience), func(ctx context.Context) error { return o.m.hyper.Shutdown(ctx, o.id.String(), opts.Ask) }); err != nil {
 				if unreachable(err) || errors.Is(err, domain.ErrPermission) || errors.Is(err, domain.ErrInvalid) || ctx.Err() != nil {
 					return err
 				}
@@ -153,7 +165,7 @@ func (o *operation) powerOff(ctx context.Context, opts StopOptions) error {
 	off := false
 	err := o.step(ctx, "terminate", o.vm, func(ctx context.Context) error {
 		o.asked = true
-		err := doWithin(ctx, max(patience, callPatience), func(ctx context.Context) error { return o.m.hyper.Terminate(ctx, o.vm) })
+		err := doWithin(ctx, max(patience, callPatience), func(ctx context.Context) error { return o.m.hyper.Terminate(ctx, o.id.String()) })
 		if unreachable(err) || errors.Is(err, domain.ErrPermission) || ctx.Err() != nil {
 			return err
 		}
@@ -173,11 +185,11 @@ func (o *operation) powerOff(ctx context.Context, opts StopOptions) error {
 		})
 	}
 	return o.step(ctx, "destroy", o.vm, func(ctx context.Context) error {
-		if err := o.m.hyper.Destroy(ctx, o.vm); err != nil && !errors.Is(err, domain.ErrState) && !errors.Is(err, domain.ErrNotFound) {
+		if err := o.m.hyper.Destroy(ctx, o.id.String()); err != nil && !errors.Is(err, domain.ErrState) && !errors.Is(err, domain.ErrNotFound) {
 			return err
 		}
 		ctx, cancel := context.WithTimeout(ctx, patience)
 		defer cancel()
-		return o.m.waitOff(ctx, nil, o.vm)
+		return o.waitOff(ctx, nil)
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -17,8 +18,8 @@ func TestDamagedEntryIsSetAside(t *testing.T) {
 	_, err := r.m.Provision(t.Context(), request("vm", "mtty-1", 1))
 	require.NoError(t, err)
 	before := r.world()
-	require.NoError(t, os.WriteFile(r.m.store.intents.Path("broken"), []byte("{"), 0o600))
-	require.NoError(t, os.WriteFile(filepath.Join(r.dir, claimsDir, "README"), []byte("hello"), 0o600))
+	require.NoError(t, os.WriteFile(r.m.store.tasks.Path(uuid.NewString()), []byte("{"), 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(r.dir, vmsDir, "README"), []byte("hello"), 0o600))
 	report, err := r.m.Reconcile(t.Context(), ReconcileOptions{})
 	require.NoError(t, err)
 	require.Len(t, report.Actions, 2)
@@ -39,10 +40,10 @@ func TestDamagedEntryIsSetAside(t *testing.T) {
 // somebody is at work on that VM.
 func TestTemporaryFilesAreSwept(t *testing.T) {
 	r := newRig(t, "mtty")
-	path := r.m.store.intents.Path("vm")
+	path := r.m.store.tasks.Path(documentUUID("vm").String())
 	temp := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".tmp123")
 	require.NoError(t, os.WriteFile(temp, []byte("half"), 0o600))
-	unlock, err := r.m.store.dir.Lock(t.Context(), lockOfVM, "vm", "test")
+	unlock, err := r.m.store.dir.Lock(t.Context(), lockOfVM, documentUUID("vm").String(), "test")
 	require.NoError(t, err)
 	report, err := r.m.Reconcile(t.Context(), ReconcileOptions{})
 	require.NoError(t, err)
@@ -61,7 +62,7 @@ func TestTemporaryFilesAreSwept(t *testing.T) {
 func TestOddFilesInState(t *testing.T) {
 	r := newRig(t, "l40s,vfs=3")
 	r.provisionVM("NVIDIA L40S-4Q", Reserved)
-	places := []string{journalDir, claimsDir, leasesDir, "locks", "damaged", ""}
+	places := []string{vmsDir, ownersDir, "locks", "damaged", ""}
 	for _, place := range places {
 		for name, put := range map[string]func(path string) error{
 			".tmp":         func(path string) error { return os.WriteFile(path, nil, 0o600) },
@@ -90,7 +91,7 @@ func TestOddFilesInState(t *testing.T) {
 		assert.ErrorIs(t, err, ErrNotFound)
 		assert.NoError(t, r.m.Teardown(t.Context(), "vm", TeardownOptions{Stop: quickStop}))
 	})
-	for _, place := range []string{leasesDir, "damaged", ""} {
+	for _, place := range []string{"damaged", ""} {
 		_, err := os.Lstat(filepath.Join(r.dir, place, "fifo.json"))
 		assert.NoError(t, err, "it is nobody's business")
 	}
@@ -112,12 +113,12 @@ func TestSharedState(t *testing.T) {
 func TestUnwritableState(t *testing.T) {
 	r := newRig(t, "mtty")
 	before := r.world()
-	require.NoError(t, os.Rename(filepath.Join(r.dir, journalDir), filepath.Join(r.dir, "away")))
+	require.NoError(t, os.Rename(filepath.Join(r.dir, vmsDir), filepath.Join(r.dir, "away")))
 	_, err := r.m.Provision(t.Context(), request("vm", "mtty-1", 1))
 	require.ErrorIs(t, err, ErrUnavailable)
 	var e *Error
 	require.ErrorAs(t, err, &e)
 	assert.Contains(t, e.Hint(), r.dir)
-	require.NoError(t, os.Rename(filepath.Join(r.dir, "away"), filepath.Join(r.dir, journalDir)))
+	require.NoError(t, os.Rename(filepath.Join(r.dir, "away"), filepath.Join(r.dir, vmsDir)))
 	assert.Equal(t, before, r.world())
 }

@@ -3,7 +3,6 @@ package vgpu
 import (
 	"context"
 	"errors"
-	"slices"
 
 	"github.com/vgpukit/vgpukit/domain"
 	"github.com/vgpukit/vgpukit/internal/fault"
@@ -28,32 +27,30 @@ type TeardownOptions struct {
 // error after all else was done.
 func (m *Manager) Teardown(ctx context.Context, name string, opts TeardownOptions) error {
 	return m.onVM(ctx, opTeardown, name, opts.Stop.check(), func(ctx context.Context, o *operation, v *view) error {
-		if v.defined || v.claim == nil && v.intent == nil {
+		if v.defined || v.grant == nil {
 			if err := o.admit(v); err != nil {
 				return err
 			}
 		}
-		if err := o.intendToFree(ctx, v, func(r *record) { r.Teardown = &opts }); err != nil {
+		if err := o.beginToFree(ctx, v, func(t *task) { t.Teardown = &opts }); err != nil {
 			return err
 		}
 		return o.teardown(ctx, v, opts)
 	})
 }
 
-// teardown is Teardown after its intent was written.
+// teardown is Teardown after it was noted.
 func (o *operation) teardown(ctx context.Context, v *view, opts TeardownOptions) error {
-	var gone []device
 	if v.defined {
 		if err := o.halt(ctx, v, opts.Stop); err != nil {
 			return o.giveUp(ctx, err)
 		}
 		// If libvirt refuses to undefine it, it is a VM that is off like any other.
-		gone = v.surplusOnceOff()
-		if err := o.removeAll(ctx, gone); err != nil {
+		if err := o.releaseSurplus(ctx, v); err != nil {
 			return err
 		}
 		err := o.step(ctx, "undefine", o.vm, func(ctx context.Context) error {
-			err := o.m.hyper.Undefine(ctx, o.vm, opts.Undefine)
+			err := o.m.hyper.Undefine(ctx, o.id.String(), opts.Undefine)
 			if errors.Is(err, domain.ErrNotFound) {
 				return nil
 			}
@@ -63,42 +60,12 @@ func (o *operation) teardown(ctx context.Context, v *view, opts TeardownOptions)
 			return o.giveUp(ctx, err)
 		}
 	}
-	devices := slices.DeleteFunc(v.removable(v.everyDevice()), func(d device) bool {
-		return slices.ContainsFunc(gone, func(g device) bool { return g.ID == d.ID })
-	})
-	if !v.defined {
-		var err error
-		if devices, err = o.m.unnamed(ctx, o.vm, devices); err != nil {
-			return err
-		}
+	if err := o.removeAll(ctx, v, v.removable()); err != nil {
+		return err // the task stays: Reconcile removes what is left
 	}
-	if err := o.removeAll(ctx, devices); err != nil {
-		return err // the entry stays: Reconcile removes what is left
+	err := o.forget(ctx)
+	if statedir.Unwritable(err) {
+		err = &Error{Op: o.op, VM: o.vm, Step: "forget", Kind: kindOf(err), Err: err, Cause: "the VM and its vGPUs are gone; only what is remembered of it is left", Next: fault.Hint("", err)}
 	}
-	return o.step(ctx, "forget", "", func(context.Context) error {
-		err := o.m.store.forget(o.vm)
-		if statedir.Unwritable(err) {
-			err = &Error{Kind: kindOf(err), Err: err, Cause: "the VM and its vGPUs are gone; only what is remembered of it is left", Next: fault.Hint("", err)}
-		}
-		return err
-	})
-}
-
-// unnamed leaves out the devices that another domain has: a VM that was renamed
-// took its vGPUs along.
-func (m *Manager) unnamed(ctx context.Context, name string, devices []device) ([]device, error) {
-	s, err := m.survey(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if err := s.firstUnread(); err != nil {
-		return nil, err // that domain may have them
-	}
-	var ours []device
-	for _, d := range devices {
-		if owner, named := s.namedBy[d.ID]; !named || owner == name {
-			ours = append(ours, d)
-		}
-	}
-	return ours, nil
+	return err
 }

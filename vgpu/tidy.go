@@ -1,14 +1,15 @@
 package vgpu
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"maps"
 	"os"
 	"slices"
-	"strings"
 
 	"github.com/vgpukit/vgpukit/internal/statedir"
+	"github.com/vgpukit/vgpukit/mdev"
 )
 
 // tidy sets damaged entries aside and removes the temporary files of writers
@@ -18,19 +19,25 @@ func (m *Manager) tidy(opts ReconcileOptions) []Action {
 	if !opts.DryRun {
 		m.store.dir.SweepNotes()
 	}
-	for _, entries := range []statedir.Entries[record]{m.store.intents, m.store.claims} { // a damaged lease counts as none
-		_, unread, err := entries.All()
-		if err != nil {
-			return append(actions, Action{Kind: ActionSetAside, Reason: "the state directory could not be read"}.failed(err))
-		}
+	grants, err := tidyEntries(m, opts, m.store.grants)
+	actions = append(actions, grants...)
+	if err == nil {
+		grants, err = tidyEntries(m, opts, m.store.tasks)
+		actions = append(actions, grants...)
+	}
+	if err != nil {
+		return append(actions, Action{Kind: ActionSetAside, Reason: "the state directory could not be read"}.failed(err))
+	}
+	// A damaged owner file means that the device is taken; it goes when the device is gone.
+	if _, unread, err := m.store.owners.All(); err == nil {
 		for _, path := range slices.Sorted(maps.Keys(unread)) {
-			actions = append(actions, m.tidyEntry(opts, entries, path, unread[path]))
+			actions = append(actions, m.tidyDamagedOwner(opts, path, unread[path]))
 		}
 	}
-	for _, place := range []string{journalDir, claimsDir, leasesDir} {
+	for _, place := range []string{vmsDir, ownersDir} {
 		kind := lockOfVM
-		if place == leasesDir {
-			kind = lockOfVF
+		if place == ownersDir {
+			kind = lockOfDevice
 		}
 		leftovers, _ := m.store.dir.Leftovers(place) // what cannot be read was said above
 		for _, path := range leftovers {
@@ -41,16 +48,38 @@ func (m *Manager) tidy(opts ReconcileOptions) []Action {
 	return actions
 }
 
+func tidyEntries[T any](m *Manager, opts ReconcileOptions, entries statedir.Entries[T]) (actions []Action, err error) {
+	_, unread, err := entries.All()
+	for _, path := range slices.Sorted(maps.Keys(unread)) {
+		actions = append(actions, tidyEntry(m, opts, entries, path, unread[path]))
+	}
+	return actions, err
+}
+
+// tidyDamagedOwner sets a damaged owner file aside: the grant tells whose the device is.
+func (m *Manager) tidyDamagedOwner(opts ReconcileOptions, path string, why error) Action {
+	var damaged *statedir.Damaged
+	if !errors.As(why, &damaged) {
+		return Action{Kind: ReportUnread, Object: path, Reason: "the owner file could not be read"}.failed(why)
+	}
+	a := Action{Kind: ActionSetAside, Object: path, Reason: damaged.Err.Error()}
+	return m.underFileLock(opts, lockOfDevice, a, func(a *Action) error {
+		to, err := m.store.dir.SetAside(damaged)
+		a.Reason += "; it is kept as " + to
+		return err
+	})
+}
+
 // tidyEntry sets an entry aside if it is damaged, and reports it if it only cannot
 // be read.
-func (m *Manager) tidyEntry(opts ReconcileOptions, entries statedir.Entries[record], path string, why error) Action {
+func tidyEntry[T any](m *Manager, opts ReconcileOptions, entries statedir.Entries[T], path string, why error) Action {
 	var damaged *statedir.Damaged
 	if !errors.As(why, &damaged) {
 		return Action{Kind: ReportUnread, Object: path, Reason: "the entry could not be read"}.failed(why)
 	}
 	a := Action{Kind: ActionSetAside, Object: path, Reason: damaged.Err.Error()}
 	return m.underFileLock(opts, lockOfVM, a, func(a *Action) error {
-		if _, err := entries.Load(path); strings.HasSuffix(path, ".json") && !errors.As(err, &damaged) {
+		if _, err := entries.Load(path); !errors.As(err, &damaged) {
 			return err // its owner has written it anew meanwhile
 		}
 		to, err := m.store.dir.SetAside(damaged)
@@ -76,4 +105,67 @@ func (m *Manager) underFileLock(opts ReconcileOptions, kind string, a Action, do
 	}
 	a.Done = true
 	return a
+}
+
+// tidyOwners takes away the owner files of devices that do not exist, and reports those of VMs
+// that were granted nothing. The state directory is read anew: operations were finished since
+// the survey.
+func (m *Manager) tidyOwners(ctx context.Context, s *survey, opts ReconcileOptions) (actions []Action) {
+	owners, _, err := m.store.owners.All()
+	if err != nil {
+		return []Action{Action{Kind: ActionDisown, Reason: "the owner files could not be read"}.failed(err)}
+	}
+	for _, id := range slices.Sorted(maps.Keys(owners)) {
+		w := owners[id]
+		v := view{id: w.VM}
+		if g, ok, err := m.store.grants.Read(w.VM.String()); err != nil {
+			continue // what is damaged is told by now
+		} else if ok {
+			v.grant = &g
+		}
+		_, there := s.devices[id]
+		switch current := w.Boot == m.boot(); {
+		case m.store.tasks.Has(w.VM.String()), v.grants(id) && (there || !current): // Start writes it anew
+			continue
+		default:
+			a := Action{Kind: ActionDisown, VM: w.Name, Object: id, Reason: "the device that it is about does not exist"}
+			if a, ok := m.tidyOwner(ctx, opts, a, w, v.grants(id)); ok {
+				actions = append(actions, a)
+			}
+		}
+	}
+	return actions
+}
+
+func (m *Manager) tidyOwner(ctx context.Context, opts ReconcileOptions, a Action, w owner, granted bool) (Action, bool) {
+	unlock, err := m.lockSoon(ctx, lockOfDevice, w.Device, opReconcile)
+	if errors.Is(err, ErrBusy) {
+		return a, false // whoever is at work on the device sees to it
+	}
+	if err != nil {
+		return a.failed(err), true
+	}
+	defer unlock()
+	now, known, err := m.store.owners.Read(w.Device)
+	if err != nil || !known || now != w {
+		return a, false
+	}
+	_, err = m.host.Find(ctx, w.Device)
+	switch exists := err == nil; {
+	case exists && w.Boot == m.boot() && granted:
+		return a, false
+	case exists && w.Boot == m.boot():
+		a.Kind, a.Reason = ReportUnowned, "it was made for a VM that has no grant"
+		a.Next = "remove it by force if it is not needed"
+		return a, true
+	case !exists && !errors.Is(err, mdev.ErrNotFound):
+		return a.failed(err), true
+	}
+	if !opts.DryRun {
+		if err := m.disown(w.Device); err != nil {
+			return a.failed(err), true
+		}
+		a.Done = true
+	}
+	return a, true
 }

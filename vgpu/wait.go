@@ -43,13 +43,13 @@ func poll(ctx context.Context, wake <-chan domain.Event, done func() (bool, erro
 }
 
 // waitRunning waits until libvirt says that the VM runs.
-func (m *Manager) waitRunning(ctx context.Context, name string) (info domain.Info, err error) {
+func (o *operation) waitRunning(ctx context.Context) (info domain.Info, err error) {
 	err = poll(ctx, nil, func() (bool, error) {
-		if info, err = m.hyper.Info(ctx, name); err != nil {
+		if info, err = o.m.hyper.Info(ctx, o.id.String()); err != nil {
 			return false, err
 		}
 		if info.State == domain.StateCrashed || info.State == domain.StateShutOff {
-			return false, &Error{Kind: ErrState, Err: fmt.Errorf("it was started and is %s already", info.State), Next: "read the VM's log, /var/log/libvirt/qemu/" + name + ".log"}
+			return false, &Error{Kind: ErrState, Err: fmt.Errorf("it was started and is %s already", info.State), Next: "read the VM's log, /var/log/libvirt/qemu/" + info.Name + ".log"}
 		}
 		return info.State.Active(), nil
 	})
@@ -57,9 +57,9 @@ func (m *Manager) waitRunning(ctx context.Context, name string) (info domain.Inf
 }
 
 // waitOff waits until the VM has no QEMU process. A transient domain is gone by then.
-func (m *Manager) waitOff(ctx context.Context, events <-chan domain.Event, name string) error {
+func (o *operation) waitOff(ctx context.Context, events <-chan domain.Event) error {
 	return poll(ctx, events, func() (bool, error) {
-		info, err := m.hyper.Info(ctx, name)
+		info, err := o.m.hyper.Info(ctx, o.id.String())
 		if errors.Is(err, domain.ErrNotFound) {
 			return true, nil
 		}
@@ -74,7 +74,7 @@ func (m *Manager) waitOff(ctx context.Context, events <-chan domain.Event, name 
 func (o *operation) offWithin(ctx context.Context, events <-chan domain.Event, patience time.Duration) (off bool, err error) {
 	limited, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	err = o.m.waitOff(limited, events, o.vm)
+	err = o.waitOff(limited, events)
 	if err != nil && limited.Err() != nil && ctx.Err() == nil {
 		return false, nil
 	}
@@ -82,10 +82,13 @@ func (o *operation) offWithin(ctx context.Context, events <-chan domain.Event, p
 }
 
 // waitFree waits until no process holds the device.
-func (m *Manager) waitFree(ctx context.Context, d device) error {
+func (m *Manager) waitFree(ctx context.Context, v *view, d device) error {
 	var last mdev.Device
 	err := poll(ctx, nil, func() (bool, error) {
 		found, err := m.host.Device(ctx, d.ID)
+		if h := found.Holder; err == nil && h != nil && h.VM != "" && h.VM != v.name {
+			return false, &Error{Object: d.ID, Kind: ErrInUse, Err: fmt.Errorf("the VM %s holds it (process %d)", h.VM, h.PID), Next: "stop that VM"}
+		}
 		if errors.Is(err, mdev.ErrNotFound) {
 			return true, nil
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/vgpukit/vgpukit/mdev"
+	"github.com/vgpukit/vgpukit/vgpu"
 )
 
 // host opens the host that --root names.
@@ -46,6 +47,9 @@ func (c *createCmd) Run(g *globals) error {
 	if err != nil {
 		return err
 	}
+	if err := c.checkGranted(g, host); err != nil {
+		return err
+	}
 	signal.Ignore(syscall.SIGPIPE) // else a reader that has gone ends us before the vGPU is taken back
 	made, err := host.Create(g.ctx, mdev.CreateRequest{Type: c.Type, Parent: c.Parent, UUID: uuid.UUID(c.UUID), Params: params(c.Param)})
 	if errors.Is(err, mdev.ErrExists) {
@@ -63,6 +67,32 @@ func (c *createCmd) Run(g *globals) error {
 	return nil
 }
 
+// checkGranted refuses a UUID, or a virtual function, that was granted to a VM.
+func (c *createCmd) checkGranted(g *globals, host *mdev.Host) error {
+	var ids []string
+	if c.UUID != (mdevUUID{}) {
+		ids = append(ids, uuid.UUID(c.UUID).String())
+	}
+	if _, err := mdev.ParsePCIAddress(c.Parent); err == nil {
+		ids = append(ids, c.Parent)
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	ledger, err := g.ledger(host)
+	for _, id := range ids {
+		if err == nil {
+			err = ledger.Free(g.ctx, id)
+		}
+	}
+	return err
+}
+
+// ledger knows whose vGPUs are, without libvirt.
+func (g *globals) ledger(host *mdev.Host) (*vgpu.Ledger, error) {
+	return vgpu.OpenLedger(vgpu.Config{Host: host, StateDir: g.stateDir(), RuntimeDir: g.runtimeDir()})
+}
+
 // takeBack removes a vGPU whose id could not be told: nobody would know of it.
 func takeBack(ctx context.Context, host *mdev.Host, made mdev.Created, untold error) error {
 	if made.Existed {
@@ -78,8 +108,9 @@ func takeBack(ctx context.Context, host *mdev.Host, made mdev.Created, untold er
 }
 
 type removeCmd struct {
-	ID   string   `arg:"" help:"UUID or VF address."`
-	Wait patience `default:"10s" help:"How long the driver may take to let go."`
+	ID    string   `arg:"" help:"UUID or VF address."`
+	Wait  patience `default:"10s" help:"How long the driver may take to let go."`
+	Force bool     `help:"Remove it although it was granted to a VM; one in use is never removed."`
 }
 
 func (c *removeCmd) Run(g *globals) error {
@@ -92,8 +123,12 @@ func (c *removeCmd) Run(g *globals) error {
 	}
 	ctx, cancel := context.WithTimeout(g.ctx, time.Duration(c.Wait))
 	defer cancel()
-	err = host.Remove(ctx, c.ID)
-	if errors.Is(err, context.DeadlineExceeded) {
+	ledger, err := g.ledger(host)
+	if err != nil {
+		return err
+	}
+	err = ledger.RemoveDevice(ctx, c.ID, vgpu.RemoveOptions{Force: c.Force})
+	if errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, vgpu.ErrBusy) {
 		return &mdev.Error{Kind: mdev.ErrInUse, Err: err} // by a VM, or by a driver that still cleans up
 	}
 	if err != nil {

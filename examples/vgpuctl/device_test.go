@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -100,4 +101,50 @@ func TestRemove(t *testing.T) {
 	release()
 	do(exitRefused, "remove", id, "--wait", "100ms")
 	do(exitUsage, "remove", id, "--wait", "0s")
+}
+
+// TestRemoveGranted: a VM's vGPU is neither removed nor made by hand, also while libvirt is down,
+// and the VM is named with the ways out; by force it is removed, and recorded, but not while it
+// is in use.
+func TestRemoveGranted(t *testing.T) {
+	host := mounted(t, "mtty", "l40s@0001:41:00.0,vfs=2")
+	host.wants(0, "provision", "--domain", "-", "--vgpu", "type=mtty-1,uuid="+id)
+	down := func(args ...string) []string {
+		return append(args, "--connect", "qemu+unix:///system?socket=/nowhere")
+	}
+	for _, spelled := range []string{id, strings.ToUpper(id)} {
+		out := host.wants(exitRefused, down("remove", spelled)...)
+		assert.Regexp(t, "granted to the VM vm .*\nwhat to do: vgpuctl teardown vm, or vgpuctl forget vm; or vgpuctl remove "+id+" --force\n$", out)
+		out = host.wants(exitRefused, down("create", "--type", "mtty-1", "--uuid", spelled)...)
+		assert.Regexp(t, "granted to the VM vm .*\nwhat to do: vgpuctl teardown vm, or vgpuctl forget vm\n$", out)
+	}
+	assert.Contains(t, host.wants(exitRefused, "remove", id, "-o", "json"), `"kind":"in_use"`)
+	host.wants(0, "start", "vm")
+	host.wants(exitRefused, "remove", id, "--force")
+	host.wants(0, "stop", "vm", "--timeout", "0")
+	assert.Equal(t, []string{id}, host.Devices())
+
+	host.wants(0, down("remove", id, "--force")...)
+	assert.Empty(t, host.Devices())
+	owners, err := os.ReadDir(filepath.Join(host.state, "owners"))
+	require.NoError(t, err)
+	assert.Empty(t, owners)
+	record, err := os.ReadFile(filepath.Join(host.state, "record.log"))
+	require.NoError(t, err)
+	assert.Regexp(t, `"what":"removed","op":"remove","vm":"vm",.*"object":"`+id+`"[^\n]*\n$`, string(record))
+	host.wants(exitRefused, "create", "--type", "mtty-1", "--uuid", id)
+	assert.Contains(t, host.wants(0, "start", "vm"), "running")
+	host.wants(0, "teardown", "vm", "--timeout", "0")
+	host.wants(0, "create", "--type", "mtty-1", "--uuid", id)
+	host.wants(0, "remove", id)
+	host.nothingLeft()
+
+	// A virtual function has no other name than its own.
+	const vf = "0001:41:00.4"
+	host.wants(0, "provision", "--domain", "-", "--vgpu", "type=1148,parent="+vf)
+	host.wants(exitRefused, "remove", vf)
+	host.wants(0, "remove", vf, "--force")
+	assert.Contains(t, host.wants(exitRefused, "create", "--type", "1148", "--parent", vf), "granted to the VM vm")
+	host.wants(0, "teardown", "vm")
+	host.nothingLeft()
 }

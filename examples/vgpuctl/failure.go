@@ -66,7 +66,7 @@ func newFailure(err error) failure {
 	case errors.As(err, &document) && errors.Is(document, domain.ErrInUse):
 		f.Kind = "invalid" // a guest address that the caller's own document has taken
 	}
-	f.Next = cmp.Or(f.Next, meanings[f.Kind].next)
+	f.Next = cmp.Or(hint(f.Next, f.VM, f.Object), meanings[f.Kind].next)
 	return f
 }
 

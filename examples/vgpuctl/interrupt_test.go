@@ -45,7 +45,7 @@ func TestInterrupted(t *testing.T) {
 
 			_, out, _ := host.do("", "inventory")
 			assert.Contains(t, out, "No vGPUs exist.")
-			for _, dir := range []string{"journal", "claims"} {
+			for _, dir := range []string{"vms", "owners"} {
 				left, err := os.ReadDir(filepath.Join(host.state, dir))
 				assert.True(t, err == nil || os.IsNotExist(err))
 				assert.Empty(t, left)
@@ -73,15 +73,22 @@ func TestInterruptedStop(t *testing.T) {
 		cmd, stderr := program(t, host.args("stop", "vm")...)
 		require.NoError(t, cmd.Start())
 		require.Eventually(t, func() bool {
-			_, err := os.Stat(filepath.Join(host.state, "journal", "vm.json"))
-			return err == nil
+			return len(unfinished(t, host.state)) == 1
 		}, time.Minute, 5*time.Millisecond, "it has not begun to stop the VM")
 		require.NoError(t, cmd.Process.Signal(signal))
 		require.Error(t, cmd.Wait())
 		assert.Equal(t, exitFailed, cmd.ProcessState.ExitCode(), signal)
 		assert.Regexp(t, `^vgpuctl: interrupted: stop vm: .*\nwhat to do: .*reconcile.*\n$`, stderr.String())
-		require.NoError(t, os.RemoveAll(filepath.Join(host.state, "journal", "vm.json")))
+		require.NoError(t, os.Remove(unfinished(t, host.state)[0]))
 	}
+}
+
+// unfinished lists the files of operations that are under way.
+func unfinished(t *testing.T, state string) []string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(state, "vms", "*.op"))
+	require.NoError(t, err)
+	return files
 }
 
 // TestInterruptedTwice: a second ctrl-C ends at once what takes its time to undo.

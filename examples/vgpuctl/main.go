@@ -36,7 +36,7 @@ and what was asked for may still be done. reasons has for each parent why a VM's
 type globals struct {
 	Root    string `default:"/" help:"Directory that holds sys/, dev/ and proc/ (default: /)." placeholder:"DIR"`
 	Connect string `help:"libvirt URI (default: LIBVIRT_DEFAULT_URI, then qemu:///system)." placeholder:"URI"`
-	State   string `help:"Directory of the journal, the claims and the locks (default: var/lib/vgpukit below --root)." placeholder:"DIR"`
+	State   string `help:"Directory of the grants, the owners and the locks (default: var/lib/vgpukit below --root)." placeholder:"DIR"`
 	Output  string `short:"o" enum:"table,json" default:"table" help:"Output: table or json, of which scripts can rely on json."`
 
 	ctx    context.Context
@@ -50,16 +50,21 @@ type cli struct {
 
 	Inventory inventoryCmd `cmd:"" help:"Show parents, their types with what is left, and vGPUs with who holds them."`
 	Create    createCmd    `cmd:"" help:"Make a bare vGPU; prints its UUID or VF address."`
-	Remove    removeCmd    `cmd:"" help:"Remove a bare vGPU."`
+	Remove    removeCmd    `cmd:"" help:"Remove a bare vGPU; a VM's only with --force."`
 	XML       xmlCmd       `cmd:"" name:"xml" help:"Edit a domain document, from stdin to stdout."`
 	QEMUArgs  qemuArgsCmd  `cmd:"" name:"qemu-args" help:"Print QEMU's -device arguments for the vGPUs of a document on stdin."`
 	Plan      planCmd      `cmd:"" help:"Show where a VM's vGPUs would go, and do nothing."`
 	Provision provisionCmd `cmd:"" help:"Make a VM's vGPUs and define the VM."`
+	Adopt     adoptCmd     `cmd:"" help:"Take VMs into our care that were granted nothing here: clones, or after the loss of the state directory."`
+	Forget    forgetCmd    `cmd:"" help:"End our care of a VM; it and its vGPUs stay as they are."`
+	Update    updateCmd    `cmd:"" help:"Bring a VM's document to what the VM was granted, or the other way."`
 	Start     startCmd     `cmd:"" help:"Start a VM, its vGPUs first."`
 	Stop      stopCmd      `cmd:"" help:"Stop a VM."`
 	Teardown  teardownCmd  `cmd:"" help:"Stop and undefine a VM and remove its vGPUs."`
 	Status    statusCmd    `cmd:"" help:"Show one VM with its vGPUs, or all."`
+	List      listCmd      `cmd:"" help:"Show all VMs that have vGPUs of ours."`
 	Reconcile reconcileCmd `cmd:"" help:"Finish or undo what was interrupted; remove what is left over."`
+	State     stateCmd     `cmd:"" help:"See to the state directory."`
 	Watch     watchCmd     `cmd:"" help:"Give back the vGPUs of VMs that end by themselves, until ctrl-C."`
 	Simulate  simulateCmd  `cmd:"" help:"Mount a host with simulated GPUs."`
 }

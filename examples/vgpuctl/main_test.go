@@ -80,6 +80,16 @@ func TestContract(t *testing.T) {
 		{with("provision", "--domain", "-", "--vgpu", "type=mtty-1,color=red"), document, exitUsage, "color"},
 		{with("provision", "--domain", "-", "--vgpu", "type=mtty-1"), document, exitNotFound, "mtty-1"},
 		{with("provision", "--domain", "/nowhere", "--vgpu", "type=mtty-1"), "", exitUsage, "/nowhere"},
+		{with("adopt"), "", exitUsage, "--all"},
+		{with("adopt", "vm", "--all"), "", exitUsage, "--all"},
+		{with("adopt", "--all", "--fresh"), "", exitUsage, "--fresh"},
+		{with("adopt", "nobody"), "", exitNotFound, "nobody"},
+		{with("forget", "nobody"), "", exitNotFound, "nobody"},
+		{with("update", "nobody"), "", exitNotFound, "nobody"},
+		{with("update", "nobody", "--give-up"), "", exitNotFound, "nobody"},
+		{with("forget"), "", exitUsage, "<vm>"},
+		{with("state"), "", exitUsage, "take-over"},
+		{with("state", "take-over", "--wait", "0"), "", exitUsage, "--wait"},
 		{append(with("status"), "--connect", "nonsense://"), "", exitUsage, "nonsense"},
 	} {
 		t.Run(strings.Join(c.args, " "), func(t *testing.T) {

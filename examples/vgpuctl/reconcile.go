@@ -10,11 +10,16 @@ import (
 type reconcileCmd struct {
 	DryRun  bool `help:"Say what would be done and do nothing."`
 	Restore bool `help:"Make reserved vGPUs again that vanished with a reboot of the host."`
+	Repair  bool `help:"Write into documents again what their VMs were granted, where their metadata says something else."`
+	Now     bool `help:"Collect what was granted to VMs that libvirt does not have any more without waiting for a second look."`
 }
 
 func (c *reconcileCmd) Run(g *globals) error {
 	return g.manage(func(m *vgpu.Manager) error {
-		rep, err := m.Reconcile(g.ctx, vgpu.ReconcileOptions{DryRun: c.DryRun, Restore: c.Restore})
+		rep, err := m.Reconcile(g.ctx, vgpu.ReconcileOptions{DryRun: c.DryRun, Restore: c.Restore, Repair: c.Repair, Now: c.Now})
+		for i, a := range rep.Actions {
+			rep.Actions[i] = hintedAction(a)
+		}
 		rows := reconcileRows(rep)
 		switch {
 		case len(rows) == 1 && err != nil:

@@ -86,8 +86,7 @@ func TestSimulateLibvirtEnds(t *testing.T) {
 		stop, stderr := program(t, append(flags, "stop", "vm", "--timeout", "1h")...)
 		require.NoError(t, stop.Start())
 		require.Eventually(t, func() bool {
-			_, err := os.Stat(filepath.Join(dir, "var/lib/vgpukit/journal/vm.json"))
-			return err == nil
+			return len(unfinished(t, filepath.Join(dir, "var/lib/vgpukit"))) == 1
 		}, time.Minute, 5*time.Millisecond, "it has not begun to stop the VM")
 
 		s.end(t, signal)

@@ -1,11 +1,9 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -23,7 +21,7 @@ func (g *globals) manage(do func(*vgpu.Manager) error) error {
 
 func (g *globals) manageWith(cfg vgpukit.Config, do func(*vgpu.Manager) error) error {
 	cfg.Root, cfg.URI = g.Root, g.Connect
-	cfg.StateDir = cmp.Or(g.State, filepath.Join(g.Root, vgpu.DefaultStateDir)) // each host has its own
+	cfg.StateDir, cfg.RuntimeDir = g.stateDir(), g.runtimeDir()
 	kit, err := vgpukit.Open(g.ctx, cfg)
 	if err != nil {
 		return err
@@ -112,6 +110,7 @@ func (g *globals) done(vm vgpu.VM) error {
 
 // vms shows VMs with their vGPUs; one VM alone is not a list in JSON.
 func (g *globals) vms(list ...vgpu.VM) error {
+	list = hintedVMs(list)
 	if g.Output == "json" {
 		if len(list) == 1 {
 			return g.json(list[0])
@@ -119,6 +118,7 @@ func (g *globals) vms(list ...vgpu.VM) error {
 		return g.json(list)
 	}
 	rows := [][]string{{"VM", "STATE", "VGPU", "TYPE", "PARENT", "GUEST ADDRESS", "PROBLEM"}}
+	drift := [][]string{{"VM", "VGPU", "DRIFT", "WHAT TO DO"}}
 	for _, vm := range list {
 		name, state := vm.Name, string(vm.State)
 		if vm.Unfinished != "" {
@@ -131,8 +131,11 @@ func (g *globals) vms(list ...vgpu.VM) error {
 			rows = append(rows, []string{name, state, v.ID, v.Type, v.Parent, v.Address, v.Problem})
 			name, state = " ", " "
 		}
+		for _, d := range vm.Drift {
+			drift = append(drift, []string{vm.Name, d.Object, d.Text, d.Next})
+		}
 	}
-	return table(g.stdout, rows)
+	return g.tables(rows, drift)
 }
 
 type startCmd struct {
@@ -199,28 +202,36 @@ func (c *teardownCmd) Run(g *globals) error {
 }
 
 type statusCmd struct {
-	VM string `arg:"" optional:"" help:"The VM's name; left out: all VMs that have vGPUs of ours."`
+	VM string `arg:"" optional:"" help:"The VM's name or UUID; left out: all VMs that have vGPUs of ours."`
 }
 
 func (c *statusCmd) Run(g *globals) error {
+	if c.VM == "" {
+		return (&listCmd{}).Run(g)
+	}
 	return g.manage(func(m *vgpu.Manager) error {
-		if c.VM != "" {
-			vm, err := m.Status(g.ctx, c.VM)
-			if err != nil {
-				return err
-			}
-			return g.vms(vm)
+		vm, err := m.Status(g.ctx, c.VM)
+		if err != nil {
+			return err
 		}
+		return g.vms(vm)
+	})
+}
+
+type listCmd struct{}
+
+func (*listCmd) Run(g *globals) error {
+	return g.manage(func(m *vgpu.Manager) error {
 		list, err := m.List(g.ctx)
 		if err != nil {
 			return err
 		}
-		if g.Output == "json" {
-			return g.json(list)
+		if g.Output == "json" { // one VM is a list too
+			return g.json(hintedVMs(list))
 		}
 		if len(list) == 0 {
-			fmt.Fprintln(g.stdout, "No VM has vGPUs that were provisioned here.")
-			return nil
+			_, err := fmt.Fprintln(g.stdout, "No VM has vGPUs that were provisioned here.")
+			return err
 		}
 		return g.vms(list...)
 	})

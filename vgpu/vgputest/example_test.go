@@ -122,7 +122,7 @@ func ExampleHypervisor_Virsh() {
 	libvirt.Fail(vgputest.Fault{Method: "Undefine"}) // strikes the Manager, not virsh
 	check(libvirt.Virsh().Undefine(ctx, "desktop", domain.UndefineOptions{}))
 
-	report, err := m.Reconcile(ctx, vgpu.ReconcileOptions{})
+	report, err := m.Reconcile(ctx, vgpu.ReconcileOptions{Now: true})
 	check(err)
 	for _, a := range report.Actions {
 		fmt.Println(a.Kind, a.VM, a.Done)

@@ -117,7 +117,7 @@ func (h *Hypervisor) SetURI(uri string) {
 
 // lookUp returns a VM by UUID or name, nil if there is none.
 func (w *world) lookUp(vm string) *machine {
-	if id, err := uuid.Parse(vm); err == nil && len(vm) == 36 && w.machines[id] != nil {
+	if id, err := uuid.Parse(vm); err == nil && len(vm) == 36 {
 		return w.machines[id]
 	}
 	return w.names[vm]
@@ -127,7 +127,11 @@ func (w *world) find(vm string) (*machine, error) {
 	if m := w.lookUp(vm); m != nil {
 		return m, nil
 	}
-	return nil, refuse(codeNoDomain, domain.ErrNotFound, "Domain not found: no domain with matching name '%s'", vm)
+	by := "name"
+	if _, err := uuid.Parse(vm); err == nil && len(vm) == 36 {
+		by = "uuid"
+	}
+	return nil, refuse(codeNoDomain, domain.ErrNotFound, "Domain not found: no domain with matching %s '%s'", by, vm)
 }
 
 // sorted returns the VMs by name.
@@ -165,6 +169,16 @@ func (h *Hypervisor) Domains(ctx context.Context) ([]domain.Info, error) {
 			infos = append(infos, m.info())
 		}
 		return infos, nil
+	})
+}
+
+// Lookup finds a VM's UUID by its name; [domain.ErrNotFound] if there is none.
+func (h *Hypervisor) Lookup(ctx context.Context, vm string) (uuid.UUID, error) {
+	return call(ctx, h, Call{Method: "Lookup", VM: vm}, func() (uuid.UUID, error) {
+		if m := h.names[vm]; m != nil {
+			return m.uuid, nil
+		}
+		return uuid.Nil, refuse(codeNoDomain, domain.ErrNotFound, "Domain not found: no domain with matching name '%s'", vm)
 	})
 }
 

@@ -48,6 +48,7 @@ func (r *rootNode) OnAdd(ctx context.Context) {
 		file := r.NewPersistentInode(ctx, newMemNode(ctx, syscall.S_IFREG|0o444, id), gofs.StableAttr{Mode: syscall.S_IFREG})
 		r.dir(ctx, "etc", memory).AddChild("machine-id", file, true)
 	}
+	r.dir(ctx, "run", memory)
 	r.dir(ctx, "var/lib", memory)
 }
 
@@ -78,7 +79,7 @@ func (r *rootNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut) 
 
 func (r *rootNode) own(name string) *gofs.Inode {
 	switch name {
-	case "etc", "sim", "usr", "var":
+	case "etc", "run", "sim", "usr", "var":
 		return r.GetChild(name)
 	}
 	return nil
@@ -87,7 +88,7 @@ func (r *rootNode) own(name string) *gofs.Inode {
 // Readdir implements [gofs.NodeReaddirer].
 func (r *rootNode) Readdir(context.Context) (gofs.DirStream, syscall.Errno) {
 	var list []fuse.DirEntry
-	for _, name := range []string{"dev", "etc", "proc", "sim", "sys", "usr", "var"} {
+	for _, name := range []string{"dev", "etc", "proc", "run", "sim", "sys", "usr", "var"} {
 		list = append(list, fuse.DirEntry{Name: name, Mode: syscall.S_IFDIR, Ino: inode(name)})
 	}
 	return gofs.NewListDirStream(list), 0

@@ -5,7 +5,7 @@
 //	...
 //	err = server.Close()
 //
-// Below the mount are sys/, dev/ and proc/ of the host, with its errnos; etc/ and var/,
+// Below the mount are sys/, dev/ and proc/ of the host, with its errnos; etc/, run/ and var/,
 // directories of the mount's own, in memory, where mdevctl keeps its definitions and
 // vgpuctl its state; and sim/control, which plays what files cannot: see [Server].
 // Nodes of dev/ are plain files here, because a device node would lead past the

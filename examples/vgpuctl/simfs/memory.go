@@ -10,7 +10,7 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
 
-// memNode is a file, a directory or a link of etc/ or var/. All that is there is in
+// memNode is a file, a directory or a link of etc/, run/ or var/. All that is there is in
 // memory, so that nothing of it outlives the process.
 type memNode struct {
 	fs.Inode // has a directory's entries

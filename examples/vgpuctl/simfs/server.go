@@ -49,8 +49,8 @@ type Server struct {
 // ENOTEMPTY. What a simulation that was killed has left mounted there, it takes away
 // first. The host's libvirt, for sim/control, may be nil.
 //
-// It needs root, or fusermount3. All files but those that others make in etc/ and var/
-// belong to whoever mounts it; what their modes do not permit to others is refused to
+// It needs root, or fusermount3. All files but those that others make in etc/, run/
+// and var/ belong to whoever mounts it; what their modes do not permit to others is refused to
 // them with EACCES.
 func Mount(dir string, host *mdevtest.Host, libvirt *vgputest.Hypervisor) (*Server, error) {
 	dir, err := vacant(dir)

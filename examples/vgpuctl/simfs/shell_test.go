@@ -66,7 +66,7 @@ func TestShellOnM60(t *testing.T) {
 	dir, _, _ := mount(t, "tesla-m60")
 	const types = "sys/class/mdev_bus/0000:05:00.0/mdev_supported_types"
 	for _, c := range []struct{ script, want string }{
-		{"ls", "dev\netc\nproc\nsim\nsys\nusr\nvar\n"},
+		{"ls", "dev\netc\nproc\nrun\nsim\nsys\nusr\nvar\n"},
 		{"ls sys/class/mdev_bus", "0000:05:00.0\n0000:06:00.0\n"},
 		{"cat " + types + "/nvidia-22/description", "num_heads=4, frl_config=60, framebuffer=8192M, max_resolution=5120x2880, max_instance=1\n"},
 		{"cat " + types + "/nvidia-22/name", "GRID M60-8Q\n"},

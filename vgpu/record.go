@@ -1,0 +1,32 @@
+package vgpu
+
+import (
+	"context"
+	"os"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// recorded is a line of the log of record: who removed or moved what. JSON names only grow.
+type recorded struct {
+	Time   time.Time `json:"time"`
+	What   string    `json:"what"` // removed, collected, adopted, forgotten, taken over
+	Op     string    `json:"op"`
+	VM     string    `json:"vm,omitempty"`
+	UUID   uuid.UUID `json:"uuid,omitzero"`
+	Object string    `json:"object,omitempty"` // a vGPU's id
+	PID    int       `json:"pid"`
+	UID    int       `json:"uid"`
+}
+
+// record writes a line of the log of record. What it is about has been done, so that a failure
+// is only told.
+func (m *Manager) record(_ context.Context, o *operation, what, object string) {
+	err := m.store.dir.Record(recorded{
+		Time: time.Now().UTC(), What: what, Op: o.op, VM: o.vm, UUID: o.id, Object: object, PID: os.Getpid(), UID: os.Getuid(),
+	})
+	if err != nil {
+		m.log.Warn("the log of record cannot be written", "what", what, "object", object, "err", err)
+	}
+}
