@@ -83,8 +83,11 @@ func init() {
 	os.Exit(0)
 }
 
+// childTime is how long a child may take: many of them share the lab's processors.
+const childTime = 5 * time.Minute
+
 func child(do func(context.Context, *vgpu.Manager, board) error, b board) error {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), childTime)
 	defer cancel()
 	host, err := mdev.Open(mdev.Config{})
 	if err != nil {
@@ -99,7 +102,7 @@ func child(do func(context.Context, *vgpu.Manager, board) error, b board) error 
 			return err
 		}
 	}
-	m, err := vgpu.New(vgpu.Config{Host: host, Hypervisor: conn, StateDir: os.Getenv(killedState)})
+	m, err := vgpu.New(vgpu.Config{Host: host, Hypervisor: conn, StateDir: os.Getenv(killedState), Timeouts: vgpu.Timeouts{Lock: childTime, Call: childTime, Start: childTime}})
 	if err != nil {
 		return err
 	}

@@ -172,7 +172,7 @@ func (w *ward) contest(names ...string) []error {
 	var all sync.WaitGroup
 	for i, name := range names {
 		all.Go(func() {
-			cmd := exec.CommandContext(within(w.t, time.Minute), "/proc/self/exe")
+			cmd := exec.CommandContext(within(w.t, childTime), "/proc/self/exe")
 			cmd.Env = append(os.Environ(), w.env(name)...)
 			out, err := cmd.CombinedOutput()
 			if err != nil {
