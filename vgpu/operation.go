@@ -319,7 +319,13 @@ func (o *operation) close(ctx context.Context) error {
 
 // grant writes what the VM is granted.
 func (o *operation) grant(ctx context.Context, v *view, g grant) error {
-	return o.step(ctx, "grant", "", func(context.Context) error { return o.m.writeGrant(g.next(v.grant)) })
+	return o.step(ctx, "grant", "", func(context.Context) error {
+		g := g.next(v.grant)
+		if last, noted, err := o.m.store.numbers.Read(g.VM.String()); err == nil && noted {
+			g.Number = max(g.Number, last.Number) // the VM had others in this boot
+		}
+		return o.m.writeGrant(g)
+	})
 }
 
 // writeGrant writes a grant and notes its number for this boot.
@@ -333,14 +339,21 @@ func (m *Manager) writeGrant(g grant) error {
 	return nil
 }
 
-// endGrant takes a VM's grant away.
+// endGrant takes a VM's grant away. Its number is passed over, so that a backup does not bring
+// it back in this boot.
 func (m *Manager) endGrant(vm uuid.UUID) error {
+	ended := numbered{VM: vm, Number: 1}
+	if last, noted, err := m.store.numbers.Read(vm.String()); err == nil && noted {
+		ended.Number += last.Number
+	} else if g, ok, err := m.store.grants.Read(vm.String()); err == nil && ok {
+		ended.Number += g.Number
+	}
 	if err := m.store.grants.Remove(vm.String()); err != nil {
 		return err
 	}
-	for _, err := range []error{m.store.numbers.Remove(vm.String()), m.store.looks.Remove(vm.String())} {
+	for _, err := range []error{m.store.numbers.Replace(ended), m.store.looks.Remove(vm.String())} {
 		if err != nil {
-			m.log.Warn("a note cannot be removed", "vm", vm, "err", err)
+			m.log.Warn("a note cannot be changed", "vm", vm, "err", err)
 		}
 	}
 	return nil

@@ -30,6 +30,9 @@ func (w owner) key() string { return w.Device }
 // read means that the device is taken: then the error tells why.
 func (m *Manager) ownerOf(id string) (w owner, owned bool, err error) {
 	w, owned, err = m.store.owners.Read(id)
+	if errors.As(err, new(*statedir.Damaged)) {
+		err = &Error{Object: id, Kind: ErrExists, Err: fmt.Errorf("whose it is cannot be read: %w", err), Next: "reconcile, which sets what is damaged aside"}
+	}
 	return w, owned && err == nil && w.Boot == m.boot(), err
 }
 
@@ -70,7 +73,7 @@ func (o *operation) acquire(ctx context.Context, d device) (unlock func(), err e
 func (o *operation) own(ctx context.Context, d device) error {
 	w, owned, err := o.m.ownerOf(d.ID)
 	if err != nil {
-		return &Error{Object: d.ID, Kind: ErrExists, Err: fmt.Errorf("whose it is cannot be read: %w", err), Next: "reconcile, which sets what is damaged aside"}
+		return err
 	}
 	if owned {
 		switch there, err := o.m.host.Find(ctx, d.ID); {

@@ -44,11 +44,15 @@ type Report struct {
 // Call it when a program starts, and after a reboot of the host.
 func (m *Manager) Reconcile(ctx context.Context, opts ReconcileOptions) (report Report, err error) {
 	err = m.operation(ctx, opReconcile, "", uuid.Nil, func(ctx context.Context, o *operation) error {
+		if err := m.upgrade(ctx); err != nil {
+			return o.wrap("look", "", err)
+		}
+		tidied := m.tidy(opts) // first: what is damaged keeps back what it may be about
 		s, err := m.survey(ctx)
 		if err != nil {
 			return o.wrap("look", "", err)
 		}
-		report = Report{Actions: append([]Action{}, m.tidy(opts)...), Strangers: s.strangers(m.boot())}
+		report = Report{Actions: append([]Action{}, tidied...), Strangers: s.strangers(m.boot())}
 		for _, v := range s.sorted() {
 			if _, unread := s.unread[v.id]; unread {
 				continue // what it has cannot be known
