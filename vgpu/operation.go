@@ -168,13 +168,10 @@ func (o *operation) admit(v *view) error {
 			Next: "define it again, tear it down, or forget it",
 		})
 	}
-	if err := legal(o.op, v.state()); err != nil {
-		return o.wrap("look", "", err)
-	}
-	if !v.ours() {
+	if v.defined && !v.ours() {
 		return o.wrap("look", "", v.carriesCopy())
 	}
-	return nil
+	return o.wrapIf("look", legal(o.op, v.state()))
 }
 
 // step does one step. If it fails, the error says where.
