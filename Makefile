@@ -14,7 +14,7 @@ TAGS    := libvirt_dlopen
 NESTED  := integration integration/compare $(patsubst %/go.mod,%,$(wildcard examples/*/go.mod))
 MODULES := . $(filter-out integration/compare,$(NESTED))
 # How long the unit tests of a package may take, in seconds.
-TIMEOUT := 600
+TIMEOUT := 1800
 LAB     := $(GO) -C integration run ./cmd/lab
 
 GOFUMPT     := $(GO) run mvdan.cc/gofumpt@v0.12.0

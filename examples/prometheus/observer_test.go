@@ -55,12 +55,15 @@ vgpukit_steps_in_progress{op="provision"} 0
 vgpukit_steps_total{op="provision",result="failed",step="define"} 1
 vgpukit_steps_total{op="provision",result="ok",step="create"} 1
 vgpukit_steps_total{op="provision",result="ok",step="document"} 1
+vgpukit_steps_total{op="provision",result="ok",step="find"} 1
+vgpukit_steps_total{op="provision",result="ok",step="grant"} 1
 vgpukit_steps_total{op="provision",result="ok",step="journal"} 1
-vgpukit_steps_total{op="provision",result="ok",step="lock"} 1
+vgpukit_steps_total{op="provision",result="ok",step="lock"} 2
 vgpukit_steps_total{op="provision",result="ok",step="look"} 1
 vgpukit_steps_total{op="provision",result="ok",step="place"} 1
 vgpukit_steps_total{op="provision",result="undone",step="create"} 1
 vgpukit_steps_total{op="provision",result="undone",step="define"} 1
+vgpukit_steps_total{op="provision",result="undone",step="grant"} 1
 `), "vgpukit_steps_total", "vgpukit_steps_in_progress", "vgpukit_operations_total", "vgpukit_operations_in_progress"))
 	for name, n := range map[string]int{"vgpukit_operation_duration_seconds": 1, "vgpukit_step_duration_seconds": 6} {
 		timed, err := testutil.GatherAndCount(reg, name)
