@@ -65,7 +65,7 @@ vgpukit_steps_total{op="provision",result="undone",step="create"} 1
 vgpukit_steps_total{op="provision",result="undone",step="define"} 1
 vgpukit_steps_total{op="provision",result="undone",step="grant"} 1
 `), "vgpukit_steps_total", "vgpukit_steps_in_progress", "vgpukit_operations_total", "vgpukit_operations_in_progress"))
-	for name, n := range map[string]int{"vgpukit_operation_duration_seconds": 1, "vgpukit_step_duration_seconds": 6} {
+	for name, n := range map[string]int{"vgpukit_operation_duration_seconds": 1, "vgpukit_step_duration_seconds": 8} {
 		timed, err := testutil.GatherAndCount(reg, name)
 		require.NoError(t, err)
 		assert.Equal(t, n, timed, name)
