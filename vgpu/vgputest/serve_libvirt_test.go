@@ -249,7 +249,7 @@ func TestServeDeaf(t *testing.T) {
 	require.NoError(t, conn.Attach(t.Context(), "web1", device, domain.ScopeLive))
 	h.SetGuest("web1", vgputest.Guest{Deaf: true})
 	for range 2 { // the second finds the request with the guest
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		require.ErrorIs(t, conn.Detach(ctx, "web1", device, domain.ScopeLive), domain.ErrInUse)
 		cancel()
 	}
