@@ -1,10 +1,10 @@
 package vgpu
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/google/uuid"
 
@@ -50,7 +50,7 @@ func (m *Manager) Adopt(ctx context.Context, name string, opts AdoptOptions) (vm
 				Next: "leave it to the tool that made it",
 			})
 		case v.misread != nil || len(v.copy.VGPUs) == 0:
-			return o.wrap("look", "", &Error{Kind: ErrInvalid, Err: fmt.Errorf("its metadata cannot be used: %w", cmpErr(v.misread, errors.New("it names no vGPU"))), Next: "correct it, or take it out"})
+			return o.wrap("look", "", &Error{Kind: ErrInvalid, Err: fmt.Errorf("its metadata cannot be used: %w", cmp.Or(v.misread, errors.New("it names no vGPU"))), Next: "correct it, or take it out"})
 		}
 		do := o.adopt
 		if opts.Fresh {
@@ -65,13 +65,6 @@ func (m *Manager) Adopt(ctx context.Context, name string, opts AdoptOptions) (vm
 		return err
 	})
 	return vm, err
-}
-
-func cmpErr(a, b error) error {
-	if a != nil {
-		return a
-	}
-	return b
 }
 
 // AdoptAll adopts each VM whose copy was written for itself: after the loss of the state
@@ -148,7 +141,7 @@ func (o *operation) adopt(ctx context.Context, v *view, dryRun bool) error {
 	if err != nil {
 		return o.fail(ctx, err)
 	}
-	o.m.record(ctx, o, "adopted", "")
+	o.record("adopted", "")
 	return o.close(ctx)
 }
 
@@ -158,7 +151,7 @@ func (o *operation) mayAdopt(ctx context.Context, r *reading, v *view, d *device
 		return false, adoptFreshInstead(takenBy(owner{Device: d.ID, Name: name, VM: vm}))
 	}
 	if w, owned, err := o.m.ownerOf(d.ID); err != nil || owned && w.VM != v.id {
-		return false, cmpErr(err, adoptFreshInstead(takenBy(w)))
+		return false, cmp.Or[error](err, adoptFreshInstead(takenBy(w)))
 	}
 	found, err := o.m.host.Device(ctx, d.ID)
 	switch {
@@ -245,7 +238,7 @@ func (o *operation) adoptFresh(ctx context.Context, v *view, dryRun bool) error 
 	if err != nil {
 		return o.fail(ctx, err)
 	}
-	o.m.record(ctx, o, "adopted", "")
+	o.record("adopted", "")
 	return o.close(ctx)
 }
 
@@ -253,8 +246,9 @@ func (o *operation) adoptFresh(ctx context.Context, v *view, dryRun bool) error 
 // names.
 func (v *view) withFresh(g grant) (*domain.Document, error) {
 	from, _ := fromCopy(v.copy)
+	has := hostdevIDs(v.doc)
 	for i, d := range g.VGPUs {
-		if !slices.ContainsFunc(v.doc.Hostdevs(), func(h domain.Hostdev) bool { return h.ID() == from[i].ID }) {
+		if !has[from[i].ID] {
 			return nil, hostdevGone(d.ID)
 		}
 	}

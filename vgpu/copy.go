@@ -133,10 +133,7 @@ func (v *view) carriesCopy() error {
 // rewritten returns the VM's document with the hostdevs and the copy of a grant in the
 // places of those that it had.
 func (v *view) rewritten(to grant) (*domain.Document, error) {
-	has := map[string]bool{}
-	for _, h := range v.doc.Hostdevs() {
-		has[h.ID()] = true
-	}
+	has := hostdevIDs(v.doc)
 	from := make([]device, len(to.VGPUs))
 	var gone []error
 	for i, d := range to.VGPUs {
@@ -167,11 +164,17 @@ func (v *view) rewritten(to grant) (*domain.Document, error) {
 
 // written tells whether the document has a hostdev for each vGPU of a grant.
 func (v *view) written(g grant) bool {
+	has := hostdevIDs(v.doc)
+	return !slices.ContainsFunc(g.VGPUs, func(d device) bool { return !has[d.ID] })
+}
+
+// hostdevIDs are the vGPUs and other devices that a document has hostdevs for.
+func hostdevIDs(doc *domain.Document) map[string]bool {
 	has := map[string]bool{}
-	for _, h := range v.doc.Hostdevs() {
+	for _, h := range doc.Hostdevs() {
 		has[h.ID()] = true
 	}
-	return !slices.ContainsFunc(g.VGPUs, func(d device) bool { return !has[d.ID] })
+	return has
 }
 
 const hostdevLost = "the VM's document has no hostdev for this vGPU any more"

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/vgpukit/vgpukit/domain"
 	"github.com/vgpukit/vgpukit/internal/fault"
 )
 
@@ -21,6 +22,16 @@ func (d device) vf() bool {
 func (d device) uuid() (uuid.UUID, bool) {
 	id, err := uuid.Parse(d.ID)
 	return id, err == nil
+}
+
+// named is a hostdev with the device as its source.
+func (d device) named(h domain.Hostdev) domain.Hostdev {
+	var mediated bool
+	h.VF = ""
+	if h.UUID, mediated = d.uuid(); !mediated {
+		h.VF = d.ID
+	}
+	return h
 }
 
 // sameHomes tells whether two lists have the same devices on the same parents.

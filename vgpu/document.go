@@ -28,11 +28,7 @@ func (s spec) write(g grant) (*domain.Document, error) {
 	scratch := s.doc
 	for i, d := range devices {
 		q := s.requests[i]
-		h := domain.Hostdev{Display: q.Display, RAMFB: q.RAMFB, Alias: q.Alias}
-		var mediated bool
-		if h.UUID, mediated = d.uuid(); !mediated {
-			h.VF = d.ID
-		}
+		h := d.named(domain.Hostdev{Display: q.Display, RAMFB: q.RAMFB, Alias: q.Alias})
 		if q.Address != "" && q.Address != AddressByLibvirt {
 			a, err := domain.ParseAddress(q.Address)
 			if err != nil {
@@ -168,16 +164,11 @@ func exchange(doc *domain.Document, from, to device) (*domain.Document, error) {
 		if h.ID() != from.ID {
 			continue
 		}
-		var mediated bool
-		h.VF = ""
-		if h.UUID, mediated = to.uuid(); !mediated {
-			h.VF = to.ID
-		}
 		without, err := doc.Remove(from.ID)
 		if err != nil {
 			return nil, err
 		}
-		return without.Add(h)
+		return without.Add(to.named(h))
 	}
 	return doc, nil
 }

@@ -49,7 +49,7 @@ func (o *operation) forgetVM(ctx context.Context, v *view) error {
 		}
 	}
 	if v.grant != nil {
-		o.m.record(ctx, o, "forgotten", "")
+		o.record("forgotten", "")
 	}
 	return o.forget(ctx)
 }

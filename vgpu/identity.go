@@ -192,7 +192,7 @@ func (m *Manager) TakeOver(ctx context.Context) error {
 		for id := range numbers {
 			err = fault.Join(err, m.store.numbers.Remove(id))
 		}
-		m.record(ctx, o, "taken over", "")
+		o.record("taken over", "")
 		return err
 	})
 }

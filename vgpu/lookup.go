@@ -66,7 +66,7 @@ func (r *reading) checkDocument(m *Manager, doc *domain.Document, vm uuid.UUID) 
 			return takenBy(owner{Device: id, Name: name, VM: other})
 		}
 		if w, owned, err := m.ownerOf(id); err != nil || owned && w.VM != vm {
-			return cmpErr(err, takenBy(w))
+			return cmp.Or[error](err, takenBy(w))
 		}
 		if p, ok := r.parents[id]; ok && p.Framework == mdev.FrameworkVendorVFIO {
 			vgpus.VGPUs = append(vgpus.VGPUs, domain.VGPU{ID: id})
@@ -114,11 +114,11 @@ func (l lookup) gpuOf(d device) string { return cmp.Or(l.gpu(d.Parent), d.GPU) }
 // pciOf is what PCI device a parent or GPU is: "10de:13f2"; "" where that is not known.
 func (l lookup) pciOf(name string) string {
 	if p, ok := l.parents[name]; ok && p.PCI != nil {
-		return p.PCI.Vendor + ":" + p.PCI.Device
+		return p.PCI.ID()
 	}
 	for i := range l.inv.GPUs {
-		if g := &l.inv.GPUs[i]; g.Name == name && g.PCI != nil {
-			return g.PCI.Vendor + ":" + g.PCI.Device
+		if l.inv.GPUs[i].Name == name {
+			return l.inv.GPUs[i].PCI.ID()
 		}
 	}
 	return ""

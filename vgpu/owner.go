@@ -130,9 +130,15 @@ func (o *operation) removeDevice(ctx context.Context, v *view, id string) error 
 		if err := o.m.host.Remove(ctx, id); err != nil && !errors.Is(err, mdev.ErrNotFound) {
 			return err
 		}
-		o.m.record(ctx, o, "removed", id)
+		o.record("removed", id)
 	}
-	err = o.m.disown(id)
+	return o.disownGone(id)
+}
+
+// disownGone takes the owner file of a device away that was removed. A full disk does not keep
+// things from being freed.
+func (o *operation) disownGone(id string) error {
+	err := o.m.disown(id)
 	if statedir.Unwritable(err) {
 		o.log.Warn("an owner file cannot be removed; whoever takes the device does so", "device", id, "err", err)
 		return nil

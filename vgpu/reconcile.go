@@ -151,7 +151,7 @@ func (o *operation) act(ctx context.Context, v *view, a Action) Action {
 		case ActionOwn:
 			return o.reown(ctx, v)
 		case ActionForget:
-			m.record(ctx, o, "collected", "")
+			o.record("collected", "")
 			return m.endGrant(o.id)
 		case ActionRestore:
 			return m.restore(ctx, v)

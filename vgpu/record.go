@@ -1,7 +1,6 @@
 package vgpu
 
 import (
-	"context"
 	"os"
 	"time"
 
@@ -22,11 +21,11 @@ type recorded struct {
 
 // record writes a line of the log of record. What it is about has been done, so that a failure
 // is only told.
-func (m *Manager) record(_ context.Context, o *operation, what, object string) {
-	err := m.store.dir.Record(recorded{
+func (o *operation) record(what, object string) {
+	err := o.m.store.dir.Record(recorded{
 		Time: time.Now().UTC(), What: what, Op: o.op, VM: o.vm, UUID: o.id, Object: object, PID: os.Getpid(), UID: os.Getuid(),
 	})
 	if err != nil {
-		m.log.Warn("the log of record cannot be written", "what", what, "object", object, "err", err)
+		o.m.log.Warn("the log of record cannot be written", "what", what, "object", object, "err", err)
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/vgpukit/vgpukit/domain"
-	"github.com/vgpukit/vgpukit/internal/statedir"
 )
 
 const opRemove = "remove"
@@ -49,13 +48,8 @@ func (o *operation) removeBare(ctx context.Context, id string, opts RemoveOption
 	}
 	of := *o
 	of.vm, of.id = whose.Name, whose.VM
-	o.m.record(ctx, &of, "removed", id)
-	err = o.m.disown(id)
-	if statedir.Unwritable(err) {
-		o.log.Warn("an owner file cannot be removed; whoever takes the device does so", "device", id, "err", err)
-		return nil
-	}
-	return err
+	of.record("removed", id)
+	return o.disownGone(id)
 }
 
 // free refuses a vGPU that is a VM's, or of which that cannot be known. or is another way out.

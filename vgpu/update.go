@@ -42,10 +42,7 @@ func (m *Manager) Update(ctx context.Context, name string, opts UpdateOptions) (
 
 // gone lists the vGPUs that the document has no hostdev for.
 func (v *view) gone() []device {
-	has := map[string]bool{}
-	for _, h := range v.doc.Hostdevs() {
-		has[h.ID()] = true
-	}
+	has := hostdevIDs(v.doc)
 	var gone []device
 	for i, d := range v.devices {
 		if !has[d.ID] && !has[v.copyID(i)] {
@@ -68,11 +65,7 @@ func (o *operation) putBack(ctx context.Context, v *view) error {
 func (v *view) putBack() (*domain.Document, error) {
 	whole := *v
 	for _, d := range v.gone() {
-		h := domain.Hostdev{}
-		var mediated bool
-		if h.UUID, mediated = d.uuid(); !mediated {
-			h.VF = d.ID
-		}
+		h := d.named(domain.Hostdev{})
 		if a, err := domain.ParseAddress(d.Address); err == nil && whole.doc.CheckAddress(a) == nil {
 			h.Address = &a
 		} else {
@@ -127,9 +120,4 @@ func (o *operation) leave(ctx context.Context, v *view, left grant) error {
 		return err
 	}
 	return o.close(ctx)
-}
-
-// of lists those of some devices that exist and are the VM's.
-func (v *view) of(devices []device) []device {
-	return slices.DeleteFunc(slices.Clone(devices), func(d device) bool { return !v.present(d.ID) })
 }

@@ -266,7 +266,9 @@ func (v *view) missing() []device {
 }
 
 // existing lists the vGPUs that exist and are the VM's.
-func (v *view) existing() []device { return v.of(v.devices) }
+func (v *view) existing() []device {
+	return slices.DeleteFunc(slices.Clone(v.devices), func(d device) bool { return !v.present(d.ID) })
+}
 
 // movesOn tells of a virtual function whether the VM takes another one when it starts: vGPUs
 // that live only while it runs have no place while it is off.
