@@ -57,10 +57,13 @@ type places struct {
 // what operations of this process are about to make.
 func (m *Manager) place(ctx context.Context, q question) (places, error) {
 	if !q.afresh { // what others do meanwhile shows when the vGPU is made
-		if r, err := m.readSoon(ctx); err == nil {
-			if p, err := m.placeBy(r, q); err == nil {
-				return p, nil
-			}
+		r, older, err := m.readSoon(ctx)
+		var p places
+		if err == nil {
+			p, err = m.placeBy(r, q)
+		}
+		if err == nil || !older {
+			return p, err
 		}
 	}
 	r, err := m.read(ctx)

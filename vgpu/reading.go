@@ -30,8 +30,9 @@ type use struct {
 // once.
 func (m *Manager) read(ctx context.Context) (*reading, error) { return m.readings.Do(ctx, m.readAnew) }
 
-// readSoon is read for who is content with a reading that is under way.
-func (m *Manager) readSoon(ctx context.Context) (*reading, error) {
+// readSoon is read for who is content with a reading that is under way, which is then older
+// than the call.
+func (m *Manager) readSoon(ctx context.Context) (r *reading, older bool, err error) {
 	return m.readings.Join(ctx, m.readAnew)
 }
 

@@ -19,19 +19,15 @@ func (m *Manager) tidy(opts ReconcileOptions) []Action {
 	if !opts.DryRun {
 		m.store.dir.SweepNotes()
 	}
-	grants, err := tidyEntries(m, opts, m.store.grants)
-	actions = append(actions, grants...)
-	if err == nil {
-		grants, err = tidyEntries(m, opts, m.store.tasks)
-		actions = append(actions, grants...)
-	}
-	if err != nil {
-		return append(actions, Action{Kind: ActionSetAside, Reason: "the state directory could not be read"}.failed(err))
-	}
-	// A damaged owner file means that the device is taken; it goes when the device is gone.
-	if _, unread, err := m.store.owners.All(); err == nil {
-		for _, path := range slices.Sorted(maps.Keys(unread)) {
-			actions = append(actions, m.tidyDamagedOwner(opts, path, unread[path]))
+	for _, tidy := range []func() ([]Action, error){
+		func() ([]Action, error) { return tidyEntries(m, opts, lockOfVM, m.store.grants) },
+		func() ([]Action, error) { return tidyEntries(m, opts, lockOfVM, m.store.tasks) },
+		// Until then a damaged owner file means that the device is taken.
+		func() ([]Action, error) { return tidyEntries(m, opts, lockOfDevice, m.store.owners) },
+	} {
+		some, err := tidy()
+		if actions = append(actions, some...); err != nil {
+			return append(actions, Action{Kind: ActionSetAside, Reason: "the state directory could not be read"}.failed(err))
 		}
 	}
 	for _, place := range []string{vmsDir, ownersDir} {
@@ -48,38 +44,30 @@ func (m *Manager) tidy(opts ReconcileOptions) []Action {
 	return actions
 }
 
-func tidyEntries[T any](m *Manager, opts ReconcileOptions, entries statedir.Entries[T]) (actions []Action, err error) {
-	_, unread, err := entries.All()
+// stored are entries or marks.
+type stored[T any] interface {
+	All() (map[string]T, map[string]error, error)
+	Load(path string) (T, error)
+}
+
+func tidyEntries[T any](m *Manager, opts ReconcileOptions, lock string, of stored[T]) (actions []Action, err error) {
+	_, unread, err := of.All()
 	for _, path := range slices.Sorted(maps.Keys(unread)) {
-		actions = append(actions, tidyEntry(m, opts, entries, path, unread[path]))
+		actions = append(actions, tidyEntry(m, opts, lock, of, path, unread[path]))
 	}
 	return actions, err
 }
 
-// tidyDamagedOwner sets a damaged owner file aside: the grant tells whose the device is.
-func (m *Manager) tidyDamagedOwner(opts ReconcileOptions, path string, why error) Action {
-	var damaged *statedir.Damaged
-	if !errors.As(why, &damaged) {
-		return Action{Kind: ReportUnread, Object: path, Reason: "the owner file could not be read"}.failed(why)
-	}
-	a := Action{Kind: ActionSetAside, Object: path, Reason: damaged.Err.Error()}
-	return m.underFileLock(opts, lockOfDevice, a, func(a *Action) error {
-		to, err := m.store.dir.SetAside(damaged)
-		a.Reason += "; it is kept as " + to
-		return err
-	})
-}
-
 // tidyEntry sets an entry aside if it is damaged, and reports it if it only cannot
 // be read.
-func tidyEntry[T any](m *Manager, opts ReconcileOptions, entries statedir.Entries[T], path string, why error) Action {
+func tidyEntry[T any](m *Manager, opts ReconcileOptions, lock string, of stored[T], path string, why error) Action {
 	var damaged *statedir.Damaged
 	if !errors.As(why, &damaged) {
 		return Action{Kind: ReportUnread, Object: path, Reason: "the entry could not be read"}.failed(why)
 	}
 	a := Action{Kind: ActionSetAside, Object: path, Reason: damaged.Err.Error()}
-	return m.underFileLock(opts, lockOfVM, a, func(a *Action) error {
-		if _, err := entries.Load(path); !errors.As(err, &damaged) {
+	return m.underFileLock(opts, lock, a, func(a *Action) error {
+		if _, err := of.Load(path); !errors.As(err, &damaged) {
 			return err // its owner has written it anew meanwhile
 		}
 		to, err := m.store.dir.SetAside(damaged)

@@ -28,16 +28,19 @@ type reading[T any] struct {
 // errEnded is of a reading whose goroutine ended without an answer.
 var errEnded = errors.New("the reading was broken off")
 
-// Join is Do for a caller whom a reading under way will do as well.
-func (s *Shared[T]) Join(ctx context.Context, read func(context.Context) (T, error)) (T, error) {
+// Join is Do for a caller whom a reading under way will do as well; older tells that it was
+// one.
+func (s *Shared[T]) Join(ctx context.Context, read func(context.Context) (T, error)) (value T, older bool, err error) {
 	s.mu.Lock()
 	if r := s.running; r != nil && r.callers > 0 {
 		r.callers++
 		s.mu.Unlock()
-		return s.wait(ctx, r)
+		value, err = s.wait(ctx, r)
+		return value, true, err
 	}
 	s.mu.Unlock()
-	return s.Do(ctx, read)
+	value, err = s.Do(ctx, read)
+	return value, false, err
 }
 
 // Do returns what read gives. It is called with the context of the caller that it begins

@@ -98,6 +98,9 @@ func (m Marks[T]) Replace(mark T) error {
 // Read reads a mark. With an error, a *[Damaged] for one, the name counts as taken.
 func (m Marks[T]) Read(name string) (mark T, ok bool, err error) { return m.entries.Read(name) }
 
+// Load reads the mark in a file: see [Entries.Load].
+func (m Marks[T]) Load(path string) (mark T, err error) { return m.entries.Load(path) }
+
 // Has tells whether a name is taken, by a mark that can be read or not.
 func (m Marks[T]) Has(name string) bool { return m.entries.Has(name) }
 
