@@ -115,19 +115,14 @@ func TestManyProcesses(t *testing.T) {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
 			t.Parallel()
 			m := newHostModelOn(t, rand.New(rand.NewPCG(seed, n)), smallHosts[n].boards, smallHosts[n].types)
-			type job struct {
-				what string
-				do   func(context.Context, *Manager) error
-			}
 			for range 5 {
-				plans := make([][]job, 4)
+				plans := make([][]verb, 4)
 				for i := range plans {
 					for range 5 {
-						what, do, _ := m.operation(m.one(vmNames))
-						plans[i] = append(plans[i], job{what, do})
+						plans[i] = append(plans[i], m.operation(m.sites[0], m.one(vmNames)))
 					}
 				}
-				errs := m.together(len(plans), func(i int, manager *Manager) error {
+				errs := m.sites[0].together(len(plans), func(i int, manager *Manager) error {
 					ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 					defer cancel()
 					var odd []error
@@ -141,7 +136,8 @@ func TestManyProcesses(t *testing.T) {
 					return errors.Join(odd...)
 				})
 				require.NoError(t, errors.Join(errs...), m)
-				m.check()
+				m.trust(m.sites[0])
+				m.settle()
 			}
 		})
 	}

@@ -69,6 +69,10 @@ type process struct {
 	last     access // where it died or first failed
 	nodes    map[*node]bool
 	half     func() // what a change leaves that the process dies in
+
+	// Who watches what takes effect; nil: nobody.
+	wrote   func(path string, data []byte)
+	started func(vm string)
 }
 
 // launch starts a process on the rig's world; decide, if not nil, says what becomes
@@ -242,7 +246,12 @@ func (f processFS) WriteAttr(name string, data []byte) error {
 	var written sync.WaitGroup
 	err := error(errFault)
 	written.Go(func() {
-		err = effect(f.p, "write "+name, false, func() error { return f.sim.WriteAttr(name, data) })
+		err = effect(f.p, "write "+name, false, func() error {
+			if f.p.wrote != nil {
+				f.p.wrote(name, data)
+			}
+			return f.sim.WriteAttr(name, data)
+		})
 	})
 	written.Wait()
 	return err
@@ -312,7 +321,12 @@ func (h processHypervisor) Undefine(ctx context.Context, vm string, opts domain.
 }
 
 func (h processHypervisor) Start(ctx context.Context, vm string) error {
-	return effect(h.p, "start "+vm, true, func() error { return h.f.Start(ctx, vm) })
+	return effect(h.p, "start "+vm, true, func() error {
+		if h.p.started != nil {
+			h.p.started(vm)
+		}
+		return h.f.Start(ctx, vm)
+	})
 }
 
 func (h processHypervisor) Shutdown(ctx context.Context, vm string, mode domain.ShutdownMode) error {
