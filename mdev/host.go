@@ -13,6 +13,7 @@ import (
 type Config struct {
 	Root   string       // default "/"; holds sys/, dev/, proc/ and etc/
 	FS     FS           // default: the operating system's files under Root
+	Source Source       // default: none; what only NVML tells is not known
 	Logger *slog.Logger // default: silence
 }
 
@@ -22,6 +23,7 @@ type Host struct {
 	root string // "" when fs was given
 	fs   FS
 	log  *slog.Logger
+	from Source // nil: none
 
 	stuck  atomic.Int64 // reads that go on alone
 	shared shared       // readings of the inventory
@@ -33,7 +35,7 @@ type Host struct {
 // Open returns the host under cfg.Root. A host without any vGPU support is
 // an empty host and no error. Nothing needs to be closed.
 func Open(cfg Config) (*Host, error) {
-	h := &Host{fs: cfg.FS, log: cfg.Logger}
+	h := &Host{fs: cfg.FS, log: cfg.Logger, from: cfg.Source}
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)
 	}
