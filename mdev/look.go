@@ -32,9 +32,9 @@ func look[T any](ctx context.Context, h *Host, op, object string, read func(*sca
 		value T
 		err   error
 	}
-	got, ok := run(ctx, &h.stuck, func() answer {
-		value, err := read(s)
-		return answer{value, err}
+	got, ok := run(ctx, &h.stuck, func() (a answer) {
+		s.during(func() { a.value, a.err = read(s) })
+		return a
 	}, nil)
 	if !ok {
 		return none, s.hung(ctx, op, object)

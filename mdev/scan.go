@@ -6,6 +6,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 )
 
@@ -31,11 +32,22 @@ type siblingType struct{ gpu, id string }
 
 func (h *Host) newScan() *scan {
 	return &scan{
-		host: h, fs: &reader{fs: h.fs}, buf: make([]byte, 4*readBufferSize),
+		host: h, fs: &reader{fs: h.fs},
 		interned:     map[string]string{},
 		descriptions: map[string]Description{},
 		siblings:     map[siblingType]Type{},
 	}
+}
+
+// scanBuffers are what scans read into: an operation makes a dozen scans.
+var scanBuffers = sync.Pool{New: func() any { return new([4 * readBufferSize]byte) }}
+
+// during lends the scan what it reads into while do reads.
+func (s *scan) during(do func()) {
+	buf := scanBuffers.Get().(*[4 * readBufferSize]byte)
+	defer scanBuffers.Put(buf)
+	s.buf = buf[:]
+	do()
 }
 
 // place is where a parent was found.

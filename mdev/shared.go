@@ -101,7 +101,7 @@ func (sh *shared) begin(h *Host) {
 	ctx, r.cancel = context.WithCancel(context.Background()) // it outlives whoever asked first
 	go func() {
 		defer sh.end(r, h)
-		r.inventory, r.err = r.scan.inventory(ctx)
+		r.scan.during(func() { r.inventory, r.err = r.scan.inventory(ctx) })
 		r.answered = true
 	}()
 }

@@ -5,11 +5,14 @@ package atomicfile
 import (
 	"errors"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
-	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // Write makes data the content of the file at path: see [Files.Write].
@@ -29,7 +32,7 @@ func (f *Files) Syncs() int64 { return f.syncs.Load() }
 // starts with a dot, syncs it, renames it over path, and syncs the directory.
 // If it fails before the rename, path is as it was and nothing is left behind.
 func (f *Files) Write(path string, data []byte, perm fs.FileMode) error {
-	if err := place(path, data, perm, f.sync, os.Rename); err != nil {
+	if err := place(path, data, perm, f.sync, rename); err != nil {
 		return err
 	}
 	return f.SyncDir(filepath.Dir(path))
@@ -38,7 +41,7 @@ func (f *Files) Write(path string, data []byte, perm fs.FileMode) error {
 // Put is Write without a sync, for what need not outlive a loss of power: after one the
 // file may be the old, the new, absent, or empty.
 func (f *Files) Put(path string, data []byte, perm fs.FileMode) error {
-	return place(path, data, perm, nil, os.Rename)
+	return place(path, data, perm, nil, rename)
 }
 
 // Create is Put for a path at which nothing stands: whatever does is left alone, and
@@ -55,36 +58,88 @@ func (f *Files) Create(path string, data []byte, perm fs.FileMode) error {
 
 // SyncDir makes the entries of a directory durable: renames and removals.
 func (f *Files) SyncDir(dir string) error {
-	file, err := os.OpenFile(dir, os.O_RDONLY|syscall.O_DIRECTORY, 0)
+	fd, err := open(dir, unix.O_RDONLY|unix.O_DIRECTORY, 0)
 	if err != nil {
 		return err
 	}
-	return errors.Join(f.sync(file), file.Close())
+	return errors.Join(f.sync(fd, dir), unix.Close(fd))
 }
 
-func (f *Files) sync(file *os.File) error {
+func (f *Files) sync(fd int, path string) error {
 	f.syncs.Add(1)
-	return file.Sync()
+	return failed("sync", path, again(func() error { return unix.Fsync(fd) }))
 }
 
 // place fills a temporary file next to path and puts it there.
-func place(path string, data []byte, perm fs.FileMode, sync func(*os.File) error, put func(temp, path string) error) error {
-	file, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+tempMark+"*")
+func place(path string, data []byte, perm fs.FileMode, sync func(fd int, path string) error, put func(temp, path string) error) error {
+	fd, temp, err := create(path)
 	if err != nil {
 		return err
 	}
-	err = fill(file, data, perm)
+	err = fill(fd, temp, data, perm)
 	if err == nil && sync != nil {
-		err = sync(file)
+		err = sync(fd, temp)
 	}
-	err = errors.Join(err, file.Close())
+	err = errors.Join(err, failed("close", temp, unix.Close(fd)))
 	if err == nil {
-		err = put(file.Name(), path)
+		err = put(temp, path)
 	}
 	if err != nil {
-		return errors.Join(err, os.Remove(file.Name()))
+		return errors.Join(err, os.Remove(temp))
 	}
 	return nil
+}
+
+// create makes the temporary file for path. It is open for the system's calls only: an
+// [os.File] would ask the kernel four times more whether it can be waited for.
+func create(path string) (fd int, temp string, err error) {
+	for {
+		temp = filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+tempMark+strconv.FormatUint(uint64(rand.Uint32()), 10))
+		fd, err = open(temp, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL, 0o600)
+		if !errors.Is(err, fs.ErrExist) {
+			return fd, temp, err
+		}
+	}
+}
+
+func fill(fd int, path string, data []byte, perm fs.FileMode) error {
+	for len(data) > 0 {
+		var n int
+		err := again(func() (err error) { n, err = unix.Write(fd, data); return err })
+		if err != nil {
+			return failed("write", path, err)
+		}
+		data = data[n:]
+	}
+	return failed("chmod", path, again(func() error { return unix.Fchmod(fd, uint32(perm.Perm())) }))
+}
+
+func rename(from, to string) error {
+	if err := again(func() error { return unix.Rename(from, to) }); err != nil {
+		return &os.LinkError{Op: "rename", Old: from, New: to, Err: err}
+	}
+	return nil
+}
+
+func open(path string, flags int, perm uint32) (fd int, err error) {
+	err = again(func() (err error) { fd, err = unix.Open(path, flags|unix.O_CLOEXEC, perm); return err })
+	return fd, failed("open", path, err)
+}
+
+// again repeats a call that a signal kept from being done.
+func again(call func() error) error {
+	for {
+		if err := call(); err != unix.EINTR {
+			return err
+		}
+	}
+}
+
+func failed(op, path string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &fs.PathError{Op: op, Path: path, Err: err}
 }
 
 // tempMark is in the name of every temporary file, between the target's name
@@ -104,11 +159,4 @@ func Target(path string) (target string, ok bool) {
 		return "", false
 	}
 	return dir + name[:mark], true
-}
-
-func fill(file *os.File, data []byte, perm fs.FileMode) error {
-	if _, err := file.Write(data); err != nil {
-		return err
-	}
-	return file.Chmod(perm)
 }

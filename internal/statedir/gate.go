@@ -13,7 +13,11 @@ import (
 type gate struct {
 	*lane
 	holders int
+	idle    []int // the lock file, open, for the next lanes
 }
+
+// mostIdle is how many files are kept open for the next lanes while there are holders.
+const mostIdle = 64
 
 // gates are those of this process, by the path of the lock file.
 var gates = struct {
@@ -27,7 +31,7 @@ func shareGate(path string) (*gate, error) {
 	defer gates.Unlock()
 	g := gates.at[path]
 	if g == nil {
-		l, err := openLane(path, theGate)
+		l, err := openNewLane(path, theGate)
 		if err != nil {
 			return nil, err
 		}
@@ -42,6 +46,30 @@ func shareGate(path string) (*gate, error) {
 	return g, nil
 }
 
+// keep takes a file that a lane needs no more; false: the lane closes it.
+func (g *gate) keep(fd int) bool {
+	gates.Lock()
+	defer gates.Unlock()
+	if gates.at[g.path] != g || len(g.idle) == mostIdle {
+		return false
+	}
+	g.idle = append(g.idle, fd)
+	return true
+}
+
+// idleFile returns the lock file as a lane has left it open.
+func idleFile(path string) (fd int, ok bool) {
+	gates.Lock()
+	defer gates.Unlock()
+	g := gates.at[path]
+	if g == nil || len(g.idle) == 0 {
+		return -1, false
+	}
+	last := len(g.idle) - 1
+	fd, g.idle = g.idle[last], g.idle[:last]
+	return fd, true
+}
+
 func (g *gate) leave() {
 	gates.Lock()
 	defer gates.Unlock()
@@ -49,6 +77,9 @@ func (g *gate) leave() {
 		return
 	}
 	g.forget()
+	for _, fd := range g.idle {
+		_ = unix.Close(fd)
+	}
 	g.close()
 }
 

@@ -36,6 +36,7 @@ type lane struct {
 	start    int64  // in the file
 	ticket   int64  // 0: none
 	readOnly bool   // the file system is: there are no tickets
+	removed  bool   // the lock file was
 	gate     *gate  // nil: not gone through yet
 }
 
@@ -46,7 +47,17 @@ func laneOf(key string) int64 {
 }
 
 func openLane(path, key string) (*lane, error) {
-	l := &lane{path: path, lock: path + " " + key, start: laneOf(key)}
+	if fd, ok := idleFile(path); ok {
+		l := newLane(path, key)
+		l.fd = fd
+		return l, nil
+	}
+	return openNewLane(path, key)
+}
+
+// openNewLane opens the lock file for a lane.
+func openNewLane(path, key string) (*lane, error) {
+	l := newLane(path, key)
 	var err error
 	l.fd, err = openFile(path, unix.O_RDWR|unix.O_CREAT)
 	if errors.Is(err, unix.EROFS) {
@@ -56,11 +67,17 @@ func openLane(path, key string) (*lane, error) {
 	return l, err
 }
 
+func newLane(path, key string) *lane {
+	return &lane{path: path, lock: path + " " + key, start: laneOf(key)}
+}
+
 // close gives back whatever the caller has of the lane. A child that is just being
 // started may have the file open a moment longer, so that closing alone would not do.
 func (l *lane) close() {
-	_, _ = l.fcntl(unix.F_OFD_SETLK, unix.F_UNLCK, 0, laneSize)
-	_ = unix.Close(l.fd)
+	_, err := l.fcntl(unix.F_OFD_SETLK, unix.F_UNLCK, 0, laneSize)
+	if err != nil || l.removed || l.readOnly || l.gate == nil || !l.gate.keep(l.fd) {
+		_ = unix.Close(l.fd)
+	}
 	if l.gate != nil {
 		l.gate.leave()
 	}

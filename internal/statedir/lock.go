@@ -74,6 +74,7 @@ func (d *Dir) tryLock(key, operation string) (unlock func(), ok bool) {
 // machine's by now. It returns nil if the lock file was removed meanwhile.
 func (d *Dir) hold(l *lane, key, operation string) (unlock func(), err error) {
 	gone, err := l.gone()
+	l.removed = gone
 	if err != nil {
 		err = d.explain(err)
 	} else if !gone {

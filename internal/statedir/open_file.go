@@ -2,9 +2,7 @@ package statedir
 
 import (
 	"errors"
-	"io"
 	"io/fs"
-	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -42,17 +40,37 @@ func readFile(path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	file := os.NewFile(uintptr(fd), path)
-	defer file.Close()
-	info, err := file.Stat()
-	if err != nil {
-		return nil, err
+	defer func() { _ = unix.Close(fd) }()
+	var stat unix.Stat_t
+	if err := unix.Fstat(fd, &stat); err != nil {
+		return nil, &fs.PathError{Op: "stat", Path: path, Err: err}
 	}
-	if !info.Mode().IsRegular() {
+	if stat.Mode&unix.S_IFMT != unix.S_IFREG {
 		return nil, &fs.PathError{Op: "read", Path: path, Err: errNotRegular}
 	}
-	if info.Size() > mostOfFile {
+	if stat.Size > mostOfFile {
 		return nil, &fs.PathError{Op: "read", Path: path, Err: errTooLarge}
 	}
-	return io.ReadAll(io.LimitReader(file, mostOfFile))
+	return readAll(fd, path, make([]byte, stat.Size+1))
+}
+
+// readAll reads a file that grows no more: one that fits the buffer with room to spare is
+// whole.
+func readAll(fd int, path string, buf []byte) ([]byte, error) {
+	for at := 0; ; {
+		n, err := unix.Read(fd, buf[at:])
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case err != nil:
+			return nil, &fs.PathError{Op: "read", Path: path, Err: err}
+		}
+		if at += n; n == 0 || at < len(buf) {
+			return buf[:at], nil
+		}
+		if at > mostOfFile {
+			return nil, &fs.PathError{Op: "read", Path: path, Err: errTooLarge}
+		}
+		buf = append(buf, make([]byte, len(buf))...)
+	}
 }
