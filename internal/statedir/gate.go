@@ -57,17 +57,17 @@ func (g *gate) keep(fd int) bool {
 	return true
 }
 
-// idleFile returns the lock file as a lane has left it open.
-func idleFile(path string) (fd int, ok bool) {
+// idleFile returns the lock file as a lane has left it open; a nil lender: there is none.
+func idleFile(path string) (fd int, lender *gate) {
 	gates.Lock()
 	defer gates.Unlock()
 	g := gates.at[path]
 	if g == nil || len(g.idle) == 0 {
-		return -1, false
+		return -1, nil
 	}
 	last := len(g.idle) - 1
 	fd, g.idle = g.idle[last], g.idle[:last]
-	return fd, true
+	return fd, g
 }
 
 func (g *gate) leave() {

@@ -37,6 +37,7 @@ type lane struct {
 	ticket   int64  // 0: none
 	readOnly bool   // the file system is: there are no tickets
 	removed  bool   // the lock file was
+	lender   *gate  // fd is its, and so the same file; nil: nobody's
 	gate     *gate  // nil: not gone through yet
 }
 
@@ -47,9 +48,9 @@ func laneOf(key string) int64 {
 }
 
 func openLane(path, key string) (*lane, error) {
-	if fd, ok := idleFile(path); ok {
+	if fd, lender := idleFile(path); lender != nil {
 		l := newLane(path, key)
-		l.fd = fd
+		l.fd, l.lender = fd, lender
 		return l, nil
 	}
 	return openNewLane(path, key)
@@ -86,6 +87,9 @@ func (l *lane) close() {
 // gone tells whether the lock file was removed from under the caller, so that others
 // do not see his locks.
 func (l *lane) gone() (bool, error) {
+	if l.gate != nil && l.gate == l.lender {
+		return l.gate.gone()
+	}
 	var stat unix.Stat_t
 	if err := unix.Fstat(l.fd, &stat); err != nil {
 		return false, err

@@ -43,6 +43,7 @@ func TestDeadOwnerBlocksNobody(t *testing.T) {
 	s := open(t)
 	other := play(t, s, "hold", nil)
 	other.locked(t)
+	noted(t, s.notePath("vm-vm"))
 
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
@@ -54,7 +55,6 @@ func TestDeadOwnerBlocksNobody(t *testing.T) {
 	assert.False(t, ok)
 	s.SweepNotes()
 	noted(t, s.notePath("vm-vm"))
-
 	other.kill()
 	s.SweepNotes()
 	idle(t, s)

@@ -56,11 +56,19 @@ func (s *slab[T]) take(n int) []T {
 // the root's <metadata>, which libvirt keeps and gives back as its parser read it,
 // names and prefixes are taken as that parser takes them, and references to entities
 // that a DOCTYPE once declared are left as they are written.
-func Parse(src string) (*Node, error) { return (&scanner{src: src}).document() }
+func Parse(src string) (*Node, error) { return newScanner(src, false).document() }
 
 // ParseLoose is Parse for a single device's element, all of which is read as Parse
 // reads <metadata>.
-func ParseLoose(src string) (*Node, error) { return (&scanner{src: src, loose: true}).document() }
+func ParseLoose(src string) (*Node, error) { return newScanner(src, true).document() }
+
+// newScanner makes room for as many elements as there can be, within reason.
+func newScanner(src string, loose bool) *scanner {
+	s := &scanner{src: src, loose: loose}
+	most := min(strings.Count(src, "<")-strings.Count(src, "</"), 512)
+	s.nodes.free, s.children.free = make([]Node, most), make([]*Node, most)
+	return s
+}
 
 func (s *scanner) document() (*Node, error) {
 	if err := s.checkEncoding(); err != nil {
