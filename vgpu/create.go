@@ -47,13 +47,24 @@ func (o *operation) createAll(ctx context.Context, g *grant, q question, p place
 			return err
 		})
 		if again != nil {
-			if errors.Is(again, ErrNoCapacity) && slices.ContainsFunc(refused, refusal.itself) {
+			if errors.Is(again, ErrNoCapacity) && slices.ContainsFunc(refused, refusal.itself) && o.looksFree(ctx, q) {
 				return o.wrap("create", p.candidates[i][0].TypeName, refused.error())
 			}
 			return again
 		}
 		p = next
 	}
+}
+
+// looksFree tells whether the host seems to have room all the same where drivers refused: if
+// not, others were quicker, and what they left is the reason.
+func (o *operation) looksFree(ctx context.Context, q question) bool {
+	q.refused = nil
+	p, err := o.m.place(ctx, q)
+	if err == nil {
+		p.pick.drop()
+	}
+	return !errors.Is(err, ErrNoCapacity)
 }
 
 // createSome creates vGPUs until one has no candidate left; it returns which, and who refused
