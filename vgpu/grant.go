@@ -66,6 +66,9 @@ type task struct {
 	PID       int       `json:"pid"`
 	Boot      string    `json:"boot"`
 	Libvirt   string    `json:"libvirt"`
+	// After is the number of the VM's last grant in this boot when the operation began, of one
+	// that may be the VM's first.
+	After uint64 `json:"after,omitempty"`
 	// Run is libvirt's number of the run that the VM was in; 0: it was off.
 	Run int `json:"run,omitempty"`
 	// Grant is what the VM is to have: of an operation that grants.

@@ -147,7 +147,7 @@ func (o *operation) clear(ctx context.Context, v *view) error {
 // forget ends the grant of a VM and then the operation that did so.
 func (o *operation) forget(ctx context.Context) error {
 	return o.step(ctx, "forget", "", func(ctx context.Context) error {
-		if err := o.m.endGrant(o.id); err != nil {
+		if err := o.m.endGrant(o.id, o.number); err != nil {
 			return err
 		}
 		return o.end()
@@ -189,7 +189,7 @@ func (o *operation) provision(ctx context.Context, s spec, v *view) (VM, error) 
 	}
 	if err == nil {
 		g.remember(doc)
-		o.onFailure("grant", "", func(context.Context) error { return o.m.endGrant(o.id) })
+		o.onFailure("grant", "", func(context.Context) error { return o.m.endGrant(o.id, o.number) })
 		err = o.grant(ctx, v, g)
 	}
 	if err == nil {
