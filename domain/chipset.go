@@ -114,11 +114,11 @@ func (m machine) videoSlot() (uint8, bool) {
 // chipset lists what QEMU puts on bus 0 of the machine without being told.
 // q35: libvirt's qemuDomainValidateDevicePCISlotsQ35 and QEMU's pc_q35.c;
 // i440fx: qemuDomainValidateDevicePCISlotsPIIX3 and pc_piix.c; virt: gpex.c.
-func (m machine) chipset(devices *node) []use {
+func (t *topology) chipset(devices *node) []use {
 	at := func(slot, function uint8, name string) use {
 		return use{Address: Address{Slot: slot, Function: function}, name: name, multifunction: "on"}
 	}
-	switch m.kind {
+	switch t.machine.kind {
 	case machineQ35:
 		return []use{
 			at(0, 0, "q35 host bridge"),
@@ -132,7 +132,7 @@ func (m machine) chipset(devices *node) []use {
 			at(1, 0, "i440fx ISA bridge"),
 			at(1, 1, "i440fx IDE controller"), // even if no IDE controller is written
 		}
-		if hasPIIX3USB(devices) {
+		if t.hasPIIX3USB(devices) {
 			uses = append(uses, at(1, 2, "i440fx USB controller"))
 		}
 		return append(uses, at(1, 3, "i440fx power management"))
@@ -148,15 +148,16 @@ func (t *topology) addImplicit(devices *node) {
 	if len(t.buses) == 0 {
 		return
 	}
-	for _, u := range t.machine.chipset(devices) {
+	for _, u := range t.chipset(devices) {
 		if t.holder(u.Address) == nil {
 			t.hold(u)
 		}
 	}
 	if slot, ok := t.machine.videoSlot(); ok && videoPending(devices) && t.buses[0].slotFree(slot) {
 		t.hold(use{Address: Address{Slot: slot}, name: primaryVideo})
+		t.videoPlaced = true
 	}
-	for _, u := range usbCompanions(devices) {
+	for _, u := range t.usbCompanions(devices) {
 		if t.holder(u.Address) == nil {
 			t.hold(u)
 		}
@@ -165,16 +166,20 @@ func (t *topology) addImplicit(devices *node) {
 
 // hasPIIX3USB tells whether the i440fx has its own USB controller: the first
 // USB controller, unless the document gives it another model or none.
-func hasPIIX3USB(devices *node) bool {
+func (t *topology) hasPIIX3USB(devices *node) bool {
 	for c := range devices.All("controller") {
-		kind, _ := c.Attr("type")
-		index, numbered := c.Attr("index")
-		if kind == "usb" && (!numbered || index == "0") {
+		if kind, _ := c.Attr("type"); kind == "usb" && t.isFirst(c) {
 			model := modelOf(c)
 			return model == "" || model == "piix3-uhci"
 		}
 	}
 	return true
+}
+
+// isFirst tells whether a controller is the first of its type, which may be the chipset's.
+func (t *topology) isFirst(c *node) bool {
+	i, numbered := t.indexes[c]
+	return numbered && i == 0
 }
 
 // videoPending tells whether the primary video card has no address yet: it is
@@ -204,24 +209,21 @@ func videoPending(devices *node) bool {
 // usbCompanions returns the addresses of USB 2 controllers that have none
 // written although another of the same index has: libvirt puts all of them on
 // one slot, each on its function.
-func usbCompanions(devices *node) []use {
-	functions := map[string]uint8{"ich9-ehci1": 7, "ich9-uhci1": 0, "ich9-uhci2": 1, "ich9-uhci3": 2}
-	place := map[string]Address{}
+func (t *topology) usbCompanions(devices *node) []use {
+	place := map[int]Address{}
 	for c := range devices.All("controller") {
-		if _, companion := functions[modelOf(c)]; companion {
-			index, _ := c.Attr("index")
+		if _, companion := usbFunctions[modelOf(c)]; companion {
 			if a, ok := writtenAddress(c); ok {
-				if _, seen := place[index]; !seen {
-					place[index] = a
+				if _, seen := place[t.indexes[c]]; !seen {
+					place[t.indexes[c]] = a
 				}
 			}
 		}
 	}
 	var uses []use
 	for c := range devices.All("controller") {
-		function, companion := functions[modelOf(c)]
-		index, _ := c.Attr("index")
-		a, ok := place[index]
+		function, companion := usbFunctions[modelOf(c)]
+		a, ok := place[t.indexes[c]]
 		if companion && ok && wantsAddress(c) {
 			a.Function = function
 			uses = append(uses, use{Address: a, name: describe(c)})

@@ -27,7 +27,8 @@ type AddressRequest struct {
 // place comes last. Only buses whose controller is written are used, besides
 // the machine's root bus. Room is left for devices that have no address yet.
 //
-// Errors match [ErrInvalid] (n is negative), [ErrNotFound] (there are not that
+// Errors match [ErrInvalid] (n is negative, or another controller has the root bus's
+// index), [ErrNotFound] (there are not that
 // many; see [Document.AddRootPort]) or [ErrUnsupported] (the machine has no
 // PCI bus, or QEMU may hold addresses on it that are not known here).
 func (d *Document) Free(n int, req AddressRequest) ([]Address, error) {
@@ -41,6 +42,8 @@ func (d *Document) Free(n int, req AddressRequest) ([]Address, error) {
 	switch {
 	case n < 0:
 		return fail(ErrInvalid, "ask for 0 or more", "the number is negative")
+	case t.wrongRoot() != "":
+		return fail(ErrInvalid, "write the root bus first, or give the controllers indexes", "%s", t.wrongRoot())
 	case len(t.buses) == 0:
 		return fail(ErrUnsupported, "use a machine type with PCI, such as q35", "the machine %s has no PCI bus", t.machine)
 	case t.machine.kind == machineUnknown, t.machine.kind == machineS390:
@@ -81,7 +84,7 @@ func (t *topology) free(req AddressRequest) []Address {
 			}
 		}
 	}
-	room := t.room() - t.kept()
+	room := t.spare()
 	found := candidates[:0]
 	for _, a := range append(candidates, last...) {
 		if t.roomy(int(a.Bus)) {
@@ -148,18 +151,45 @@ func (t *topology) room() int {
 	return free
 }
 
-// kept is how much of the room is left for devices that have no address yet:
-// on a PCI machine one slot, where libvirt can put a bridge if they are more;
-// on a PCIe machine enough for a root port each, eight to a slot, and for the
-// two that libvirt may add, one for hotplug and one for a PCI bridge.
-func (t *topology) kept() int {
-	switch {
-	case t.pending == 0:
-		return 0
-	case t.buses[0].model == modelPCIeRoot:
-		return (t.pending + 2 + lastFunc) / (lastFunc + 1)
+// spare is how many of these slots can be taken, one after the other, with room left for
+// the devices that have no address yet: on a PCIe machine for a root port each, eight to a
+// slot, and for the two that libvirt may add, one for hotplug and one for a PCI bridge.
+func (t *topology) spare() int {
+	room := t.room()
+	if t.buses[0].model == modelPCIeRoot {
+		if t.pending == 0 {
+			return room
+		}
+		return room - (t.pending+2+lastFunc)/(lastFunc+1)
 	}
-	return 1
+	spare := 0
+	for spare < room && t.fits(room) && t.fits(room-spare-1) {
+		spare++
+	}
+	return spare
+}
+
+// fits tells whether libvirt finds slots on a PCI machine for the devices that have no address
+// yet if so many are left, as qemuDomainAssignPCIAddresses goes about it: it spends a slot on
+// an expansion to come, adds a bridge for every 31 devices that find none, and then needs a
+// slot for each bridge, of the slots that are over: for the first on a bus that is there.
+func (t *topology) fits(free int) bool {
+	const slots = 31 // of a bridge
+	bridges := 0     // that the document implies, and libvirt adds
+	for number, b := range t.buses {
+		if number > 0 && b.controller == nil {
+			bridges++
+		}
+	}
+	if t.pending == 0 && bridges == 0 {
+		return true
+	}
+	needed := t.pending
+	if free > 0 {
+		needed++
+	}
+	more := max(0, needed-free+slots-1) / slots
+	return free >= bridges+min(more, 1) && free+slots*more-needed >= bridges+more
 }
 
 func (t *topology) hasNode(node int) bool {
