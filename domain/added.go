@@ -36,9 +36,8 @@ func (t *topology) addedControllers(devices *node) int {
 	if t.machine.kind == machineQ35 {
 		delete(wanted["sata"], 0) // the chipset's
 	}
-	for c, i := range t.indexes {
-		kind, _ := c.Attr("type")
-		delete(wanted[kind], i)
+	for c, i := range t.index {
+		delete(wanted[kindOf(c)], i)
 	}
 	return len(wanted["scsi"]) + len(wanted["sata"]) + len(wanted["virtio-serial"])
 }
@@ -58,13 +57,13 @@ func diskBus(disk *node) string {
 	return ""
 }
 
-// driveController returns the index of the controller that a disk is on: 15 disks a SCSI
+// driveController returns the index of the controller that a disk is on: 7 disks a SCSI
 // controller, 6 a SATA controller, by the disk's name unless it has an address.
 func driveController(disk *node, bus string) int {
 	if kind, _ := disk.Child("address").Attr("type"); kind == "drive" {
 		return controllerOf(disk, "drive")
 	}
-	units := map[string]int{"scsi": 15, "sata": 6}[bus]
+	units := map[string]int{"scsi": 7, "sata": 6}[bus]
 	name, _ := disk.Child("target").Attr("dev")
 	number := 0
 	for _, letter := range name[min(2, len(name)):] {

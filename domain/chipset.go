@@ -157,7 +157,7 @@ func (t *topology) addImplicit(devices *node) {
 		t.hold(use{Address: Address{Slot: slot}, name: primaryVideo})
 		t.videoPlaced = true
 	}
-	for _, u := range t.usbCompanions(devices) {
+	for _, u := range t.usbCompanions() {
 		if t.holder(u.Address) == nil {
 			t.hold(u)
 		}
@@ -168,7 +168,7 @@ func (t *topology) addImplicit(devices *node) {
 // USB controller, unless the document gives it another model or none.
 func (t *topology) hasPIIX3USB(devices *node) bool {
 	for c := range devices.All("controller") {
-		if kind, _ := c.Attr("type"); kind == "usb" && t.isFirst(c) {
+		if kindOf(c) == "usb" && t.isFirst(c) {
 			model := modelOf(c)
 			return model == "" || model == "piix3-uhci"
 		}
@@ -178,7 +178,7 @@ func (t *topology) hasPIIX3USB(devices *node) bool {
 
 // isFirst tells whether a controller is the first of its type, which may be the chipset's.
 func (t *topology) isFirst(c *node) bool {
-	i, numbered := t.indexes[c]
+	i, numbered := t.index[c]
 	return numbered && i == 0
 }
 
@@ -209,23 +209,19 @@ func videoPending(devices *node) bool {
 // usbCompanions returns the addresses of USB 2 controllers that have none
 // written although another of the same index has: libvirt puts all of them on
 // one slot, each on its function.
-func (t *topology) usbCompanions(devices *node) []use {
+func (t *topology) usbCompanions() []use {
 	place := map[int]Address{}
-	for c := range devices.All("controller") {
-		if _, companion := usbFunctions[modelOf(c)]; companion {
-			if a, ok := writtenAddress(c); ok {
-				if _, seen := place[t.indexes[c]]; !seen {
-					place[t.indexes[c]] = a
-				}
+	for _, c := range t.ordered["usb"] {
+		if a, ok := writtenAddress(c); ok && isUSB2(c) {
+			if _, seen := place[t.index[c]]; !seen {
+				place[t.index[c]] = a
 			}
 		}
 	}
 	var uses []use
-	for c := range devices.All("controller") {
-		function, companion := usbFunctions[modelOf(c)]
-		a, ok := place[t.indexes[c]]
-		if companion && ok && wantsAddress(c) {
-			a.Function = function
+	for _, c := range t.ordered["usb"] {
+		if a, ok := place[t.index[c]]; ok && isUSB2(c) && wantsAddress(c) {
+			a.Function = usbFunctions[modelOf(c)]
 			uses = append(uses, use{Address: a, name: describe(c)})
 		}
 	}

@@ -84,14 +84,21 @@ func (t *topology) free(req AddressRequest) []Address {
 			}
 		}
 	}
-	room := t.spare()
+	room, ports := t.spare(), t.sparePorts()
 	found := candidates[:0]
 	for _, a := range append(candidates, last...) {
-		if t.roomy(int(a.Bus)) {
-			if room <= 0 {
+		limit := (*int)(nil)
+		switch {
+		case t.roomy(int(a.Bus)):
+			limit = &room
+		case t.buses[a.Bus].port():
+			limit = &ports
+		}
+		if limit != nil {
+			if *limit <= 0 {
 				continue
 			}
-			room--
+			*limit--
 		}
 		found = append(found, a)
 	}
@@ -190,6 +197,28 @@ func (t *topology) fits(free int) bool {
 	}
 	more := max(0, needed-free+slots-1) / slots
 	return free >= bridges+min(more, 1) && free+slots*more-needed >= bridges+more
+}
+
+// sparePorts is how many free PCIe ports can be taken, with one left for each PCI bridge
+// that has no address yet, as libvirt adds no port for it, and for each switch that comes
+// before one. It is negative where they are too few already.
+func (t *topology) sparePorts() int {
+	free, needed, switches := 0, 0, 0
+	for _, b := range t.buses {
+		if b.port() && b.slotFree(0) {
+			free++
+		}
+	}
+	for _, c := range t.ordered["pci"] {
+		switch model := modelOf(c); {
+		case !wantsAddress(c):
+		case model == modelPCIeBridge:
+			needed, switches = needed+1+switches, 0
+		case model == modelUpstream:
+			switches++
+		}
+	}
+	return free - needed
 }
 
 func (t *topology) hasNode(node int) bool {

@@ -34,7 +34,8 @@ func TestControllerIndexes(t *testing.T) {
 		"two sets":              {"usb/ich9-ehci1 usb/ich9-uhci1 usb/ich9-ehci1 usb/ich9-uhci1", []int{0, 0, 1, 1}},
 		"a chain that is cut":   {"usb/ich9-ehci1 usb/nec-xhci usb/ich9-uhci1", []int{0, 1, 2}},
 		"others between":        {"usb/ich9-ehci1 pci/pcie-root usb/ich9-uhci1", []int{0, 0, 0}},
-		"companion of a number": {"usb/ich9-ehci1/3 usb/ich9-uhci1", []int{3, 0}},
+		"companion of a number": {"usb/ich9-ehci1/3 usb/ich9-uhci1", []int{3, 3}},
+		"a number in between":   {"usb/ich9-ehci1 usb/nec-xhci/0 usb/ich9-uhci1", []int{1, 0, 2}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var b strings.Builder
@@ -47,7 +48,7 @@ func TestControllerIndexes(t *testing.T) {
 				b.WriteString("/>")
 			}
 			devices := devicesOf(mustParse(t, "<domain><devices>"+b.String()+"</devices></domain>").root)
-			indexes := indexesOf(devices)
+			indexes := numberControllers(devices).index
 			var got []int
 			for _, c := range devices.Children {
 				i, numbered := indexes[c]

@@ -23,7 +23,6 @@ func wantsAddress(dev *node) bool {
 func (t *topology) countPending(devices, without *node) int {
 	count := 0
 	have := map[string]bool{}
-	groups := map[int]bool{} // USB 2 controllers that share a slot
 	for dev := range deviceNodes(devices, nil) {
 		have[dev.Local] = true
 		if dev.Local == "controller" {
@@ -33,13 +32,10 @@ func (t *topology) countPending(devices, without *node) int {
 		if dev == without || !wantsAddress(dev) || !t.onPCI(dev) {
 			continue
 		}
-		if _, shared := usbFunctions[modelOf(dev)]; shared {
-			if groups[t.indexes[dev]] || t.placedCompanion(devices, dev) {
-				continue
-			}
-			groups[t.indexes[dev]] = true
+		// USB 2 controllers that share a slot get one each when libvirt counts the buses.
+		if !isUSB2(dev) || !t.placedCompanion(dev) {
+			count++
 		}
-		count++
 	}
 	m := t.machine
 	if m.kind == machineNoPCI || m.kind == machineS390 {
@@ -62,12 +58,10 @@ func (t *topology) countPending(devices, without *node) int {
 
 // placedCompanion tells whether a USB 2 controller of the same index has an address, beside
 // which the others are put.
-func (t *topology) placedCompanion(devices, c *node) bool {
-	for other := range devices.All("controller") {
-		if _, shared := usbFunctions[modelOf(other)]; shared && t.indexes[other] == t.indexes[c] {
-			if _, placed := writtenAddress(other); placed {
-				return true
-			}
+func (t *topology) placedCompanion(c *node) bool {
+	for _, other := range t.ordered["usb"] {
+		if _, placed := writtenAddress(other); placed && isUSB2(other) && t.index[other] == t.index[c] {
+			return true
 		}
 	}
 	return false

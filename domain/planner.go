@@ -126,6 +126,8 @@ func (t *topology) check(a Address) error {
 	} else if b.slotFree(a.Slot) && b.auto && t.roomy(int(a.Bus)) && !t.fits(t.room()-1) {
 		return invalid("give the other devices addresses first, or add a PCI bridge to the document",
 			"libvirt would find no slot for the %d devices without an address and the bridges for them, with %d slots left", t.pending, t.room()-1)
+	} else if b.port() && t.sparePorts() < 1 {
+		return invalid("give the bridges addresses first, or add a root port", "the last free PCIe ports are needed by the PCI bridges that have no address yet")
 	}
 	return nil
 }

@@ -48,6 +48,9 @@ func (d *Document) AddRootPorts(n int, req AddressRequest) (*Document, []Address
 		return fail(ErrUnsupported, "take a free address on the root bus, or use a machine type with PCIe, such as q35",
 			"the machine %s has no PCIe root ports", t.machine)
 	}
+	if t.sparePorts() < 0 {
+		return fail(ErrInvalid, "give the PCI bridges addresses, or write a root port for each", "the document has fewer free PCIe ports than PCI bridges without an address")
+	}
 	on := 0
 	if req.NUMANode != nil {
 		var ok bool

@@ -71,6 +71,9 @@ type bus struct {
 // slotFree tells whether nothing is on any function of the slot.
 func (b *bus) slotFree(slot uint8) bool { return b.slots[slot] == [lastFunc + 1]int32{} }
 
+// port tells whether the bus is a PCIe port, which has a single slot.
+func (b *bus) port() bool { return b.model == modelRootPort || b.model == modelDownstream }
+
 // use is an address that is taken, and by whom.
 type use struct {
 	Address
@@ -92,10 +95,10 @@ func (u *use) by() string {
 // topology is what a document says of the guest's PCI buses.
 type topology struct {
 	machine machine
-	indexes map[*node]int // of all controllers
-	buses   []*bus        // by number; empty: the machine has no PCI
-	uses    []use         // in the document's order, the implicit ones last
-	pending int           // devices that libvirt has still to find a PCI address for
+	numbering
+	buses   []*bus // by number; empty: the machine has no PCI
+	uses    []use  // in the document's order, the implicit ones last
+	pending int    // devices that libvirt has still to find a PCI address for
 	// videoPlaced: the primary video card has no address, and its usual place is kept for it.
 	videoPlaced bool
 }
@@ -104,8 +107,8 @@ type topology struct {
 // not in it; nil for none.
 func topologyOf(root, without *node) *topology {
 	devices := devicesOf(root)
-	t := &topology{machine: machineOf(root), indexes: indexesOf(devices)}
-	t.addControllers(devices)
+	t := &topology{machine: machineOf(root), numbering: numberControllers(devices)}
+	t.addControllers()
 	if t.machine.kind == machineI440FX && len(t.buses) > 0 && root.Child("features").Child("acpi") == nil {
 		t.buses[0].hotplug = false // without ACPI the chipset has no hotplug controller
 	}
@@ -128,19 +131,17 @@ func topologyOf(root, without *node) *topology {
 // addControllers makes a bus of each PCI controller, and of those that libvirt
 // adds by itself: the machine's root bus, and a bus for each number that is
 // left out below the highest.
-func (t *topology) addControllers(devices *node) {
+func (t *topology) addControllers() {
 	byIndex := map[int]*node{}
 	highest := -1
 	if t.machine.root() != "" {
 		highest = 0
 	}
-	for c := range devices.All("controller") {
-		i, numbered := t.indexes[c]
-		if !isPCIController(c) || !numbered || i > lastBus || byIndex[i] != nil {
-			continue
+	for _, c := range t.ordered["pci"] {
+		if i := t.index[c]; i <= lastBus && byIndex[i] == nil {
+			byIndex[i] = c
+			highest = max(highest, i)
 		}
-		byIndex[i] = c
-		highest = max(highest, i)
 	}
 	for i := range highest + 1 {
 		switch c := byIndex[i]; {
@@ -293,8 +294,7 @@ func writtenAddress(dev *node) (Address, bool) {
 }
 
 func isPCIController(n *node) bool {
-	kind, _ := n.Attr("type")
-	return n != nil && n.Local == "controller" && kind == "pci"
+	return n != nil && n.Local == "controller" && kindOf(n) == "pci"
 }
 
 func modelOf(n *node) string {
