@@ -22,6 +22,7 @@ const primaryVideo = "primary video"
 type machine struct {
 	kind       machineKind
 	arch, name string
+	written    bool // the architecture, which else is the host's
 }
 
 // machineOf reads <os><type arch= machine=>. What is left out is what libvirt
@@ -29,6 +30,7 @@ type machine struct {
 func machineOf(root *node) machine {
 	arch, _ := root.PathAttr("arch", "os", "type")
 	name, _ := root.PathAttr("machine", "os", "type")
+	written := arch != ""
 	if arch == "" {
 		arch = "x86_64"
 	}
@@ -38,7 +40,7 @@ func machineOf(root *node) machine {
 			"aarch64": "virt", "armv7l": "virt", "riscv64": "virt", "riscv32": "virt", "loongarch64": "virt",
 		}[arch]
 	}
-	return machine{kind: machineKindOf(arch, name), arch: arch, name: name}
+	return machine{kind: machineKindOf(arch, name), arch: arch, name: name, written: written}
 }
 
 // machineKindOf follows libvirt's qemuDomainDefAddDefaultDevices and
@@ -98,6 +100,19 @@ func (m machine) root() string {
 	default:
 		return modelPCIRoot
 	}
+}
+
+// multibus tells whether QEMU numbers the machine's PCI buses; the others have one, "pci"
+// (qemuDomainSupportsPCIMultibus).
+func (m machine) multibus() bool {
+	virt := m.name == "virt" || strings.HasPrefix(m.name, "virt-")
+	switch m.arch {
+	case "x86_64", "i686", "ppc", "ppcle", "ppc64", "ppc64le", "ppcemb", "s390", "s390x":
+		return true
+	case "aarch64", "armv7l", "armv6l", "riscv64", "riscv32", "loongarch64":
+		return virt
+	}
+	return false
 }
 
 // videoSlot is the slot on bus 0 where the primary video card goes.

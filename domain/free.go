@@ -27,10 +27,10 @@ type AddressRequest struct {
 // place comes last. Only buses whose controller is written are used, besides
 // the machine's root bus. Room is left for devices that have no address yet.
 //
-// Errors match [ErrInvalid] (n is negative, or another controller has the root bus's
-// index), [ErrNotFound] (there are not that
+// Errors match [ErrInvalid] (n is negative), [ErrNotFound] (there are not that
 // many; see [Document.AddRootPort]) or [ErrUnsupported] (the machine has no
-// PCI bus, or QEMU may hold addresses on it that are not known here).
+// PCI bus, another controller has the root bus's index, or QEMU may hold addresses
+// on it that are not known here).
 func (d *Document) Free(n int, req AddressRequest) ([]Address, error) {
 	t := topologyOf(d.root, nil)
 	fail := func(kind error, next, format string, args ...any) ([]Address, error) {
@@ -43,7 +43,7 @@ func (d *Document) Free(n int, req AddressRequest) ([]Address, error) {
 	case n < 0:
 		return fail(ErrInvalid, "ask for 0 or more", "the number is negative")
 	case t.wrongRoot() != "":
-		return fail(ErrInvalid, "write the root bus first, or give the controllers indexes", "%s", t.wrongRoot())
+		return fail(ErrUnsupported, "write the root bus first, or give the controllers indexes", "%s", t.wrongRoot())
 	case len(t.buses) == 0:
 		return fail(ErrUnsupported, "use a machine type with PCI, such as q35", "the machine %s has no PCI bus", t.machine)
 	case t.machine.kind == machineUnknown, t.machine.kind == machineS390:

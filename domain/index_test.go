@@ -77,7 +77,7 @@ func TestAddRootPortToUnnumberedControllers(t *testing.T) {
 	require.NoError(t, again.CheckAddress(b))
 
 	_, _, err = guest(t, "q35", unnumbered("pcie-root-port")...).AddRootPort(AddressRequest{})
-	requireError(t, err, ErrInvalid, "The PCI controller with index='0' must be model='pcie-root' for this machine type, but model='pcie-root-port' was found instead")
+	requireError(t, err, ErrUnsupported, "The PCI controller with index='0' must be model='pcie-root' for this machine type, but model='pcie-root-port' was found instead")
 	_, err = guest(t, "pc", unnumbered("pci-bridge")...).Free(1, AddressRequest{})
-	requireError(t, err, ErrInvalid, "must be model='pci-root' for this machine type")
+	requireError(t, err, ErrUnsupported, "must be model='pci-root' for this machine type")
 }

@@ -12,8 +12,8 @@ import (
 // AddRootPort returns the document with one more PCIe root port, and the
 // address behind it, where a device can be put and hot-plugged. It is for
 // machines with PCIe (q35, virt); [ErrUnsupported] on others, where
-// [Document.Free] finds hot-pluggable addresses without. [ErrInvalid] if another
-// controller has the root bus's index.
+// [Document.Free] finds hot-pluggable addresses without, and if another controller
+// has the root bus's index.
 //
 // With a NUMA node in the request the port is put on an expander bus of that
 // node; [ErrNotFound] if the document has none.
@@ -43,7 +43,7 @@ func (d *Document) AddRootPorts(n int, req AddressRequest) (*Document, []Address
 	case n < 1:
 		return fail(ErrInvalid, "ask for 1 or more", "the number is not positive")
 	case t.machine.root() == modelPCIeRoot && t.wrongRoot() != "":
-		return fail(ErrInvalid, "write the root bus first, or give the controllers indexes", "%s", t.wrongRoot())
+		return fail(ErrUnsupported, "write the root bus first, or give the controllers indexes", "%s", t.wrongRoot())
 	case len(t.buses) == 0 || t.buses[0].model != modelPCIeRoot:
 		return fail(ErrUnsupported, "take a free address on the root bus, or use a machine type with PCIe, such as q35",
 			"the machine %s has no PCIe root ports", t.machine)
