@@ -12,17 +12,20 @@ const generatedAlias = "hostdev"
 
 // aliases returns the alias by which QEMU will know each <hostdev>, and each interface that
 // is one: the user's, in a running domain libvirt's, else hostdev with the number after the
-// highest so far. Interfaces come first (qemuAssignDeviceAliases).
-func (d *Document) aliases() map[*node]string {
+// highest so far. Interfaces come first (qemuAssignDeviceAliases). It is as if the device
+// without were not there; nil for none.
+func (d *Document) aliases(without *node) map[*node]string {
 	_, live := d.root.Attr("id")
 	var devices []*node
 	for n := range d.devices("interface") {
-		if kindOf(n) == "hostdev" {
+		if n != without && kindOf(n) == "hostdev" {
 			devices = append(devices, n)
 		}
 	}
 	for n := range d.devices("hostdev") {
-		devices = append(devices, n)
+		if n != without {
+			devices = append(devices, n)
+		}
 	}
 	aliases := make(map[*node]string, len(devices))
 	next := 0

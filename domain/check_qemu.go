@@ -2,6 +2,7 @@ package domain
 
 import (
 	"fmt"
+	"iter"
 	"strings"
 )
 
@@ -22,28 +23,39 @@ func (d *Document) passedComplaints() []error {
 		}
 	}
 	known := map[string]bool{}
-	for _, alias := range d.aliases() {
+	for _, alias := range d.aliases(nil) {
 		known[alias] = true
 	}
-	set := false
-	for n := range d.root.In(qemuSpace, "commandline", "arg") {
-		arg, _ := n.Attr("value")
-		if name, ok := strings.CutPrefix(arg, "device."); set && ok {
-			alias, property, _ := strings.Cut(name, ".")
-			if _, generated := aliasNumber(alias); generated || known[alias] {
-				errs = append(errs, &Error{
-					Op: "check", Object: "<qemu:commandline>", Meaning: fmt.Sprintf("there is no device \"%s\" defined for -set %s", clip(alias, 40), clip(arg, 80)),
-					Cause: "since QEMU 6.2 libvirt gives it its devices as JSON, which -set does not see",
-					Next:  fmt.Sprintf("set %s by <qemu:override> for the alias %s", clip(beforeEqual(property), 40), clip(alias, 40)), Kind: ErrUnsupported,
-				})
-			}
+	for n, alias := range d.settings() {
+		if _, generated := aliasNumber(alias); !generated && !known[alias] {
+			continue
 		}
-		set = arg == "-set" || arg == "--set"
+		arg, _ := n.Attr("value")
+		property, _, _ := strings.Cut(strings.TrimPrefix(arg, settingPrefix+alias+"."), "=")
+		errs = append(errs, &Error{
+			Op: "check", Object: "<qemu:commandline>", Meaning: fmt.Sprintf("there is no device \"%s\" defined for -set %s", clip(alias, 40), clip(arg, 80)),
+			Cause: "since QEMU 6.2 libvirt gives it its devices as JSON, which -set does not see",
+			Next:  fmt.Sprintf("set %s by <qemu:override> for the alias %s", clip(property, 40), clip(alias, 40)), Kind: ErrUnsupported,
+		})
 	}
 	return errs
 }
 
-func beforeEqual(s string) string {
-	name, _, _ := strings.Cut(s, "=")
-	return name
+// settingPrefix begins what -set sets of a device.
+const settingPrefix = "device."
+
+// settings yields the arguments of -set that are for a device, and its id.
+func (d *Document) settings() iter.Seq2[*node, string] {
+	return func(yield func(*node, string) bool) {
+		set := false
+		for n := range d.root.In(qemuSpace, "commandline", "arg") {
+			arg, _ := n.Attr("value")
+			if name, ok := strings.CutPrefix(arg, settingPrefix); set && ok {
+				if alias, _, ok := strings.Cut(name, "."); ok && !yield(n, alias) {
+					return
+				}
+			}
+			set = arg == "-set" || arg == "--set"
+		}
+	}
 }

@@ -35,7 +35,7 @@ func (d *Document) QEMUArgs(opts QEMUOptions) ([]string, error) {
 		args = append(args, "-uuid", id.String())
 	}
 	t := topologyOf(d.root, nil)
-	aliases := d.aliases()
+	aliases := d.aliases(nil)
 	for n := range d.devices("hostdev") {
 		alias := aliases[n]
 		h, ok := parseHostdev(n)

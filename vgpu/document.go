@@ -142,33 +142,12 @@ func (o *operation) unwrite(ctx context.Context, g grant, before *domain.Documen
 
 // swap returns the document with other devices in their places.
 func swap(doc *domain.Document, from, to []device) (*domain.Document, error) {
-	vfs := map[string]string{}
-	var err error
+	has := hostdevIDs(doc)
+	others := map[string]string{}
 	for i := range to {
-		switch {
-		case from[i].ID == to[i].ID:
-		case from[i].vf() && to[i].vf():
-			vfs[from[i].ID] = to[i].ID
-		default: // a kernel with another framework
-			if doc, err = exchange(doc, from[i], to[i]); err != nil {
-				return nil, err
-			}
+		if from[i].ID != to[i].ID && (has[from[i].ID] || from[i].vf() && to[i].vf()) {
+			others[from[i].ID] = to[i].ID
 		}
 	}
-	return doc.ReplaceVFs(vfs)
-}
-
-// exchange puts a virtual function into the place of an mdev, or the other way.
-func exchange(doc *domain.Document, from, to device) (*domain.Document, error) {
-	for _, h := range doc.Hostdevs() {
-		if h.ID() != from.ID {
-			continue
-		}
-		without, err := doc.Remove(from.ID)
-		if err != nil {
-			return nil, err
-		}
-		return without.Add(to.named(h))
-	}
-	return doc, nil
+	return doc.Replace(others)
 }
