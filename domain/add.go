@@ -62,6 +62,9 @@ func (d *Document) Remove(id string) (*Document, error) {
 // that cannot be read.
 func (d *Document) WithoutVGPUs() (*Document, error) {
 	m, _, err := d.Metadata()
+	if err == nil {
+		d, err = d.WithoutMetadata()
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -73,5 +76,5 @@ func (d *Document) WithoutVGPUs() (*Document, error) {
 			return nil, err
 		}
 	}
-	return d.WithoutMetadata()
+	return d, nil
 }

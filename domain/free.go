@@ -28,7 +28,7 @@ type AddressRequest struct {
 // the machine's root bus. Room is left for devices that have no address yet.
 //
 // Errors match [ErrInvalid] (n is negative), [ErrNotFound] (there are not that
-// many; see [Document.AddRootPort]) or [ErrUnsupported] (the machine has no
+// many, and those that there are come with it; see [Document.AddRootPort]) or [ErrUnsupported] (the machine has no
 // PCI bus, another controller has the root bus's index, or QEMU may hold addresses
 // on it that are not known here).
 func (d *Document) Free(n int, req AddressRequest) ([]Address, error) {
@@ -62,7 +62,8 @@ func (d *Document) Free(n int, req AddressRequest) ([]Address, error) {
 		if req.NUMANode != nil && !t.hasNode(*req.NUMANode) {
 			return fail(ErrNotFound, "add an expander bus with that <node>", "no PCI bus belongs to NUMA node %d of the guest", *req.NUMANode)
 		}
-		return fail(ErrNotFound, next, "there are %d%s", len(found), describeRequest(req))
+		_, err := fail(ErrNotFound, next, "there are %d%s", len(found), describeRequest(req))
+		return slices.Clip(found), err
 	}
 	return slices.Clip(found[:n]), nil
 }

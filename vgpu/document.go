@@ -11,9 +11,12 @@ import (
 )
 
 // document puts the vGPUs and the copy of the grant into the VM's document. What does not
-// fit there is the caller's to mend.
+// fit there, or libvirt or QEMU would refuse, is the caller's to mend.
 func (s spec) document(g grant) (*domain.Document, error) {
 	doc, err := s.write(g)
+	if err == nil {
+		err = doc.Check()
+	}
 	if err != nil {
 		return nil, &Error{Kind: ErrInvalid, Err: err}
 	}
@@ -43,7 +46,7 @@ func (s spec) write(g grant) (*domain.Document, error) {
 	}
 	doc := s.doc
 	for i := range hostdevs {
-		if s.requests[i].Address != "" {
+		if s.requests[i].Address != "" || !hostdevs[i].OnPCI() {
 			continue
 		}
 		free, err := scratch.Free(1, domain.AddressRequest{})
