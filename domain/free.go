@@ -1,6 +1,7 @@
 package domain
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 )
@@ -28,7 +29,7 @@ type AddressRequest struct {
 // the machine's root bus. Room is left for devices that have no address yet.
 //
 // Errors match [ErrInvalid] (n is negative), [ErrNotFound] (there are not that
-// many, and those that there are come with it; see [Document.AddRootPort]) or [ErrUnsupported] (the machine has no
+// many; see [Document.AddRootPort] and [Document.FreeUpTo]) or [ErrUnsupported] (the machine has no
 // PCI bus, another controller has the root bus's index, or QEMU may hold addresses
 // on it that are not known here).
 func (d *Document) Free(n int, req AddressRequest) ([]Address, error) {
@@ -62,10 +63,19 @@ func (d *Document) Free(n int, req AddressRequest) ([]Address, error) {
 		if req.NUMANode != nil && !t.hasNode(*req.NUMANode) {
 			return fail(ErrNotFound, "add an expander bus with that <node>", "no PCI bus belongs to NUMA node %d of the guest", *req.NUMANode)
 		}
-		_, err := fail(ErrNotFound, next, "there are %d%s", len(found), describeRequest(req))
-		return slices.Clip(found), err
+		return fail(ErrNotFound, next, "there are %d%s", len(found), describeRequest(req))
 	}
 	return slices.Clip(found[:n]), nil
+}
+
+// FreeUpTo is [Document.Free] that is content with fewer, or none.
+func (d *Document) FreeUpTo(n int, req AddressRequest) ([]Address, error) {
+	found, err := d.Free(n, req)
+	if errors.Is(err, ErrNotFound) {
+		found = topologyOf(d.root, nil).free(req)
+		return slices.Clip(found), nil
+	}
+	return found, err
 }
 
 // free returns all addresses that Free may give, in its order.
@@ -164,6 +174,9 @@ func (t *topology) room() int {
 // slot, and for the two that libvirt may add, one for hotplug and one for a PCI bridge.
 func (t *topology) spare() int {
 	room := t.room()
+	if room == 0 {
+		return 0
+	}
 	if t.buses[0].model == modelPCIeRoot {
 		if t.pending == 0 {
 			return room

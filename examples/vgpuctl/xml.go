@@ -115,13 +115,11 @@ func (c *xmlAddressesCmd) Run(g *globals) error {
 	for _, u := range doc.Used() {
 		answer.Used = append(answer.Used, usedAddress{Address: u.Address.String(), By: u.By, Implicit: u.Implicit})
 	}
-	var unknown error // how many are free; that they are fewer is no failure
+	var unknown error // which are free
 	if c.Free > 0 {
-		free, err := doc.Free(c.Free, domain.AddressRequest{})
+		var free []domain.Address
+		free, unknown = doc.FreeUpTo(c.Free, domain.AddressRequest{})
 		answer.Free = append(answer.Free, free...)
-		if !errors.Is(err, domain.ErrNotFound) {
-			unknown = err
-		}
 	}
 	if g.Output == "json" {
 		return errors.Join(g.json(answer), unknown)
