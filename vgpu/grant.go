@@ -47,6 +47,8 @@ type device struct {
 	Parent string       `json:"parent"`
 	GPU    string       `json:"gpu,omitempty"`
 	Params []mdev.Param `json:"params,omitempty"`
+	// Model is that of the hostdev, the type's device API; empty: vfio-pci.
+	Model string `json:"model,omitempty"`
 	// Pin is the parent or GPU that the caller asked for; empty: any will do. PinPCI is
 	// what PCI device it was then: buses may be renumbered.
 	Pin    string `json:"pin,omitempty"`

@@ -228,11 +228,16 @@ func (s spec) grant(libvirt string) grant {
 	return g
 }
 
-// remember notes where the guest has its vGPUs, as far as libvirt does not choose.
+// remember notes what the document has of the vGPUs: their models, and where the guest has
+// them, as far as libvirt does not choose.
 func (g *grant) remember(doc *domain.Document) {
 	for _, h := range doc.Hostdevs() {
 		for i := range g.VGPUs {
-			if g.VGPUs[i].ID == h.ID() && h.Address != nil {
+			if g.VGPUs[i].ID != h.ID() {
+				continue
+			}
+			g.VGPUs[i].Model = modelOf(h.Model)
+			if h.Address != nil {
 				g.VGPUs[i].Address = h.Address.String()
 			}
 		}
