@@ -95,11 +95,11 @@ func TestTypeOfAFullGPU(t *testing.T) {
 	}
 
 	_, host = simulated(t, "a100,vendor-vfio,mig,instance=3g.20gb")
-	_, err = host.Create(t.Context(), mdev.CreateRequest{Type: "GRID A100-20C"})
+	_, err = host.Create(t.Context(), mdev.CreateRequest{Type: "NVIDIA A100-20C"})
 	require.ErrorIs(t, err, mdev.ErrNoCapacity)
 	assert.Contains(t, err.Error(), "is in MIG mode")
 	_, host = simulated(t, "a100,vendor-vfio")
-	_, err = host.Create(t.Context(), mdev.CreateRequest{Type: "GRID A100-3-20C"})
+	_, err = host.Create(t.Context(), mdev.CreateRequest{Type: "NVIDIA A100-3-20C"})
 	require.ErrorIs(t, err, mdev.ErrNoCapacity)
 	assert.Contains(t, err.Error(), "is not in MIG mode")
 }
