@@ -7,26 +7,18 @@ import (
 // board is what is known of the GPU's board: by the names of its types, by its PCI device, by
 // what a [Source] says of its memory, or by the largest type that it was seen to list.
 func (s *scan) board(g *GPU) board.Board {
-	device := ""
-	if g.PCI != nil {
-		device = g.PCI.Device
-	}
-	known := board.OfDevice(device)
-	for _, name := range g.typeNames() {
-		t, ok := board.Parse(name)
-		if !ok {
-			continue
-		}
-		if b := board.Of(t, device); b.GiB > 0 {
-			known = b
-			break
-		}
-		if learnt, ok := s.host.boards.Load(t.Board); ok {
-			known = known.Sized(learnt.(int))
-		}
-	}
+	var memory uint64
 	if g.Facts != nil {
-		known = known.Sized(int((g.Facts.Memory + 1<<30 - 1) >> 30)) // some of the nominal size is the driver's
+		memory = g.Facts.Memory
+	}
+	names := g.typeNames()
+	known := board.Find(names, g.PCI.device(), memory)
+	for _, name := range names {
+		if t, ok := board.Parse(name); ok && known.GiB == 0 {
+			if learnt, ok := s.host.boards.Load(t.Board); ok {
+				known = known.Sized(learnt.(int))
+			}
+		}
 	}
 	if g.SRIOV != nil {
 		known.Most = max(known.Most, g.SRIOV.Total)

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/vgpukit/vgpukit/internal/board"
+	"github.com/vgpukit/vgpukit/internal/nvidia"
 )
 
 // Capacity says how many more devices of one type a GPU can hold.
@@ -44,7 +45,7 @@ type offer struct {
 	spelling string // of its id, by the parent that was first
 	number   string // of its id; "" if that has none
 	size     uint64
-	need     board.Need // of a MIG-backed type
+	named    nvidia.Type // what its name says, if it is NVIDIA's
 }
 
 // capacity works out what a GPU can really still hold: see [Capacity].
@@ -68,11 +69,11 @@ func capacity(g *GPU, on board.Board) []Capacity {
 			room = max(0, o.Max-used.taken(o))
 		}
 		switch {
-		case o.need.Slices == 0:
+		case o.named.Slices == 0:
 		case places != nil:
-			room = min(room, max(0, places.room(o.need)-places.unnamed))
-		case !o.need.Shared:
-			room = min(room, max(0, on.MostSlices()-used.slices)/o.need.Slices)
+			room = min(room, max(0, places.room(o.named)-places.unnamed))
+		case !o.named.SharesInstance():
+			room = min(room, max(0, on.MostSlices()-used.slices)/o.named.Slices)
 		}
 		if room < math.MaxInt {
 			// The driver, which knows all types, still offers one: it fits.
@@ -112,7 +113,7 @@ func newOffer(t *Type) offer {
 	o := offer{Capacity: Capacity{Type: t.ID, Name: t.Name, Max: t.Description.MaxInstances}, spelling: t.ID, size: t.Description.Framebuffer}
 	o.number, _ = typeNumber(t.ID)
 	if named, ok := board.Parse(t.Name); ok {
-		o.need = board.NeedOf(named)
+		o.named = named
 	}
 	return o
 }
@@ -151,7 +152,7 @@ func usageOf(g *GPU, offers []offer) usage {
 			} else if dev.TypeName != "" {
 				size = boardDescription(dev.TypeName).Framebuffer
 			}
-			if t, ok := board.Parse(dev.TypeName); ok && !board.NeedOf(t).Shared {
+			if t, ok := board.Parse(dev.TypeName); ok && !t.SharesInstance() {
 				u.slices += t.Slices
 			}
 			u.memory += size
@@ -164,7 +165,7 @@ func usageOf(g *GPU, offers []offer) usage {
 
 // taken is how many of a type's instances at most are taken.
 func (u *usage) taken(o *offer) int {
-	if o.size > 0 && o.need.Slices == 0 {
+	if o.size > 0 && o.named.Slices == 0 {
 		return u.sameSize[o.size]
 	}
 	return u.sameType[o.spelling]
@@ -173,16 +174,9 @@ func (u *usage) taken(o *offer) int {
 // places are a GPU's instances with what they run.
 type places struct {
 	board   board.Board
-	all     []instancePlace
+	shapes  []board.Shape
+	fills   []board.Fill
 	unnamed int // vGPUs of which neither type nor place is known
-}
-
-// instancePlace is a GPU instance with the vGPUs in it, all of one size.
-type instancePlace struct {
-	shape  board.Shape
-	gib    int // of each vGPU in it
-	vgpus  int
-	closed bool // by a vGPU whose type is not known
 }
 
 // newPlaces are the instances of a GPU that are known; nil: none are known. A vGPU of which
@@ -191,77 +185,64 @@ func newPlaces(g *GPU, on board.Board) *places {
 	if g.MIG == nil || !g.MIG.Enabled {
 		return nil
 	}
-	p := &places{board: on}
-	ids := map[int]int{}
-	for n, i := range g.MIG.Instances {
-		p.all = append(p.all, instancePlace{shape: i.shape()})
-		ids[i.ID] = n
+	p := &places{board: on, fills: make([]board.Fill, len(g.MIG.Instances))}
+	for _, i := range g.MIG.Instances {
+		p.shapes = append(p.shapes, i.shape())
 	}
-	var elsewhere []board.Need
+	var elsewhere []nvidia.Type
 	for i := range g.Parents {
-		for _, dev := range g.Parents[i].Devices {
+		for j := range g.Parents[i].Devices {
+			dev := &g.Parents[i].Devices[j]
 			t, named := board.Parse(dev.TypeName)
-			need := board.NeedOf(t)
-			at, known := -1, false
-			if dev.GPUInstance != nil {
-				at, known = ids[*dev.GPUInstance]
-			}
+			at := g.MIG.instanceOf(dev)
 			switch {
-			case known && named && need.Slices > 0:
-				p.all[at].add(need)
-			case known:
-				p.all[at].closed = true
-			case need.Slices > 0:
-				elsewhere = append(elsewhere, need)
+			case at >= 0 && t.Slices > 0:
+				p.fills[at] = p.fills[at].Add(t)
+			case at >= 0:
+				p.fills[at].Closed = true
+			case t.Slices > 0:
+				elsewhere = append(elsewhere, t)
 			case !named:
 				p.unnamed++
 			}
 		}
 	}
-	for _, need := range elsewhere {
-		if at := p.next(need); at >= 0 {
-			p.all[at].add(need)
+	for _, t := range elsewhere {
+		if at := p.next(t); at >= 0 {
+			p.fills[at] = p.fills[at].Add(t)
 		}
 	}
 	return p
 }
 
-func (p *instancePlace) add(need board.Need) { p.gib, p.vgpus = need.GiB, p.vgpus+1 }
-
-// left is how many more vGPUs an instance takes.
-func (p *places) left(i int, need board.Need) int {
-	place := &p.all[i]
-	holds := p.board.Holds(place.shape, need)
-	switch {
-	case place.closed, place.vgpus > 0 && (place.gib != need.GiB || !need.Shared):
-		return 0
+// instanceOf is the index of the instance that a device is in; -1: it is not known.
+func (m *MIG) instanceOf(dev *Device) int {
+	if dev.GPUInstance == nil {
+		return -1
 	}
-	return max(0, holds-place.vgpus)
+	return slices.IndexFunc(m.Instances, func(i GPUInstance) bool { return i.ID == *dev.GPUInstance })
 }
 
-// room is how many more vGPUs all instances take.
-func (p *places) room(need board.Need) int {
+// left is how many more vGPUs of a type an instance takes.
+func (p *places) left(i int, t nvidia.Type) int {
+	return p.fills[i].Left(p.board.Holds(p.shapes[i], t), t)
+}
+
+// room is how many more vGPUs of a type all instances take.
+func (p *places) room(t nvidia.Type) int {
 	n := 0
-	for i := range p.all {
-		n += p.left(i, need)
+	for i := range p.fills {
+		n += p.left(i, t)
 	}
 	return n
 }
 
-// next is where the next vGPU goes: beside others of its size, else to an empty instance;
-// -1: nowhere.
-func (p *places) next(need board.Need) int {
-	empty := -1
-	for i := range p.all {
-		if p.left(i, need) == 0 {
-			continue
-		}
-		if p.all[i].vgpus > 0 {
+// next is the instance to which the next vGPU of a type goes, the first with room; -1: none.
+func (p *places) next(t nvidia.Type) int {
+	for i := range p.fills {
+		if p.left(i, t) > 0 {
 			return i
 		}
-		if empty < 0 {
-			empty = i
-		}
 	}
-	return empty
+	return -1
 }

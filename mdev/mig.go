@@ -36,7 +36,11 @@ func (m *MIG) SizesKnown() bool {
 func (m *MIG) Profiles() string {
 	counts := map[string]int{}
 	for _, i := range m.Instances {
-		counts[cmp.Or(i.Profile, i.shape().String(), "a size that is not known")]++
+		name := cmp.Or(i.Profile, "a size that is not known")
+		if s := i.shape(); s.Known() {
+			name = s.String()
+		}
+		counts[name]++
 	}
 	var parts []string
 	for _, profile := range slices.Sorted(maps.Keys(counts)) {
@@ -111,11 +115,7 @@ func (m *MIG) settle(parents []Parent) {
 	}
 	for i := range parents {
 		for _, dev := range parents[i].Devices {
-			if dev.GPUInstance == nil {
-				continue
-			}
-			at := slices.IndexFunc(m.Instances, func(i GPUInstance) bool { return i.ID == *dev.GPUInstance })
-			if at >= 0 {
+			if at := m.instanceOf(&dev); at >= 0 {
 				m.Instances[at].VGPUs = append(m.Instances[at].VGPUs, dev.ID)
 			}
 		}

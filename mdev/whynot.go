@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/vgpukit/vgpukit/internal/board"
+	"github.com/vgpukit/vgpukit/internal/nvidia"
 )
 
 const (
@@ -16,7 +17,6 @@ const (
 // about it. The type is given by its name, where that is known.
 func (s *scan) whyNot(g *GPU, typ string) (cause, next string) {
 	t, _ := board.Parse(typ)
-	need := board.NeedOf(t)
 	running := runningOn(g.Parents)
 	on := s.board(g)
 	mig, modeKnown := g.migMode()
@@ -25,18 +25,18 @@ func (s *scan) whyNot(g *GPU, typ string) (cause, next string) {
 	case told && known.Code != ProblemNoInstance && len(g.Parents) == 0:
 		return known.Text, known.Next
 	case mig && g.MIG != nil && len(g.MIG.Instances) == 0:
-		next = "make one (" + on.Missing(g.Name, need) + "), or disable MIG mode (nvidia-smi -i " + g.Name + " -mig 0)"
-		if need.Slices == 0 {
+		next = "make one (" + on.HowToMake(g.Name, t) + "), or disable MIG mode (nvidia-smi -i " + g.Name + " -mig 0)"
+		if t.Slices == 0 {
 			next = "disable MIG mode (nvidia-smi -i " + g.Name + " -mig 0), or make GPU instances and choose a MIG-backed type"
 		}
 		return "is in MIG mode without GPU instances", next
-	case mig && t.Board != "" && need.Slices == 0:
+	case mig && t.Board != "" && t.Slices == 0:
 		return "is in MIG mode, and this type is not MIG-backed", "choose a MIG-backed type, or disable MIG mode (nvidia-smi -i " + g.Name + " -mig 0)"
-	case modeKnown && !mig && need.Slices > 0:
+	case modeKnown && !mig && t.Slices > 0:
 		return "is not in MIG mode, and this type is MIG-backed",
 			"enable MIG mode (nvidia-smi -i " + g.Name + " -mig 1), enable the virtual functions anew and make a GPU instance; or choose a type that is not MIG-backed"
-	case mig && need.Slices > 0 && g.MIG != nil:
-		return g.noInstance(on, need)
+	case mig && t.Slices > 0 && g.MIG != nil:
+		return g.noInstance(on, t)
 	case running != "":
 		return "already runs " + running, nextRoom
 	case told:
@@ -46,22 +46,22 @@ func (s *scan) whyNot(g *GPU, typ string) (cause, next string) {
 }
 
 // noInstance says why none of a GPU's instances takes a type.
-func (g *GPU) noInstance(on board.Board, need board.Need) (cause, next string) {
+func (g *GPU) noInstance(on board.Board, t nvidia.Type) (cause, next string) {
 	places := newPlaces(g, on)
 	fitting, taken := 0, 0
-	for i := range places.all {
-		if p := &places.all[i]; on.Holds(p.shape, need) > 0 {
+	for i, fill := range places.fills {
+		if on.Holds(places.shapes[i], t) > 0 {
 			fitting++
-			if p.vgpus > 0 || p.closed {
+			if fill.VGPUs > 0 || fill.Closed {
 				taken++
 			}
 		}
 	}
-	wanted := on.Profile(need)
-	if wanted == "" {
-		wanted = fmt.Sprintf("of %d slices", need.Slices)
+	wanted := fmt.Sprintf("of %d slices", t.Slices)
+	if p, ok := on.Wanted(t); ok {
+		wanted = p.String()
 	}
-	makeOne := "make a GPU instance (" + on.Missing(g.Name, need) + ")"
+	makeOne := "make a GPU instance (" + on.HowToMake(g.Name, t) + ")"
 	running := runningOn(g.Parents)
 	switch {
 	case fitting == 0:

@@ -35,6 +35,10 @@ var boards = map[string]Board{
 
 var pro6000 = Board{GiB: 96, Slices: 4, Most: 48}
 
+// exceptions are types of which a board takes fewer than its memory has room for, by their
+// size in GiB.
+var exceptions = map[string]map[int]int{"H200X": {8: 16}}
+
 // bare is what the types of a board are named by whose driver leaves the board out: "DC-1-24Q".
 const bare = "DC"
 
@@ -54,9 +58,8 @@ func Parse(name string) (nvidia.Type, bool) {
 
 // Of is the board that a type is of, in a GPU of a PCI device ("2bb5") if that is known.
 func Of(t nvidia.Type, device string) Board {
-	_, name, _ := strings.Cut(t.Board, " ")
-	b, ok := boards[strings.ReplaceAll(name, " ", "")]
-	if !ok && (t.Board == bare || name == bare) {
+	b, ok := boards[strings.ReplaceAll(t.Model(), " ", "")]
+	if !ok && t.Model() == bare {
 		b = byDevice[device]
 	}
 	return b.whole()
@@ -73,6 +76,19 @@ func (b Board) Sized(gib int) Board {
 	return b
 }
 
+// Find is the board of a GPU by the names of its types and its PCI device, as far as they
+// tell, and else by the memory in bytes that its driver has: 0 if that is not known.
+func Find(names []string, device string, memory uint64) Board {
+	for _, name := range names {
+		if t, ok := Parse(name); ok {
+			if b := Of(t, device); b.GiB > 0 {
+				return b
+			}
+		}
+	}
+	return OfDevice(device).Sized(nominal(memory))
+}
+
 func (b Board) whole() Board {
 	if b.Most == 0 {
 		b.Most = mostVGPUs
@@ -86,15 +102,17 @@ func (b Board) Max(t nvidia.Type) int {
 		return 0
 	}
 	fit := int(uint64(b.GiB) << 30 / t.Framebuffer())
-	need := NeedOf(t)
 	switch {
 	case t.Slices == 0:
-	case !need.Shared:
+		if most, ok := exceptions[t.Model()][t.GiB]; ok {
+			fit = most
+		}
+	case !t.SharesInstance():
 		if fit = min(fit, b.MostSlices()/t.Slices); strings.HasPrefix(t.Variant, "ME") {
 			fit = min(fit, 1) // one instance has the media engines
 		}
 	case b.Slices > 0:
-		fit = b.Slices / t.Slices * (b.instance(t.Slices) / max(t.GiB, 1))
+		fit = b.Slices / t.Slices * int(uint64(b.instance(t.Slices))<<30/t.Framebuffer())
 	}
 	return min(fit, b.Most)
 }
