@@ -111,7 +111,7 @@ func addOffers(offers []offer, types []Type) []offer {
 
 func newOffer(t *Type) offer {
 	o := offer{Capacity: Capacity{Type: t.ID, Name: t.Name, Max: t.Description.MaxInstances}, spelling: t.ID, size: t.Description.Framebuffer}
-	o.number, _ = typeNumber(t.ID)
+	o.number, _ = TypeNumber(t.ID)
 	if named, ok := board.Parse(t.Name); ok {
 		o.named = named
 	}
@@ -125,7 +125,7 @@ func (o *offer) is(id string) bool {
 	if o.number == "" {
 		return false
 	}
-	n, ok := typeNumber(id)
+	n, ok := TypeNumber(id)
 	return ok && n == o.number
 }
 

@@ -10,9 +10,9 @@ import (
 // functions of one GPU can show one type as nvidia-575, vfio-pci-575 and pci-575.
 var typeDrivers = []string{"nvidia", "nvidia-vgpu-vfio", "nvidia_vgpu_vfio", "vfio-pci", "pci"}
 
-// typeNumber is the number that NVIDIA gave a type, from any spelling of its id: "575",
-// "nvidia-575", "vfio-pci-575".
-func typeNumber(id string) (string, bool) {
+// TypeNumber returns the number that NVIDIA gave a type, from any spelling of its id: "575",
+// "nvidia-575", "vfio-pci-575"; false if it has none.
+func TypeNumber(id string) (string, bool) {
 	at := strings.LastIndexByte(id, '-')
 	number := id[at+1:]
 	if at >= 0 && !slices.Contains(typeDrivers, id[:at]) {
@@ -30,17 +30,17 @@ func SameType(a, b string) bool {
 	if a == b {
 		return true
 	}
-	n, ok := typeNumber(a)
+	n, ok := TypeNumber(a)
 	if !ok {
 		return false
 	}
-	m, ok := typeNumber(b)
+	m, ok := TypeNumber(b)
 	return ok && n == m
 }
 
 // vendorTypeID is how the vendor-specific VFIO framework writes a type's id.
 func vendorTypeID(id string) string {
-	if number, ok := typeNumber(id); ok {
+	if number, ok := TypeNumber(id); ok {
 		return number
 	}
 	return id
