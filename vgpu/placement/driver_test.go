@@ -326,12 +326,12 @@ var (
 	simShared = &simBoard{
 		name: "NVIDIA RTX Pro 4500 Blackwell DC", vfs: 9, vendor: true, shares: true, mig: []string{"1-16", "2-32", "1-16"},
 		types: []simType{
-			{id: "9201", name: "NVIDIA RTX Pro 4500 Blackwell DC-1-4Q", size: 4 << 10, slice: "1-16", series: "Q"},
-			{id: "9202", name: "NVIDIA RTX Pro 4500 Blackwell DC-1-4A", size: 4 << 10, slice: "1-16", series: "A"},
-			{id: "9203", name: "NVIDIA RTX Pro 4500 Blackwell DC-1-8Q", size: 8 << 10, slice: "1-16", series: "Q"},
-			{id: "9204", name: "NVIDIA RTX Pro 4500 Blackwell DC-1-16Q", size: 16 << 10, slice: "1-16", series: "Q"},
-			{id: "9205", name: "NVIDIA RTX Pro 4500 Blackwell DC-2-16Q", size: 16 << 10, slice: "2-32", series: "Q"},
-			{id: "9206", name: "NVIDIA RTX Pro 4500 Blackwell DC-2-32Q", size: 32 << 10, slice: "2-32", series: "Q"},
+			{id: "9201", name: "NVIDIA RTX Pro 4500 Blackwell DC-1-4Q", size: 4 << 10, max: 8, slice: "1-16", series: "Q"},
+			{id: "9202", name: "NVIDIA RTX Pro 4500 Blackwell DC-1-4A", size: 4 << 10, max: 8, slice: "1-16", series: "A"},
+			{id: "9203", name: "NVIDIA RTX Pro 4500 Blackwell DC-1-8Q", size: 8 << 10, max: 4, slice: "1-16", series: "Q"},
+			{id: "9204", name: "NVIDIA RTX Pro 4500 Blackwell DC-1-16Q", size: 16 << 10, max: 2, slice: "1-16", series: "Q"},
+			{id: "9205", name: "NVIDIA RTX Pro 4500 Blackwell DC-2-16Q", size: 16 << 10, max: 2, slice: "2-32", series: "Q"},
+			{id: "9206", name: "NVIDIA RTX Pro 4500 Blackwell DC-2-32Q", size: 32 << 10, max: 1, slice: "2-32", series: "Q"},
 		},
 	}
 	simNoMIG = &simBoard{name: simMIG.name, vfs: 6, types: simMIG.types}
