@@ -333,13 +333,20 @@ func (d *decision) next(f finding) string {
 		if !wanted.migBacked() {
 			return off + ", or make GPU instances and ask for a MIG-backed type"
 		}
-		if make := "make one: " + g.instances.board.HowToMake(g.name, wanted.named); len(g.instances.shapes) == 0 {
-			return make + "; or " + off
-		} else {
-			return make + "; or ask for a type for one that is there"
+		makeOne := "make one: " + g.instances.board.HowToMake(g.name, wanted.named)
+		if len(g.instances.shapes) == 0 {
+			return makeOne + "; or " + off
 		}
+		return makeOne + "; or ask for a type for one that is there"
 	case ReasonMIGOn:
 		return "ask for a MIG-backed type, or " + off
+	case ReasonNoRoom:
+		switch {
+		case g.used == 0:
+			return "ask for another type, or see the kernel log (dmesg) for why the driver offers none"
+		case wanted.migBacked() && g.instances != nil:
+			return "remove a vGPU that is not needed, or make a GPU instance: " + g.instances.board.HowToMake(g.name, wanted.named)
+		}
 	}
 	return ""
 }
