@@ -81,11 +81,7 @@ func (s *scan) physical(ctx context.Context, name string) (cause, next string) {
 func (s *scan) noRoom(ctx context.Context, typ string, places []place) *Error {
 	parents := make([]Parent, 0, len(places))
 	for _, at := range places {
-		p := s.withTypes(at)
-		if at.framework == FrameworkMdev {
-			s.mdevs(&p, nil)
-		}
-		parents = append(parents, p)
+		parents = append(parents, s.withAll(at))
 	}
 	var offering []*GPU
 	name := typ
@@ -234,20 +230,6 @@ func (s *scan) noParents(ctx context.Context) (cause, next string) {
 		return "this host has no parent: " + saying(idle), idle[0].Next
 	}
 	return "this host has no parent: no GPU driver with vGPU support is loaded", "load the driver"
-}
-
-// runsBeside says what the GPU of a parent already runs.
-func (s *scan) runsBeside(p *Parent) string {
-	siblings := s.siblingParents(p)
-	for i := range siblings {
-		if siblings[i].Framework == FrameworkVendorVFIO {
-			s.vf(&siblings[i])
-		} else {
-			s.mdevs(&siblings[i], nil)
-		}
-	}
-	s.nameVFTypes(siblings)
-	return runningOn(siblings)
 }
 
 // runningOn says what the parents of a GPU run: `2 of "GRID M60-2Q"`.
