@@ -95,7 +95,7 @@ func (h *Host) Create(ctx context.Context, req CreateRequest) (Created, error) {
 	}
 	wait := newPatience(vanishPatience)
 	for round := 1; ; round++ {
-		candidates, err := look(ctx, h, "create", req.Type, func(s *scan) ([]candidate, error) { return s.choose(&req) })
+		candidates, err := look(ctx, h, "create", req.Type, func(s *scan) ([]candidate, error) { return s.choose(ctx, &req) })
 		if err != nil {
 			return Created{}, err
 		}
@@ -154,7 +154,7 @@ func (req *CreateRequest) check() error {
 	switch {
 	case req.Type == "":
 		return invalid("", "no type is given", "name one by its id or name, as the inventory shows them")
-	case !validName(req.Type):
+	case !printable(req.Type):
 		return invalid(fmt.Sprintf("%q", req.Type), "this cannot be a type", "name one by its id or name, as the inventory shows them")
 	case req.Parent != "" && !validName(req.Parent):
 		return invalid(fmt.Sprintf("%q", req.Parent), "this cannot be a parent", "name one as the inventory does: 0000:41:00.4, mtty")
@@ -169,14 +169,14 @@ func (req *CreateRequest) check() error {
 
 // existing answers a request for a device that is already there.
 func (h *Host) existing(ctx context.Context, req *CreateRequest, dev Device) (Created, error) {
-	sameType := req.Type == dev.Type || req.Type == dev.TypeName
+	sameType := dev.isOf(req.Type)
 	if dev.State == StateHalfMade && dev.Type == "" { // someone is making it now
 		ready, err := h.waitReady(ctx, dev.ID)
 		if err != nil {
 			return Created{}, err
 		}
 		dev = ready
-		sameType = req.Type == dev.Type || req.Type == dev.TypeName
+		sameType = dev.isOf(req.Type)
 	}
 	if dev.State == StateGhost {
 		who, known := h.holdingOf(ctx, &dev)
@@ -230,7 +230,7 @@ func (h *Host) createOn(ctx context.Context, req *CreateRequest, on *candidate) 
 }
 
 func (h *Host) createMdev(ctx context.Context, req *CreateRequest, on *candidate, id string) (Created, error) {
-	file := on.parent.Path + "/mdev_supported_types/" + on.typ.ID + "/create"
+	file := on.parent.Path + "/" + mdevTypesDir + "/" + on.typ.ID + "/create"
 	wait := newPatience(vanishPatience)
 	for {
 		err := h.writeOrUndo(ctx, file, id, id)
@@ -281,28 +281,38 @@ func (h *Host) createFailed(ctx context.Context, req *CreateRequest, on *candida
 	return Created{}, &lostError{e}
 }
 
-// explainRefusal adds to NVIDIA's EIO what the GPU already runs.
+// explainRefusal adds to NVIDIA's EIO what is known of the GPU: what it already runs, or the
+// GPU instances that it lacks.
 func (h *Host) explainRefusal(ctx context.Context, e *Error, on *candidate) {
 	type seen struct {
-		running string
-		full    bool
+		cause, next string
+		full, runs  bool
 	}
-	parent, typ := on.parent, on.typ.ID
-	now, _ := try(ctx, h, func(s *scan) seen {
-		running := s.runsBeside(&parent)
+	parent, typ := on.parent, on.typ
+	now, ok := try(ctx, h, func(s *scan) seen {
+		var now seen
 		again := Parent{Name: parent.Name, Path: parent.Path, PF: parent.PF, Framework: parent.Framework}
-		t, ok := s.typeOf(&again, typ)
-		return seen{running, !ok || t.Available == 0}
+		t, listed := s.typeOf(&again, typ.ID)
+		now.full = !listed || t.Available == 0
+		for _, g := range s.gpusOf(ctx, s.siblingsWithAll(&parent)) {
+			if g.Name == parent.GPU {
+				now.cause, now.next = s.whyNot(&g, typ.Name)
+				now.runs = runningOn(g.Parents) != "" && !g.inMIGMode()
+			}
+		}
+		return now
 	})
-	if running := now.running; running != "" {
-		e.Cause = "GPU " + on.parent.GPU + " already runs " + running
-		if size := on.typ.Description.Framebuffer; size > 0 {
+	if !ok {
+		return
+	}
+	if now.cause != "" {
+		e.Cause = "GPU " + parent.GPU + " " + now.cause
+		if size := typ.Description.Framebuffer; size > 0 && now.runs {
 			e.Cause += fmt.Sprintf(", and has no room for the %d MiB of this type beside that", size>>20)
 		}
 	}
 	if now.full {
-		e.Kind = ErrNoCapacity
-		e.Next = "remove a device, or choose a type whose capacity in the inventory is not 0"
+		e.Kind, e.Next = ErrNoCapacity, now.next
 	}
 }
 
