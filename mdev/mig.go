@@ -132,10 +132,3 @@ func (m *MIG) settle(parents []Parent) {
 		}
 	}
 }
-
-// isMIGBacked tells a type that runs in a GPU instance by the slices in its name: "GRID
-// A100-4-20C".
-func isMIGBacked(name string) bool {
-	t, ok := board.Parse(name)
-	return ok && t.Slices > 0
-}
