@@ -9,7 +9,7 @@
 #include "nvsim.h"
 
 #define ROW(id, name, series, heads, frl, mib, res, max) \
-	{ id, name, series, heads, frl, mib, res, max, 0, false }
+	{ id, name, series, heads, frl, mib, res, max, 0, NULL }
 #define Q(id, name, gib, max) \
 	ROW(id, name, 'Q', 4, 60, (gib) << 10, \
 	    (gib) == 1 ? "5120x2880" : "7680x4320", max)
@@ -19,8 +19,8 @@
 	ROW(id, name, 'A', 1, 60, (gib) << 10, "1280x1024", max)
 #define C(id, name, gib, max) \
 	ROW(id, name, 'C', 1, 60, (gib) << 10, "4096x2160", max)
-#define MIG(id, name, gib, max, slices, me) \
-	{ id, name, 'C', 1, 60, (gib) << 10, "4096x2160", max, slices, me }
+#define MIG(id, name, gib, max, slices, attribute) \
+	{ id, name, 'C', 1, 60, (gib) << 10, "4096x2160", max, slices, attribute }
 
 static const struct nv_type m60[] = {
 	ROW(11, "GRID M60-0B", 'B', 2, 45, 512, "2560x1600", 16),
@@ -107,18 +107,28 @@ static const struct nv_type a40[] = {
 };
 
 static const struct nv_type a100[] = {
-	C(468, "GRID A100-4C", 4, 10),
-	C(469, "GRID A100-5C", 5, 8),
-	C(470, "GRID A100-8C", 8, 5),
-	C(471, "GRID A100-10C", 10, 4),
-	C(472, "GRID A100-20C", 20, 2),
-	C(473, "GRID A100-40C", 40, 1),
-	MIG(474, "GRID A100-1-5C", 5, 7, 1, false),
-	MIG(475, "GRID A100-2-10C", 10, 3, 2, false),
-	MIG(476, "GRID A100-3-20C", 20, 2, 3, false),
-	MIG(477, "GRID A100-4-20C", 20, 1, 4, false),
-	MIG(478, "GRID A100-7-40C", 40, 1, 7, false),
-	MIG(706, "GRID A100-1-5CME", 5, 1, 1, true),
+	C(468, "NVIDIA A100-4C", 4, 10),
+	C(469, "NVIDIA A100-5C", 5, 8),
+	C(470, "NVIDIA A100-8C", 8, 5),
+	C(471, "NVIDIA A100-10C", 10, 4),
+	C(472, "NVIDIA A100-20C", 20, 2),
+	C(473, "NVIDIA A100-40C", 40, 1),
+	MIG(474, "NVIDIA A100-1-5C", 5, 7, 1, ""),
+	MIG(475, "NVIDIA A100-2-10C", 10, 3, 2, ""),
+	MIG(476, "NVIDIA A100-3-20C", 20, 2, 3, ""),
+	MIG(477, "NVIDIA A100-4-20C", 20, 1, 4, ""),
+	MIG(478, "NVIDIA A100-7-40C", 40, 1, 7, ""),
+	MIG(706, "NVIDIA A100-1-5CME", 5, 1, 1, "+me"),
+};
+
+static const struct nv_profile a100_profiles[] = {
+	{ "1g.5gb", 1, 5, 7 },
+	{ "1g.5gb+me", 1, 5, 1 },
+	{ "1g.10gb", 1, 10, 4 },
+	{ "2g.10gb", 2, 10, 3 },
+	{ "3g.20gb", 3, 20, 2 },
+	{ "4g.20gb", 4, 20, 1 },
+	{ "7g.40gb", 7, 40, 1 },
 };
 
 static const struct nv_type l40s[] = {
@@ -129,7 +139,53 @@ static const struct nv_type l40s[] = {
 	B(2164, "NVIDIA L40S-3B", 3, 16),
 };
 
+/*
+ * Blackwell. As many of a type as the 96 GiB hold, be it in GPU instances or not;
+ * at most 32 share the time of the whole GPU. Types run in instances with graphics.
+ */
+#define PRO "NVIDIA RTX Pro 6000 Blackwell DC-"
+#define P(id, gib, series) \
+	series(id, PRO #gib #series, gib, (gib) < 3 ? 32 : 96 / (gib))
+#define PMIG(id, slices, gib, series) \
+	{ id, PRO #slices "-" #gib #series, #series[0], 4, 60, (gib) << 10, \
+	  "7680x4320", 96 / (gib), slices, "+gfx" }
+#define QA(id, gib)	P(id, gib, Q), P((id) + 1, gib, A)
+#define QAC(id, gib)	QA(id, gib), P((id) + 2, gib, C)
+#define MIG_QA(id, slices, gib) \
+	PMIG(id, slices, gib, Q), PMIG((id) + 1, slices, gib, A)
+#define MIG_QAC(id, slices, gib) \
+	MIG_QA(id, slices, gib), PMIG((id) + 2, slices, gib, C)
+
+static const struct nv_type pro6000[] = {
+	P(1513, 1, B), QA(1514, 1), P(1516, 2, B), QA(1517, 2), QA(1519, 3),
+	QA(1521, 4), QA(1523, 6), QAC(1525, 8), QAC(1528, 12), QAC(1531, 16),
+	QAC(1534, 24), QAC(1537, 32), QAC(1540, 48), QAC(1543, 96),
+	PMIG(1554, 1, 2, Q), MIG_QA(1555, 1, 3), MIG_QA(1557, 1, 4),
+	MIG_QA(1559, 1, 6), MIG_QAC(1561, 1, 8), MIG_QAC(1564, 1, 12),
+	MIG_QAC(1567, 1, 24),
+	MIG_QAC(9101, 2, 12), MIG_QAC(9104, 2, 16), MIG_QAC(9107, 2, 24),
+	MIG_QAC(9110, 2, 48),
+	MIG_QAC(9113, 4, 24), MIG_QAC(9116, 4, 32), MIG_QAC(9119, 4, 48),
+	MIG_QAC(9122, 4, 96),
+};
+
+static const struct nv_profile pro6000_profiles[] = {
+	{ "1g.24gb", 1, 24, 4 },
+	{ "1g.24gb+me", 1, 24, 1 },
+	{ "1g.24gb+gfx", 1, 24, 4 },
+	{ "1g.24gb+me.all", 1, 24, 1 },
+	{ "1g.24gb-me", 1, 24, 4 },
+	{ "2g.48gb", 2, 48, 2 },
+	{ "2g.48gb+gfx", 2, 48, 2 },
+	{ "2g.48gb+me.all", 2, 48, 1 },
+	{ "2g.48gb-me", 2, 48, 2 },
+	{ "4g.96gb", 4, 96, 1 },
+	{ "4g.96gb+gfx", 4, 96, 1 },
+};
+
 #define TYPES(table) .types = table, .num_types = ARRAY_SIZE(table)
+#define PROFILES(n, table) \
+	.slices = n, .profiles = table, .num_profiles = ARRAY_SIZE(table)
 
 static const struct nv_board boards[] = {
 	{
@@ -146,13 +202,18 @@ static const struct nv_board boards[] = {
 		.sriov = true, .framework = NVBUS_MDEV, .boot0 = 0x172000a1,
 		TYPES(a40),
 	}, {
-		.device = 0x20b0, .model = "NVIDIA A100-SXM4-40GB", .memory = 40,
-		.sriov = true, .mig = true, .framework = NVBUS_MDEV,
-		.boot0 = 0x170000a1, TYPES(a100),
+		.device = 0x20f1, .model = "NVIDIA A100-PCIE-40GB", .memory = 40,
+		.sriov = true, .framework = NVBUS_VFIO, .boot0 = 0x170000a1,
+		TYPES(a100), PROFILES(7, a100_profiles),
 	}, {
 		.device = 0x26b9, .model = "NVIDIA L40S", .memory = 48,
 		.sriov = true, .framework = NVBUS_VFIO, .boot0 = 0x192000a1,
 		TYPES(l40s),
+	}, {
+		.device = 0x2bb5, .memory = 96, .sriov = true, .shared = true,
+		.model = "NVIDIA RTX PRO 6000 Blackwell Server Edition",
+		.framework = NVBUS_VFIO, .boot0 = 0x1b2000a1,
+		TYPES(pro6000), PROFILES(4, pro6000_profiles),
 	},
 };
 

@@ -18,8 +18,9 @@ static const struct {
 	{ 0x1db4, 0, false },	/* V100 16 GB */
 	{ 0x1eb8, 0, false },	/* T4 */
 	{ 0x2235, 32, false },	/* A40 */
-	{ 0x20b0, 16, false },	/* A100 40 GB */
+	{ 0x20f1, 16, false },	/* A100 40 GB */
 	{ 0x26b9, 32, false },	/* L40S */
+	{ 0x2bb5, 48, false },	/* RTX PRO 6000 Blackwell */
 };
 
 static int find(u16 device)

@@ -20,7 +20,7 @@ static void gpu_setup(struct nv_gpu *gpu, struct pci_dev *pdev,
 	if (gpu->board->sriov && spec->framework != NVBUS_USUAL)
 		gpu->framework = spec->framework;
 	gpu->old = spec->old;
-	gpu->mig = spec->mig && gpu->board->mig;
+	gpu->mig = spec->mig && gpu->board->slices;
 	mutex_init(&gpu->lock);
 	INIT_LIST_HEAD(&gpu->vgpus);
 }
@@ -116,8 +116,9 @@ static const struct pci_device_id nv_ids[] = {
 	{ PCI_DEVICE(NVBUS_VENDOR, 0x1db4) },
 	{ PCI_DEVICE(NVBUS_VENDOR, 0x1eb8) },
 	{ PCI_DEVICE(NVBUS_VENDOR, 0x2235) },
-	{ PCI_DEVICE(NVBUS_VENDOR, 0x20b0) },
+	{ PCI_DEVICE(NVBUS_VENDOR, 0x20f1) },
 	{ PCI_DEVICE(NVBUS_VENDOR, 0x26b9) },
+	{ PCI_DEVICE(NVBUS_VENDOR, 0x2bb5) },
 	{ }
 };
 MODULE_DEVICE_TABLE(pci, nv_ids);

@@ -27,7 +27,7 @@ bool nv_gpu_creatable(struct nv_gpu *gpu, const struct nv_type *type)
 	if (gpu->mig != !!type->slices)
 		return false;
 	if (gpu->mig)
-		return nv_mig_free_instance(gpu, type);
+		return nv_mig_first(gpu, type) != NV_NO_GPU_INSTANCE;
 	if (gpu->mixed)
 		return nv_placement_first(gpu, type) != NV_NO_PLACEMENT;
 	return agrees(gpu, type) && count(gpu) < type->max_instance;
@@ -45,11 +45,10 @@ int nv_gpu_admit(struct nv_gpu *gpu, struct nv_vgpu *v, const struct nv_type *ty
 {
 	if (!nv_gpu_creatable(gpu, type))
 		return -EIO;
-	v->instance = nv_mig_free_instance(gpu, type);
-	if (v->instance)
-		v->instance->user = v;
-	v->placement = gpu->mixed ? nv_placement_first(gpu, type) :
-				    NV_NO_PLACEMENT;
+	if (gpu->mig)
+		v->instance = nv_mig_first(gpu, type);
+	else if (gpu->mixed)
+		v->placement = nv_placement_first(gpu, type);
 	v->type = type;
 	list_add_tail(&v->node, &gpu->vgpus);
 	return 0;
@@ -60,9 +59,7 @@ void nv_gpu_dismiss(struct nv_vgpu *v)
 	lockdep_assert_held(&v->gpu->lock);
 
 	list_del_init(&v->node);
-	if (v->instance)
-		v->instance->user = NULL;
-	v->instance = NULL;
+	v->instance = NV_NO_GPU_INSTANCE;
 	v->type = NULL;
 	v->params[0] = '\0';
 	v->placement = NV_NO_PLACEMENT;

@@ -27,10 +27,10 @@ static ssize_t store_bool(struct device *dev, const char *buf, size_t count,
 	if (ret)
 		return ret;
 	mutex_lock(&gpu->lock);
-	if (is_mode && !list_empty(&gpu->vgpus))
-		ret = -EBUSY;
-	else if (b == &gpu->mig && val && !gpu->board->mig)
+	if (b == &gpu->mig && !gpu->board->slices)
 		ret = -EOPNOTSUPP;
+	else if (is_mode && !list_empty(&gpu->vgpus))
+		ret = -EBUSY;
 	else if (b == &gpu->mixed && val && (!gpu->board->sriov || gpu->mig))
 		ret = -EOPNOTSUPP;
 	else
@@ -77,14 +77,36 @@ static ssize_t gpu_instances_store(struct device *dev,
 				   const char *buf, size_t count)
 {
 	struct nv_gpu *gpu = dev_get_drvdata(dev);
+	char word[24];
+	unsigned int id;
 	int ret;
 
+	if (sscanf(buf, "%23s", word) != 1)
+		return -EINVAL;
+	if (word[0] == '-') {
+		ret = kstrtouint(word + 1, 10, &id);
+		if (ret)
+			return ret;
+	}
 	mutex_lock(&gpu->lock);
-	ret = nv_mig_parse(gpu, buf);
+	ret = word[0] == '-' ? nv_mig_destroy(gpu, id) : nv_mig_create(gpu, word);
 	mutex_unlock(&gpu->lock);
 	return ret ?: count;
 }
 static DEVICE_ATTR_RW(gpu_instances);
+
+static ssize_t gpu_instance_profiles_show(struct device *dev,
+					  struct device_attribute *attr, char *buf)
+{
+	struct nv_gpu *gpu = dev_get_drvdata(dev);
+	ssize_t n;
+
+	mutex_lock(&gpu->lock);
+	n = nv_mig_show_profiles(gpu, buf);
+	mutex_unlock(&gpu->lock);
+	return n;
+}
+static DEVICE_ATTR_RO(gpu_instance_profiles);
 
 static struct attribute *knobs_attrs[] = {
 	&dev_attr_mig.attr,
@@ -92,6 +114,7 @@ static struct attribute *knobs_attrs[] = {
 	&dev_attr_held.attr,
 	&dev_attr_sriov_fail.attr,
 	&dev_attr_gpu_instances.attr,
+	&dev_attr_gpu_instance_profiles.attr,
 	NULL,
 };
 

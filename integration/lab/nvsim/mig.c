@@ -1,141 +1,200 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* GPU instances: what nvidia-smi cuts a GPU into, and MIG-backed vGPUs run on. */
+/*
+ * GPU instances: what nvidia-smi cuts a GPU into, and MIG-backed vGPUs run in.
+ * Each has slices of compute and parts of the memory.
+ */
+#include <linux/math.h>
+#include <linux/minmax.h>
 #include <linux/string.h>
 #include <linux/sysfs.h>
 
 #include "nvsim.h"
 
-#define COMPUTE_SLICES	7
-#define MEMORY_SLICES	8
+/* A GPU of seven slices has eight parts of memory, others as many as slices. */
+static unsigned int parts(const struct nv_board *board)
+{
+	return board->slices == 7 ? 8 : board->slices;
+}
 
-struct nv_gpu_instance *nv_mig_free_instance(struct nv_gpu *gpu,
-					     const struct nv_type *type)
+static unsigned int parts_of(const struct nv_board *board, const struct nv_profile *p)
+{
+	return max(DIV_ROUND_CLOSEST(p->memory * parts(board), board->memory), 1u);
+}
+
+/* How many vGPUs of a type an empty instance takes. */
+static unsigned int holds(const struct nv_board *board, const struct nv_profile *p,
+			  const struct nv_type *type)
+{
+	if (!p || type->slices != p->slices ||
+	    strcmp(strstr(p->name, "gb") + 2, type->attribute))
+		return 0;
+	if (board->shared)
+		return (p->memory << 10) / type->framebuffer;
+	return type->framebuffer == p->memory << 10;
+}
+
+/* How many it takes beside others than self; all in it are of one size. */
+static unsigned int room(struct nv_gpu *gpu, unsigned int id,
+			 const struct nv_type *type, const struct nv_vgpu *self)
+{
+	unsigned int n = holds(gpu->board, gpu->instances[id].profile, type);
+	struct nv_vgpu *v;
+
+	list_for_each_entry(v, &gpu->vgpus, node) {
+		if (v == self || v->instance != id)
+			continue;
+		if (!n || v->type->framebuffer != type->framebuffer)
+			return 0;
+		n--;
+	}
+	return n;
+}
+
+/* The instance to which the next vGPU of a type goes: the first with room. */
+unsigned int nv_mig_first(struct nv_gpu *gpu, const struct nv_type *type)
+{
+	unsigned int id;
+
+	lockdep_assert_held(&gpu->lock);
+
+	for (id = 0; id < NV_INSTANCE_IDS; id++)
+		if (room(gpu, id, type, NULL))
+			return id;
+	return NV_NO_GPU_INSTANCE;
+}
+
+/* EINVAL: no such instance. EIO: it is full, or of another kind. */
+int nv_mig_move(struct nv_gpu *gpu, struct nv_vgpu *v, unsigned int id)
+{
+	lockdep_assert_held(&gpu->lock);
+
+	if (v->instance == NV_NO_GPU_INSTANCE || id >= NV_INSTANCE_IDS ||
+	    !gpu->instances[id].profile)
+		return -EINVAL;
+	if (!room(gpu, id, v->type, v))
+		return -EIO;
+	v->instance = id;
+	return 0;
+}
+
+/* How many more instances of a profile there can be. */
+static unsigned int left(struct nv_gpu *gpu, const struct nv_profile *p)
+{
+	const struct nv_board *board = gpu->board;
+	unsigned int slices = board->slices, memory = parts(board), most = p->most;
+	unsigned int id;
+
+	for (id = 0; id < NV_INSTANCE_IDS; id++) {
+		const struct nv_profile *have = gpu->instances[id].profile;
+
+		if (!have)
+			continue;
+		slices -= have->slices;
+		memory -= parts_of(board, have);
+		most -= have == p;
+	}
+	return min3(slices / p->slices, memory / parts_of(board, p), most);
+}
+
+static const struct nv_profile *find(const struct nv_board *board, const char *name)
 {
 	unsigned int i;
 
-	lockdep_assert_held(&gpu->lock);
-
-	for (i = 0; i < gpu->num_instances; i++) {
-		struct nv_gpu_instance *gi = &gpu->instances[i];
-
-		if (!gi->user && gi->slices == type->slices && gi->me == type->me)
-			return gi;
-	}
+	for (i = 0; i < board->num_profiles; i++)
+		if (!strcmp(board->profiles[i].name, name))
+			return &board->profiles[i];
 	return NULL;
 }
 
-unsigned int nv_mig_instance_id(struct nv_gpu *gpu, const struct nv_vgpu *v)
+int nv_mig_create(struct nv_gpu *gpu, const char *profile)
 {
-	return v->instance ? v->instance - gpu->instances + 1 : NV_NO_GPU_INSTANCE;
-}
-
-/* Another free instance, of the vGPU's kind, for one that does not run. */
-int nv_mig_move(struct nv_gpu *gpu, struct nv_vgpu *v, unsigned int id)
-{
-	struct nv_gpu_instance *gi;
+	const struct nv_profile *p = find(gpu->board, profile);
+	unsigned int id;
 
 	lockdep_assert_held(&gpu->lock);
 
-	if (!v->instance || !id || id > gpu->num_instances)
+	if (!gpu->board->slices)
+		return -EOPNOTSUPP;
+	if (!p)
 		return -EINVAL;
-	gi = &gpu->instances[id - 1];
-	if (gi == v->instance)
-		return 0;
-	if (gi->user || gi->slices != v->type->slices || gi->me != v->type->me)
-		return -EIO;
-	v->instance->user = NULL;
-	gi->user = v;
-	v->instance = gi;
+	if (!gpu->mig)
+		return -EPERM;
+	if (!left(gpu, p))
+		return -ENOSPC;
+
+	/* NVIDIA counts ids by size: from 0 the largest, from 7 the smallest of eight parts */
+	id = parts(gpu->board) / parts_of(gpu->board, p) - 1;
+	while (gpu->instances[id].profile)
+		id++;
+	gpu->instances[id].profile = p;
+	nv_proc_instance(gpu, id);
 	return 0;
 }
 
-void nv_mig_wipe(struct nv_gpu *gpu)
+int nv_mig_destroy(struct nv_gpu *gpu, unsigned int id)
 {
-	lockdep_assert_held(&gpu->lock);
-	gpu->num_instances = 0;
-	nv_proc_instances(gpu);
-}
-
-static unsigned int memory_slices(unsigned int slices)
-{
-	switch (slices) {
-	case 1:
-	case 2:
-		return slices;
-	case 3:
-	case 4:
-		return 4;
-	case 7:
-		return 8;
-	}
-	return 0;
-}
-
-static int parse_instance(char *word, struct nv_gpu_instance *gi)
-{
-	char *plus = strchr(word, '+');
-
-	memset(gi, 0, sizeof(*gi));
-	if (plus) {
-		*plus = '\0';
-		if (strcmp(plus + 1, "me"))
-			return -EINVAL;
-		gi->me = true;
-	}
-	if (kstrtou8(word, 10, &gi->slices) || !memory_slices(gi->slices))
-		return -EINVAL;
-	return gi->me && gi->slices != 1 ? -EINVAL : 0;
-}
-
-/* Text: slices of each, such as "3 2 1 1+me"; "0" removes all. */
-int nv_mig_parse(struct nv_gpu *gpu, const char *text)
-{
-	struct nv_gpu_instance gi[NV_GPU_INSTANCES];
-	unsigned int num = 0, compute = 0, memory = 0, me = 0;
-	char copy[64], *rest, *word;
+	struct nv_vgpu *v;
 
 	lockdep_assert_held(&gpu->lock);
 
 	if (!gpu->mig)
 		return -EPERM;
-	if (!list_empty(&gpu->vgpus))
-		return -EBUSY;
-	if (strscpy(copy, text) < 0)
-		return -EINVAL;
-
-	rest = strim(copy);
-	if (!strcmp(rest, "0"))
-		rest = NULL;
-	while ((word = strsep(&rest, " "))) {
-		if (num == NV_GPU_INSTANCES || parse_instance(word, &gi[num]))
-			return -EINVAL;
-		compute += gi[num].slices;
-		memory += memory_slices(gi[num].slices);
-		me += gi[num].me;
-		num++;
-	}
-	if (compute > COMPUTE_SLICES || memory > MEMORY_SLICES || me > 1)
-		return -EIO;
-
-	memcpy(gpu->instances, gi, num * sizeof(*gi));
-	gpu->num_instances = num;
-	nv_proc_instances(gpu);
+	if (id >= NV_INSTANCE_IDS || !gpu->instances[id].profile)
+		return -ENOENT;
+	list_for_each_entry(v, &gpu->vgpus, node)
+		if (v->instance == id)
+			return -EBUSY;
+	gpu->instances[id].profile = NULL;
+	nv_proc_instance(gpu, id);
 	return 0;
 }
 
+/* Only while no vGPU is in any. */
+void nv_mig_wipe(struct nv_gpu *gpu)
+{
+	unsigned int id;
+
+	lockdep_assert_held(&gpu->lock);
+
+	for (id = 0; id < NV_INSTANCE_IDS; id++) {
+		gpu->instances[id].profile = NULL;
+		nv_proc_instance(gpu, id);
+	}
+}
+
+/* Lines of an id, a profile and the vGPUs in the instance. */
 int nv_mig_show(struct nv_gpu *gpu, char *buf)
 {
+	struct nv_vgpu *v;
+	unsigned int id;
+	int n = 0;
+
+	lockdep_assert_held(&gpu->lock);
+
+	for (id = 0; id < NV_INSTANCE_IDS; id++) {
+		if (!gpu->instances[id].profile)
+			continue;
+		n += sysfs_emit_at(buf, n, "%u %s", id, gpu->instances[id].profile->name);
+		list_for_each_entry(v, &gpu->vgpus, node)
+			if (v->instance == id)
+				n += sysfs_emit_at(buf, n, " %s", nv_vgpu_name(v));
+		n += sysfs_emit_at(buf, n, "\n");
+	}
+	return n;
+}
+
+/* Lines of a profile, how many more of it there can be, and how many at most. */
+int nv_mig_show_profiles(struct nv_gpu *gpu, char *buf)
+{
+	const struct nv_board *board = gpu->board;
 	unsigned int i;
 	int n = 0;
 
 	lockdep_assert_held(&gpu->lock);
 
-	for (i = 0; i < gpu->num_instances; i++) {
-		struct nv_gpu_instance *gi = &gpu->instances[i];
-
-		n += sysfs_emit_at(buf, n, "%u: %u%s %s\n", i + 1, gi->slices,
-				   gi->me ? "+me" : "",
-				   gi->user ? nv_vgpu_name(gi->user) : "free");
-	}
+	for (i = 0; i < board->num_profiles; i++)
+		n += sysfs_emit_at(buf, n, "%s %u/%u\n", board->profiles[i].name,
+				   left(gpu, &board->profiles[i]),
+				   board->profiles[i].most);
 	return n;
 }

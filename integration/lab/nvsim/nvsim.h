@@ -15,7 +15,7 @@
 #define NV_PARAMS_MAX		1024
 #define NV_NAME_MAX		128
 #define NV_UUID_MAX		48
-#define NV_GPU_INSTANCES	7
+#define NV_INSTANCE_IDS		16		/* a GPU of seven slices counts up to 13 */
 #define NV_NO_PLACEMENT		0xffff		/* as NVML's invalid placement id */
 #define NV_NO_GPU_INSTANCE	0xffffffff	/* as NVML's invalid instance id */
 
@@ -37,7 +37,15 @@ struct nv_type {
 	const char *resolution;
 	u8 max_instance;
 	u8 slices;		/* of a GPU instance; 0: not MIG-backed */
-	bool me;		/* needs the instance with media engines */
+	const char *attribute;	/* that the instance's profile must have: "", "+me" */
+};
+
+/* A kind of GPU instance, by nvidia-smi's name: "1g.24gb+gfx". */
+struct nv_profile {
+	const char *name;
+	u8 slices;
+	u8 memory;		/* GiB */
+	u8 most;		/* that a GPU can have */
 };
 
 struct nv_board {
@@ -45,19 +53,19 @@ struct nv_board {
 	const char *model;
 	u8 memory;		/* GiB */
 	bool sriov;
-	bool mig;
+	u8 slices;		/* in MIG mode; 0: no MIG */
+	bool shared;		/* vGPUs share the time of a GPU instance */
+	const struct nv_profile *profiles;
+	unsigned int num_profiles;
 	enum nvbus_framework framework;
 	u32 boot0;		/* what BAR0 reads at 0: the chip */
 	const struct nv_type *types;
 	unsigned int num_types;
 };
 
-struct nv_vgpu;
-
 struct nv_gpu_instance {
-	u8 slices;
-	bool me;
-	struct nv_vgpu *user;
+	const struct nv_profile *profile;	/* NULL: there is none */
+	struct proc_dir_entry *proc;
 };
 
 struct nv_parent;
@@ -70,6 +78,8 @@ struct nv_gpu {
 	bool old;
 	int minor;
 	struct proc_dir_entry *proc;
+	struct proc_dir_entry *capabilities;
+	struct proc_dir_entry *mig_proc;	/* in capabilities: the GPU instances */
 	struct nv_parent *parent;	/* legacy boards: the PF has the types */
 
 	struct mutex lock;		/* of all below, and of its vGPUs' books */
@@ -79,9 +89,7 @@ struct nv_gpu {
 	bool held;			/* knob: a client holds the GPU */
 	bool sriov_fail;		/* knob: VFs cannot be made */
 	bool unbind_locked;
-	struct nv_gpu_instance instances[NV_GPU_INSTANCES];
-	unsigned int num_instances;
-	struct proc_dir_entry *instances_dir;
+	struct nv_gpu_instance instances[NV_INSTANCE_IDS];
 };
 
 enum nv_state {
@@ -112,7 +120,7 @@ struct nv_vgpu {
 	char vm_uuid[NV_UUID_MAX];
 	char params[NV_PARAMS_MAX + 1];
 	unsigned int placement;
-	struct nv_gpu_instance *instance;
+	unsigned int instance;		/* id of the GPU instance */
 
 	wait_queue_head_t idle;
 	struct delayed_work ended;
@@ -147,13 +155,13 @@ int nv_placement_check(struct nv_gpu *gpu, const struct nv_vgpu *v,
 		       const struct nv_type *type, unsigned int id);
 
 /* mig.c: with gpu->lock held */
-struct nv_gpu_instance *nv_mig_free_instance(struct nv_gpu *gpu,
-					     const struct nv_type *type);
-unsigned int nv_mig_instance_id(struct nv_gpu *gpu, const struct nv_vgpu *v);
+unsigned int nv_mig_first(struct nv_gpu *gpu, const struct nv_type *type);
 int nv_mig_move(struct nv_gpu *gpu, struct nv_vgpu *v, unsigned int id);
+int nv_mig_create(struct nv_gpu *gpu, const char *profile);
+int nv_mig_destroy(struct nv_gpu *gpu, unsigned int id);
 void nv_mig_wipe(struct nv_gpu *gpu);
-int nv_mig_parse(struct nv_gpu *gpu, const char *text);
 int nv_mig_show(struct nv_gpu *gpu, char *buf);
+int nv_mig_show_profiles(struct nv_gpu *gpu, char *buf);
 
 /* sriov.c */
 int nv_sriov_configure(struct pci_dev *pdev, int num_vfs);
@@ -163,7 +171,7 @@ int nv_proc_init(void);
 void nv_proc_exit(void);
 int nv_proc_add(struct nv_gpu *gpu);
 void nv_proc_remove(struct nv_gpu *gpu);
-void nv_proc_instances(struct nv_gpu *gpu);	/* with gpu->lock held */
+void nv_proc_instance(struct nv_gpu *gpu, unsigned int id);	/* with gpu->lock held */
 
 /* driver.c: the GPU of a PF or of its VF */
 struct nv_gpu *nv_gpu_of(struct pci_dev *pdev);

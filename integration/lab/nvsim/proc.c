@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * /proc/driver/nvidia: gpus/<address>/information and unbindLock, and for GPU
- * instances capabilities/gpu<minor>/mig/gi<id>/access.
+ * /proc/driver/nvidia: gpus/<address>/information and unbindLock, and under
+ * capabilities the files that MIG is used by: of the host, and of GPU instances
+ * gpu<minor>/mig/gi<id>/access.
  */
 #include <linux/idr.h>
 #include <linux/kstrtox.h>
@@ -12,6 +13,9 @@
 
 static struct proc_dir_entry *nvidia, *gpus, *capabilities;
 static DEFINE_IDA(minors);
+
+#define CONFIG_MINOR	1
+#define MONITOR_MINOR	2
 
 static int information_show(struct seq_file *s, void *unused)
 {
@@ -67,32 +71,47 @@ static const struct proc_ops unbind_lock_ops = {
 
 static int access_show(struct seq_file *s, void *unused)
 {
-	seq_puts(s, "DeviceFileMode: 256\nDeviceFileModify: 1\n");
+	unsigned long minor = (unsigned long)s->private;
+
+	/* to configure MIG is root's alone */
+	seq_printf(s, "DeviceFileMinor: %lu\nDeviceFileMode: %u\nDeviceFileModify: 1\n",
+		   minor, minor == CONFIG_MINOR ? 0400 : 0444);
 	return 0;
 }
 
-/* Shows the GPU's instances, as many as there are now. */
-void nv_proc_instances(struct nv_gpu *gpu)
+static bool add_access(const char *name, struct proc_dir_entry *dir, unsigned long minor)
 {
-	struct proc_dir_entry *dir;
-	char name[24];
-	unsigned int i;
+	return proc_create_single_data(name, 0444, dir, access_show, (void *)minor);
+}
 
-	proc_remove(gpu->instances_dir);
-	gpu->instances_dir = NULL;
-	if (!gpu->num_instances)
+/* Shows a GPU instance, or shows it no more. */
+void nv_proc_instance(struct nv_gpu *gpu, unsigned int id)
+{
+	struct nv_gpu_instance *gi = &gpu->instances[id];
+	char name[8];
+
+	lockdep_assert_held(&gpu->lock);
+
+	proc_remove(gi->proc);
+	gi->proc = NULL;
+	if (!gi->profile)
 		return;
-	snprintf(name, sizeof(name), "gpu%d", gpu->minor);
-	gpu->instances_dir = proc_mkdir(name, capabilities);
-	dir = gpu->instances_dir ? proc_mkdir("mig", gpu->instances_dir) : NULL;
-	for (i = 0; dir && i < gpu->num_instances; i++) {
-		struct proc_dir_entry *gi;
+	snprintf(name, sizeof(name), "gi%u", id);
+	gi->proc = proc_mkdir(name, gpu->mig_proc);
+	if (gi->proc)
+		add_access("access", gi->proc, 3 + 9 * id + 128 * gpu->minor);
+}
 
-		snprintf(name, sizeof(name), "gi%u", i + 1);
-		gi = proc_mkdir(name, dir);
-		if (gi)
-			proc_create_single("access", 0444, gi, access_show);
-	}
+/* The directory of GPU instances is there in any mode, and on boards without MIG. */
+static bool add_capabilities(struct nv_gpu *gpu)
+{
+	char name[16];
+
+	snprintf(name, sizeof(name), "gpu%d", gpu->minor);
+	gpu->capabilities = proc_mkdir(name, capabilities);
+	if (gpu->capabilities)
+		gpu->mig_proc = proc_mkdir("mig", gpu->capabilities);
+	return gpu->mig_proc;
 }
 
 int nv_proc_add(struct nv_gpu *gpu)
@@ -101,7 +120,7 @@ int nv_proc_add(struct nv_gpu *gpu)
 	if (gpu->minor < 0)
 		return gpu->minor;
 	gpu->proc = proc_mkdir(pci_name(gpu->pdev), gpus);
-	if (gpu->proc &&
+	if (gpu->proc && add_capabilities(gpu) &&
 	    proc_create_single_data("information", 0444, gpu->proc,
 				    information_show, gpu) &&
 	    proc_create_data("unbindLock", 0644, gpu->proc, &unbind_lock_ops, gpu))
@@ -112,19 +131,23 @@ int nv_proc_add(struct nv_gpu *gpu)
 
 void nv_proc_remove(struct nv_gpu *gpu)
 {
-	proc_remove(gpu->instances_dir);
+	proc_remove(gpu->capabilities);
 	proc_remove(gpu->proc);
 	ida_free(&minors, gpu->minor);
 }
 
 int nv_proc_init(void)
 {
+	struct proc_dir_entry *mig;
+
 	nvidia = proc_mkdir("driver/nvidia", NULL);
 	if (nvidia) {
 		gpus = proc_mkdir("gpus", nvidia);
 		capabilities = proc_mkdir("capabilities", nvidia);
 	}
-	if (gpus && capabilities)
+	mig = capabilities ? proc_mkdir("mig", capabilities) : NULL;
+	if (gpus && mig && add_access("config", mig, CONFIG_MINOR) &&
+	    add_access("monitor", mig, MONITOR_MINOR))
 		return 0;
 	nv_proc_exit();
 	return -ENOMEM;

@@ -160,7 +160,7 @@ static ssize_t gpu_instance_id_show(struct device *dev,
 
 	mutex_lock(&v->gpu->lock);
 	if (v->type)
-		n = sysfs_emit(buf, "%u\n", nv_mig_instance_id(v->gpu, v));
+		n = sysfs_emit(buf, "%u\n", v->instance);
 	mutex_unlock(&v->gpu->lock);
 	return n;
 }

@@ -34,6 +34,7 @@ struct nv_vgpu *nv_vgpu_alloc(struct nv_gpu *gpu, struct device *dev)
 		return v;
 	v->gpu = gpu;
 	v->placement = NV_NO_PLACEMENT;
+	v->instance = NV_NO_GPU_INSTANCE;
 	INIT_LIST_HEAD(&v->node);
 	INIT_LIST_HEAD(&v->running);
 	init_waitqueue_head(&v->idle);
