@@ -6,6 +6,7 @@ import (
 
 	lib "github.com/NVIDIA/go-nvml/pkg/nvml"
 	"github.com/NVIDIA/go-nvml/pkg/nvml/mock/dgxa100"
+	"github.com/NVIDIA/go-nvml/pkg/nvml/mock/server"
 
 	"github.com/vgpukit/vgpukit/examples/nvml"
 )
@@ -14,7 +15,7 @@ import (
 // source to mdev.Open in its Config.
 func Example() {
 	library := dgxa100.New()
-	gpu := library.Devices[0].(*dgxa100.Device)
+	gpu := library.Devices[0].(*server.Device)
 	gpu.GetEccModeFunc = func() (lib.EnableState, lib.EnableState, lib.Return) {
 		return lib.FEATURE_ENABLED, lib.FEATURE_ENABLED, lib.SUCCESS
 	}

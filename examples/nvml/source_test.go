@@ -6,6 +6,7 @@ import (
 
 	"github.com/NVIDIA/go-nvml/pkg/nvml"
 	"github.com/NVIDIA/go-nvml/pkg/nvml/mock/dgxa100"
+	"github.com/NVIDIA/go-nvml/pkg/nvml/mock/server"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -15,25 +16,25 @@ import (
 const address = "0000:00:00.0" // of the mock's first GPU
 
 // board is a mock of a machine with A100s.
-func board(t *testing.T) (*dgxa100.Server, *dgxa100.Device) {
-	server := dgxa100.New()
-	device := server.Devices[0].(*dgxa100.Device)
+func board() (*server.Server, *server.Device) {
+	machine := dgxa100.New()
+	device := machine.Devices[0].(*server.Device)
 	device.GetEccModeFunc = func() (nvml.EnableState, nvml.EnableState, nvml.Return) {
 		return nvml.FEATURE_ENABLED, nvml.FEATURE_ENABLED, nvml.SUCCESS
 	}
-	server.DeviceGetHandleByPciBusIdFunc = func(at string) (nvml.Device, nvml.Return) {
+	machine.DeviceGetHandleByPciBusIdFunc = func(at string) (nvml.Device, nvml.Return) {
 		if at != address {
 			return nil, nvml.ERROR_NOT_FOUND
 		}
 		return device, nvml.SUCCESS
 	}
-	return server, device
+	return machine, device
 }
 
 // A board out of MIG mode: what it has, and that the mode is off.
 func TestFactsOutOfMIGMode(t *testing.T) {
-	server, _ := board(t)
-	source, err := New(server)
+	machine, _ := board()
+	source, err := New(machine)
 	require.NoError(t, err)
 	facts, err := source.Facts(t.Context(), address)
 	require.NoError(t, err)
@@ -46,7 +47,7 @@ func TestFactsOutOfMIGMode(t *testing.T) {
 
 // A board in MIG mode: its GPU instances, by the names that nvidia-smi has for them.
 func TestFactsInMIGMode(t *testing.T) {
-	server, device := board(t)
+	machine, device := board()
 	device.SetMigMode(nvml.DEVICE_MIG_ENABLE)
 	for _, kind := range []int{nvml.GPU_INSTANCE_PROFILE_3_SLICE, nvml.GPU_INSTANCE_PROFILE_1_SLICE, nvml.GPU_INSTANCE_PROFILE_1_SLICE_REV1} {
 		profile, code := device.GetGpuInstanceProfileInfo(kind)
@@ -54,7 +55,7 @@ func TestFactsInMIGMode(t *testing.T) {
 		_, code = device.CreateGpuInstance(&profile)
 		require.Equal(t, nvml.SUCCESS, code)
 	}
-	source, err := New(server)
+	source, err := New(machine)
 	require.NoError(t, err)
 	facts, err := source.Facts(t.Context(), address)
 	require.NoError(t, err)
@@ -70,9 +71,9 @@ func TestFactsInMIGMode(t *testing.T) {
 
 // A board without MIG, and a library that fails.
 func TestFactsOfOtherBoards(t *testing.T) {
-	server, device := board(t)
+	machine, device := board()
 	device.GetMigModeFunc = func() (int, int, nvml.Return) { return 0, 0, nvml.ERROR_NOT_SUPPORTED }
-	source, err := New(server)
+	source, err := New(machine)
 	require.NoError(t, err)
 	facts, err := source.Facts(t.Context(), address)
 	require.NoError(t, err)
