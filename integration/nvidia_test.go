@@ -31,6 +31,8 @@ const (
 	gpuM60  = "0000:05:00.0"
 	gpuA40  = "0000:41:00.0"
 	gpuL40S = "0000:61:00.0"
+	gpuA100 = "0000:81:00.0" // in MIG mode
+	gpuPro  = "0000:a1:00.0" // an RTX PRO 6000 Blackwell, in MIG mode
 )
 
 // nvidia is a rig on a host with these GPUs, whose virtual functions are enabled.

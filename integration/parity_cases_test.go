@@ -10,7 +10,7 @@ const (
 )
 
 // parityBoards is the table.
-var parityBoards = []parityBoard{
+var parityBoards = append([]parityBoard{
 	{
 		name: "mtty", sim: "mtty", needs: "sys/class/mdev_bus/mtty", inLab: true, parent: "mtty", driver: "mtty",
 		cases: []parityCase{
@@ -157,9 +157,14 @@ var parityBoards = []parityBoard{
 				writeFile(vfFile("current_vgpu_type"), "0", "ok"), readFile(vfFile("vgpu_params"), "ENXIO"),
 				sriovManage("-d", "ALL"),
 			)},
+			{"no MIG", steps(
+				gpuInstances(gpuL40S, ""), smi("-i "+gpuL40S+" -mig 1", "exit status 1"), smi("mig -i "+gpuL40S+" -cgi 1g.5gb", "exit status 1"),
+				readFile(procNVIDIA+"capabilities/mig/config", "DeviceFileMinor: 1\nDeviceFileMode: 256\nDeviceFileModify: 1\n"),
+				readFile(procNVIDIA+"capabilities/mig/monitor", "DeviceFileMinor: 2\nDeviceFileMode: 292\nDeviceFileModify: 1\n"),
+			)},
 		},
 	},
-}
+}, parityMIG...)
 
 func pciFile(address, file string) string { return "sys/bus/pci/devices/" + address + "/" + file }
 func vfFile(file string) string           { return pciFile("0000:61:00.4", "nvidia/"+file) }

@@ -110,6 +110,8 @@ func (r *parityRun) do(s parityStep) string {
 		p := r.pending[arg(0)]
 		delete(r.pending, arg(0))
 		return errnoName(p.wait())
+	case "instances":
+		return r.gpuInstances(arg(0))
 	case "run":
 		return errnoName(r.side.run(arg(0), s.args[1:]...))
 	}
@@ -173,6 +175,13 @@ func (r *parityRun) cleanUp(t *testing.T) {
 	if strings.Contains(r.board.sim, "vfs=") {
 		if err := r.side.run("usr/lib/nvidia/sriov-manage", "-d", "ALL"); err != nil {
 			t.Error(err)
+		}
+	}
+	for _, gpu := range []string{gpuA100, gpuPro} { // which a case may have taken out of MIG mode
+		if strings.Contains(r.board.sim, gpu) {
+			if err := r.side.run("usr/bin/nvidia-smi", "-i", gpu, "-mig", "1"); err != nil {
+				t.Error(err)
+			}
 		}
 	}
 }
@@ -301,6 +310,9 @@ func (s *simSide) start(name, data string) (pending, error) {
 
 func (s *simSide) run(program string, args ...string) error {
 	_, err := s.Run(testContext, program, args...)
+	if path := new(fs.PathError); errors.As(err, &path) {
+		return path.Err // as a real program's status is told, without its name
+	}
 	return err
 }
 
