@@ -58,7 +58,7 @@ unit: bin/mdevctl
 
 # On a real kernel, libvirtd and QEMU, in the lab.
 integration: bin/integration.test
-	$(LAB) run --again --boards 05:13f2,41:2235:32,61:26b9:32 --timeout 60m --push $(CURDIR)/bin/integration.test -- ./integration.test -test.v -test.timeout 44m
+	$(LAB) run --again --boards 05:13f2,41:2235:32,61:26b9:32,81:20f1:mig,a1:2bb5:mig --timeout 60m --push $(CURDIR)/bin/integration.test -- ./integration.test -test.v -test.timeout 44m
 
 lab-shell:
 	$(LAB) shell

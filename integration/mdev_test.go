@@ -122,7 +122,12 @@ func TestMdevInventoryOfTheKernelsSamples(t *testing.T) {
 	assert.Empty(t, inv.Problems)
 	types := map[string]int{}
 	for _, gpu := range inv.GPUs {
-		assert.Empty(t, gpu.Problems)
+		if gpu.SRIOV != nil && gpu.SRIOV.Enabled == 0 {
+			require.Len(t, gpu.Problems, 1)
+			assert.Equal(t, mdev.ProblemVFsOff, gpu.Problems[0].Code)
+		} else {
+			assert.Empty(t, gpu.Problems)
+		}
 		for _, p := range gpu.Parents {
 			assert.Empty(t, p.Problems)
 			for _, typ := range p.Types {

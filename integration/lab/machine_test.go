@@ -61,7 +61,7 @@ func TestOptionsAreChecked(t *testing.T) {
 			t.Errorf("%+v was accepted", o)
 		}
 	}
-	if err := (Options{Boards: []string{"05:13f2,41:26b9:20", "61:20b0:16:mig"}}).validate(); err != nil {
+	if err := (Options{Boards: []string{"05:13f2,41:26b9:20", "61:20f1:16:mig"}}).validate(); err != nil {
 		t.Error(err)
 	}
 }

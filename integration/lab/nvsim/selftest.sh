@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # Checks of the modules on a running kernel, as root. Unloads and loads them,
 # so no VM may run. Needs QEMU; prints "N passed, N failed".
-boards=05:13f2,06:1eb8:old,41:2235:32,61:26b9:32,81:20b0:16:mig
+boards=05:13f2,06:1eb8:old,41:2235:32,61:26b9:32,81:20f1:16:mdev:mig,a1:2bb5:mig
 pci=/sys/bus/pci/devices
 mdevs=/sys/bus/mdev/devices
 knobs=/sys/module/nvsim/parameters
@@ -43,6 +43,7 @@ errno() {
 	*"Argument list too long"*) echo E2BIG ;;
 	*"No such device or address"*) echo ENXIO ;;
 	*"No such device"*) echo ENODEV ;;
+	*"No space left"*) echo ENOSPC ;;
 	*"Invalid argument"*) echo EINVAL ;;
 	*"resource busy"*) echo EBUSY ;;
 	*"File exists"*) echo EEXIST ;;
@@ -218,19 +219,50 @@ mixed() {
 }
 
 mig() {
+	smi="nvidia-smi mig -i 0000:81:00.0"
 	check "no MIG board" "$(put $pci/0000:41:00.0/nvsim/mig 1)" EOPNOTSUPP
 	check "no instance yet" "$(left 81:00.4 476)" 0
 	check "not backed by MIG" "$(left 81:00.4 473)" 0
-	check "too many" "$(put $pci/0000:81:00.0/nvsim/gpu_instances "4 4")" EIO
-	check "instances" "$(put $pci/0000:81:00.0/nvsim/gpu_instances "3 2 1+me")" ok
-	check "shown" "$(ls /proc/driver/nvidia/capabilities/gpu4/mig | tr '\n' ' ')" "gi1 gi2 gi3 "
+	check "none shown" "$(ls /proc/driver/nvidia/capabilities/gpu4/mig)" ""
+	check "no such profile" "$(put $pci/0000:81:00.0/nvsim/gpu_instances 9g.5gb)" EINVAL
+	check "instances" "$($smi -cgi 3g.20gb,2g.10gb,1g.5gb+me | tail -1)" \
+		"Successfully created GPU instance ID  7 on GPU  4 using profile MIG 1g.5gb+me"
+	check "shown" "$(ls /proc/driver/nvidia/capabilities/gpu4/mig | tr '\n' ' ')" "gi1 gi3 gi7 "
+	check "listed" "$($smi -lgi | sed -n 2p)" "  4  MIG 3g.20gb                   1       19.69"
+	check "access" "$(head -1 /proc/driver/nvidia/capabilities/gpu4/mig/gi7/access)" "DeviceFileMinor: 578"
+	check "too many" "$(put $pci/0000:81:00.0/nvsim/gpu_instances 4g.20gb)" ENOSPC
+	check "profiles" "$(get $pci/0000:81:00.0/nvsim/gpu_instance_profiles | head -2 | tr '\n' ' ')" "1g.5gb 1/7 1g.5gb+me 0/1 "
 	check "room" "$(left 81:00.4 476)$(left 81:00.4 475)$(left 81:00.4 474)$(left 81:00.4 706)" 1101
 	check "create" "$(create 81:00.4 476 1)" ok
 	check "no more" "$(create 81:00.5 476 2)" EIO
-	check "instances in use" "$(put $pci/0000:81:00.0/nvsim/gpu_instances 0)" EBUSY
+	check "listed with its vGPU" "$(head -1 $pci/0000:81:00.0/nvsim/gpu_instances)" "1 3g.20gb $(uuid 1)"
+	check "instance in use" "$(put $pci/0000:81:00.0/nvsim/gpu_instances -1)" EBUSY
+	check "said so" "$($smi -dgi -gi 1)" "a vGPU has it: device or resource busy"
+	check "GPU in use" "$(nvidia-smi -i 4 -mig 0)" "a vGPU has it: device or resource busy"
 	check "remove" "$(remove 1)" ok
+	check "destroyed" "$($smi -dgi -gi 1)" "Successfully destroyed GPU instance ID  1 from GPU  4"
+	check "there is none" "$(put $pci/0000:81:00.0/nvsim/gpu_instances -1)" ENOENT
 	$sriov -d 0000:81:00.0 > /dev/null
 	check "wiped by sriov-manage" "$(get $pci/0000:81:00.0/nvsim/gpu_instances)" ""
+}
+
+# vGPUs that share GPU instances.
+shared() {
+	a=$pci/0000:a1:00.4/nvidia
+	b=$pci/0000:a1:00.5/nvidia
+	check "without instances" "$(put $a/current_vgpu_type 1564)" EIO
+	check "instances" "$(nvidia-smi mig -i 00000000:A1:00.0 -cgi 1g.24gb+gfx,1g.24gb | wc -l)" 2
+	check "in the first" "$(put $a/current_vgpu_type 1564)$(get $a/gpu_instance_id)" ok3
+	check "of its size" "$(sed 1d $b/creatable_vgpu_types | cut -c1-4 | tr '\n' ' ')" "1564 1565 1566 "
+	check "another size" "$(put $b/current_vgpu_type 1561)" EIO
+	check "beside it" "$(put $b/current_vgpu_type 1565)$(get $b/gpu_instance_id)" ok3
+	check "full" "$(put $pci/0000:a1:00.6/nvidia/current_vgpu_type 1564)" EIO
+	check "no graphics" "$(put $a/gpu_instance_id 4)" EIO
+	check "no such instance" "$(put $a/gpu_instance_id 9)" EINVAL
+	check "clear" "$(put $a/current_vgpu_type 0)$(put $b/current_vgpu_type 0)" okok
+	check "MIG off" "$(nvidia-smi -i 5 -mig 0 | head -1)" "Disabled MIG Mode for GPU 0000:a1:00.0"
+	check "rows" "$(sed 1d $a/creatable_vgpu_types | wc -l)" 33
+	check "MIG on" "$(nvidia-smi -i 5 -mig 1 | tail -1)" "All done."
 }
 
 vendor() {
@@ -389,6 +421,7 @@ functions
 mdev_on_vfs
 mixed
 mig
+shared
 vendor
 in_use
 in_use_vf
