@@ -1,9 +1,12 @@
 package mdev
 
 import (
+	"context"
 	"errors"
 	"path"
 	"slices"
+
+	"github.com/vgpukit/vgpukit/internal/board"
 )
 
 // candidate is a parent with the type that was asked for.
@@ -14,10 +17,10 @@ type candidate struct {
 
 // choose finds the parents that can be asked for the type: the one named, or
 // all that have room, in order of their names.
-func (s *scan) choose(req *CreateRequest) ([]candidate, error) {
+func (s *scan) choose(ctx context.Context, req *CreateRequest) ([]candidate, error) {
 	var places []place
 	if req.Parent != "" {
-		at, err := s.namedPlace("create", req.Parent)
+		at, err := s.namedPlace(ctx, "create", req.Parent)
 		if err != nil {
 			return nil, err
 		}
@@ -49,9 +52,9 @@ func (s *scan) choose(req *CreateRequest) ([]candidate, error) {
 	case len(found) > 0:
 		return found, nil
 	case known:
-		return nil, s.noRoom(req.Type, places)
+		return nil, s.noRoom(ctx, req.Type, places)
 	}
-	if req.Parent == "" && req.UUID != noUUID && s.onVFsOnly(req.Type) {
+	if req.Parent == "" && req.UUID != noUUID && s.onVFsOnly(ctx, req.Type) {
 		return nil, noUUIDHere(req.Type, "only virtual functions of the vendor-specific VFIO framework can have this type, and a vGPU there has no UUID")
 	}
 	parents := make([]Parent, 0, len(places))
@@ -61,12 +64,12 @@ func (s *scan) choose(req *CreateRequest) ([]candidate, error) {
 	if req.Parent != "" && parents[0].Framework == FrameworkVendorVFIO {
 		parents = s.siblingsWithTypes(&parents[0])
 	}
-	return nil, s.noSuchType("create", req.Type, req.Parent, parents)
+	return nil, s.noSuchType(ctx, "create", req.Type, req.Parent, parents)
 }
 
 // onVFsOnly tells whether virtual functions of the vendor-specific framework
 // offer a type, or may, that no parent of mediated devices offers.
-func (s *scan) onVFsOnly(typ string) bool {
+func (s *scan) onVFsOnly(ctx context.Context, typ string) bool {
 	vfs, _, err := s.pciParents(map[string]bool{})
 	if err != nil {
 		return false
@@ -75,8 +78,8 @@ func (s *scan) onVFsOnly(typ string) bool {
 	for _, at := range vfs {
 		parents = append(parents, s.withTypes(at))
 	}
-	gpus := s.gpusOf(parents)
-	_, named := parseProfile(typ) // a bare number may be a parent's elsewhere
+	gpus := s.gpusOf(ctx, parents)
+	_, named := board.Parse(typ) // a bare number may be a parent's elsewhere
 	return lists(gpus, typ) || named && len(unlisted(gpus, typ)) > 0
 }
 
@@ -90,14 +93,14 @@ func noUUIDHere(object, meaning string) *Error {
 func (s *scan) chooseTaken(req *CreateRequest, p *Parent) ([]candidate, error) {
 	dev := &p.Devices[0]
 	s.learnTypeName(p, dev)
-	if dev.Type != vendorTypeID(req.Type) && dev.TypeName != req.Type {
+	if !dev.isOf(req.Type) {
 		return nil, vfTaken(dev)
 	}
 	return []candidate{{*p, Type{ID: dev.Type, Name: dev.TypeName, DeviceAPI: dev.DeviceAPI}}}, nil
 }
 
 // namedPlace finds one parent.
-func (s *scan) namedPlace(op, name string) (place, error) {
+func (s *scan) namedPlace(ctx context.Context, op, name string) (place, error) {
 	where, err := s.follow(mdevClassDir, name)
 	if err == nil {
 		return place{name, where, FrameworkMdev}, nil
@@ -114,7 +117,7 @@ func (s *scan) namedPlace(op, name string) (place, error) {
 	if !absent(err) {
 		return place{}, explain(op, name, anyFile, err)
 	}
-	return place{}, s.noSuchParent(op, name)
+	return place{}, s.noSuchParent(ctx, op, name)
 }
 
 // places finds all parents, in order of their names.
@@ -155,7 +158,7 @@ func (s *scan) typeOf(p *Parent, name string) (Type, bool) {
 		s.vf(p)
 		return p.typeNamed(name)
 	}
-	d, err := openDir(s.fs, p.Path+"/mdev_supported_types", s.buf)
+	d, err := openDir(s.fs, p.Path+"/"+mdevTypesDir, s.buf)
 	if err != nil {
 		return Type{}, false
 	}
@@ -164,14 +167,17 @@ func (s *scan) typeOf(p *Parent, name string) (Type, bool) {
 	if err != nil {
 		return Type{}, false
 	}
-	id := name
-	if !slices.Contains(ids, name) {
-		at := slices.IndexFunc(ids, func(id string) bool { return s.mdevType(d, p, id).Name == name })
-		if at < 0 {
-			return Type{}, false
-		}
-		id = ids[at]
+	at := slices.Index(ids, name)
+	if at < 0 {
+		at = slices.IndexFunc(ids, func(id string) bool { return SameType(id, name) })
 	}
+	if at < 0 {
+		at = slices.IndexFunc(ids, func(id string) bool { return s.mdevType(d, p, id).Name == name })
+	}
+	if at < 0 {
+		return Type{}, false
+	}
+	id := ids[at]
 	t := s.mdevType(d, p, id)
 	t.Available, _ = d.number(id + "/available_instances") // unreadable: it has none to give
 	return t, true
@@ -179,18 +185,13 @@ func (s *scan) typeOf(p *Parent, name string) (Type, bool) {
 
 // typeNamed finds a type by id, else by name.
 func (p *Parent) typeNamed(name string) (Type, bool) {
-	id := name
-	if p.Framework == FrameworkVendorVFIO {
-		id = vendorTypeID(name)
-	}
-	for _, t := range p.Types {
-		if t.ID == id {
-			return t, true
-		}
-	}
-	for _, t := range p.Types {
-		if t.Name == name {
-			return t, true
+	for _, is := range []func(Type) bool{
+		func(t Type) bool { return t.ID == name },
+		func(t Type) bool { return SameType(t.ID, name) },
+		func(t Type) bool { return t.Name == name },
+	} {
+		if at := slices.IndexFunc(p.Types, is); at >= 0 {
+			return p.Types[at], true
 		}
 	}
 	return Type{}, false

@@ -95,7 +95,7 @@ func (h *Host) Create(ctx context.Context, req CreateRequest) (Created, error) {
 	}
 	wait := newPatience(vanishPatience)
 	for round := 1; ; round++ {
-		candidates, err := look(ctx, h, "create", req.Type, func(s *scan) ([]candidate, error) { return s.choose(&req) })
+		candidates, err := look(ctx, h, "create", req.Type, func(s *scan) ([]candidate, error) { return s.choose(ctx, &req) })
 		if err != nil {
 			return Created{}, err
 		}
@@ -154,7 +154,7 @@ func (req *CreateRequest) check() error {
 	switch {
 	case req.Type == "":
 		return invalid("", "no type is given", "name one by its id or name, as the inventory shows them")
-	case !validName(req.Type):
+	case !printable(req.Type):
 		return invalid(fmt.Sprintf("%q", req.Type), "this cannot be a type", "name one by its id or name, as the inventory shows them")
 	case req.Parent != "" && !validName(req.Parent):
 		return invalid(fmt.Sprintf("%q", req.Parent), "this cannot be a parent", "name one as the inventory does: 0000:41:00.4, mtty")
@@ -169,14 +169,14 @@ func (req *CreateRequest) check() error {
 
 // existing answers a request for a device that is already there.
 func (h *Host) existing(ctx context.Context, req *CreateRequest, dev Device) (Created, error) {
-	sameType := req.Type == dev.Type || req.Type == dev.TypeName
+	sameType := dev.isOf(req.Type)
 	if dev.State == StateHalfMade && dev.Type == "" { // someone is making it now
 		ready, err := h.waitReady(ctx, dev.ID)
 		if err != nil {
 			return Created{}, err
 		}
 		dev = ready
-		sameType = req.Type == dev.Type || req.Type == dev.TypeName
+		sameType = dev.isOf(req.Type)
 	}
 	if dev.State == StateGhost {
 		who, known := h.holdingOf(ctx, &dev)
@@ -230,7 +230,7 @@ func (h *Host) createOn(ctx context.Context, req *CreateRequest, on *candidate) 
 }
 
 func (h *Host) createMdev(ctx context.Context, req *CreateRequest, on *candidate, id string) (Created, error) {
-	file := on.parent.Path + "/mdev_supported_types/" + on.typ.ID + "/create"
+	file := on.parent.Path + "/" + mdevTypesDir + "/" + on.typ.ID + "/create"
 	wait := newPatience(vanishPatience)
 	for {
 		err := h.writeOrUndo(ctx, file, id, id)

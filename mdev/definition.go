@@ -241,7 +241,7 @@ func (d *Definition) check() error {
 		return invalid(d.Type+" on "+d.Parent, "no UUID is given", "make one")
 	case !validName(d.Parent) || d.Parent == mdevctlCallouts:
 		return invalid(fmt.Sprintf("%q", d.Parent), "this cannot be a parent", "name one as the inventory does: 0000:41:00.4, mtty")
-	case !validName(d.Type):
+	case !printable(d.Type):
 		return invalid(fmt.Sprintf("%q", d.Type), "this cannot be a type", "name one by its id, as the inventory shows it")
 	case d.Start != "" && d.Start != StartManual && d.Start != StartAuto:
 		return invalid(fmt.Sprintf("%q", d.Start), "unknown start", "write manual or auto")
@@ -258,11 +258,11 @@ func (d *Definition) check() error {
 // there to ask.
 func (h *Host) definedType(ctx context.Context, def *Definition) (string, error) {
 	wanted := *def
-	return look(ctx, h, "define", def.UUID.String(), func(s *scan) (string, error) { return s.definedType(&wanted) })
+	return look(ctx, h, "define", def.UUID.String(), func(s *scan) (string, error) { return s.definedType(ctx, &wanted) })
 }
 
-func (s *scan) definedType(def *Definition) (string, error) {
-	at, err := s.namedPlace("define", def.Parent)
+func (s *scan) definedType(ctx context.Context, def *Definition) (string, error) {
+	at, err := s.namedPlace(ctx, "define", def.Parent)
 	switch {
 	case errors.Is(err, ErrNotFound):
 		return def.Type, nil
@@ -277,7 +277,7 @@ func (s *scan) definedType(def *Definition) (string, error) {
 	p := s.withTypes(at)
 	t, ok := p.typeNamed(def.Type)
 	if !ok {
-		return "", s.noSuchType("define", def.Type, def.Parent, []Parent{p})
+		return "", s.noSuchType(ctx, "define", def.Type, def.Parent, []Parent{p})
 	}
 	return t.ID, nil
 }

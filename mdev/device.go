@@ -25,21 +25,29 @@ const (
 
 // Device is one vGPU: an mdev, or a virtual function that has a vGPU type.
 type Device struct {
-	ID         string      `json:"id"` // the UUID in lower case, or the VF's PCI address
-	Framework  Framework   `json:"framework"`
-	Parent     string      `json:"parent"`
-	GPU        string      `json:"gpu"`
-	Type       string      `json:"type"` // the type's id; "" when it cannot be known
-	TypeName   string      `json:"type_name"`
-	DeviceAPI  string      `json:"device_api"`
-	IOMMUGroup string      `json:"iommu_group,omitempty"` // "12"
-	VFIONode   string      `json:"vfio_node,omitempty"`   // "/dev/vfio/12"
-	VFIOCdev   string      `json:"vfio_cdev,omitempty"`   // "/dev/vfio/devices/vfio3", where the kernel has it
-	Driver     string      `json:"driver,omitempty"`
-	Path       string      `json:"path"` // below the root: "sys/devices/…"
-	State      DeviceState `json:"state"`
-	Holder     *Holder     `json:"holder,omitempty"` // nil: nobody, or not known without root
-	Problems   []Problem   `json:"problems"`
+	ID         string    `json:"id"` // the UUID in lower case, or the VF's PCI address
+	Framework  Framework `json:"framework"`
+	Parent     string    `json:"parent"`
+	GPU        string    `json:"gpu"`
+	Type       string    `json:"type"` // the type's id; "" when it cannot be known
+	TypeName   string    `json:"type_name"`
+	DeviceAPI  string    `json:"device_api"`
+	IOMMUGroup string    `json:"iommu_group,omitempty"` // "12"
+	VFIONode   string    `json:"vfio_node,omitempty"`   // "/dev/vfio/12"
+	VFIOCdev   string    `json:"vfio_cdev,omitempty"`   // "/dev/vfio/devices/vfio3", where the kernel has it
+	Driver     string    `json:"driver,omitempty"`
+	// GPUInstance is the id of the GPU instance that it is in, of a MIG-backed vGPU. Nil: it
+	// is in none, or the driver does not say.
+	GPUInstance *int        `json:"gpu_instance,omitempty"`
+	Path        string      `json:"path"` // below the root: "sys/devices/…"
+	State       DeviceState `json:"state"`
+	Holder      *Holder     `json:"holder,omitempty"` // nil: nobody, or not known without root
+	Problems    []Problem   `json:"problems"`
+}
+
+// isOf tells whether a device is of a type, by id or name.
+func (d *Device) isOf(typ string) bool {
+	return SameType(d.Type, typ) || typ != "" && d.TypeName == typ
 }
 
 // Holder is the process that has a device open. A field that is not known is
@@ -156,7 +164,7 @@ func (s *scan) nameType(p *Parent, dev *Device) {
 			return
 		}
 	}
-	typeDir := path.Join(p.Path, "mdev_supported_types", dev.Type)
+	typeDir := path.Join(p.Path, mdevTypesDir, dev.Type)
 	if data, err := s.fs.ReadFile(typeDir + "/name"); err == nil {
 		dev.TypeName = strings.TrimSpace(string(data))
 	}

@@ -54,7 +54,7 @@ func FuzzBoardDescription(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, name string) {
 		d := boardDescription(name)
-		if d.MaxInstances < 0 || d.MaxInstances > maxVGPUs || d.Framebuffer%(1<<30) != 0 {
+		if d.MaxInstances < 0 || d.MaxInstances > 48 || d.Framebuffer%(512<<20) != 0 {
 			t.Fatalf("%+v", d)
 		}
 	})

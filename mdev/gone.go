@@ -30,7 +30,7 @@ func (h *Host) tally(ctx context.Context, dev *Device) tally {
 }
 
 func (s *scan) tally(dev *Device) tally {
-	typeDir := path.Dir(dev.Path) + "/mdev_supported_types/" + dev.Type
+	typeDir := path.Dir(dev.Path) + "/" + mdevTypesDir + "/" + dev.Type
 	free, err := s.fs.ReadFile(typeDir + "/available_instances")
 	devices, errDevices := listDir(s.fs, typeDir+"/devices", s.buf)
 	all, errAll := listDir(s.fs, mdevDevicesDir, s.buf)

@@ -1,6 +1,7 @@
 package mdev
 
 import (
+	"context"
 	"slices"
 	"strings"
 )
@@ -14,6 +15,7 @@ type GPU struct {
 	Driver   string     `json:"driver,omitempty"`
 	SRIOV    *SRIOV     `json:"sriov,omitempty"` // nil: it has no such capability
 	MIG      *MIG       `json:"mig,omitempty"`   // nil: not known
+	Facts    *Facts     `json:"facts,omitempty"` // nil: no [Source] told any
 	Parents  []Parent   `json:"parents"`         // sorted by name; none while its VFs are not enabled
 	Capacity []Capacity `json:"capacity"`        // sorted by type
 	Problems []Problem  `json:"problems"`
@@ -26,15 +28,8 @@ type SRIOV struct {
 	VFs     []string `json:"vfs"`     // their PCI addresses, in order of their number
 }
 
-// MIG is the state of multi-instance GPU mode, as far as NVIDIA's driver
-// shows it under /proc/driver/nvidia.
-type MIG struct {
-	Enabled   bool `json:"enabled"`
-	Instances int  `json:"instances"` // GPU instances that exist
-}
-
 // gpus groups parents by physical GPU.
-func (s *scan) gpus(parents []Parent, pfs []place) []GPU {
+func (s *scan) gpus(ctx context.Context, parents []Parent, pfs []place) []GPU {
 	byName := map[string]*GPU{}
 	var order []string
 	gpu := func(name string) *GPU {
@@ -57,9 +52,11 @@ func (s *scan) gpus(parents []Parent, pfs []place) []GPU {
 	gpus := make([]GPU, 0, len(order))
 	for _, name := range order {
 		g := byName[name]
-		s.describeGPU(g)
+		s.describeGPU(ctx, g)
 		s.learnBoard(g)
-		g.Capacity = capacity(g)
+		s.fillMaxima(g)
+		g.Capacity = capacity(g, s.board(g))
+		s.diagnose(g)
 		gpus = append(gpus, *g)
 	}
 	return gpus
@@ -67,7 +64,7 @@ func (s *scan) gpus(parents []Parent, pfs []place) []GPU {
 
 // describeGPU reads the physical function, or takes what a parent that is the
 // GPU itself has.
-func (s *scan) describeGPU(g *GPU) {
+func (s *scan) describeGPU(ctx context.Context, g *GPU) {
 	if len(g.Parents) > 0 && g.Parents[0].Name == g.Name {
 		own := &g.Parents[0]
 		g.PCI, g.NUMANode, g.Driver = own.PCI, own.NUMANode, own.Driver
@@ -82,7 +79,9 @@ func (s *scan) describeGPU(g *GPU) {
 		s.note(&g.Problems, pciDevicesDir+"/"+g.Name, err)
 	}
 	if g.PCI != nil && g.PCI.Vendor == nvidiaVendor {
-		g.MIG = s.mig(g.Name)
+		g.Facts = s.facts(ctx, g.Name, &g.Problems)
+		g.MIG = s.mig(g.Name, g.Facts)
+		g.MIG.settle(g.Parents)
 	}
 }
 
@@ -117,30 +116,6 @@ func (s *scan) sriov(where string, problems *[]Problem) *SRIOV {
 		}
 	}
 	state.Enabled = len(state.VFs)
-	return state
-}
-
-// mig counts a GPU's MIG instances: NVIDIA's driver lists their access files
-// by the GPU's device minor.
-func (s *scan) mig(address string) *MIG {
-	information, err := s.fs.ReadFile("proc/driver/nvidia/gpus/" + address + "/information")
-	if err != nil {
-		return nil
-	}
-	minor, ok := parseDeviceMinor(string(information))
-	if !ok {
-		return nil
-	}
-	names, err := listDir(s.fs, "proc/driver/nvidia/capabilities/gpu"+minor+"/mig", s.buf)
-	if err != nil && !absent(err) {
-		return nil
-	}
-	state := &MIG{Enabled: err == nil}
-	for _, name := range names {
-		if strings.HasPrefix(name, "gi") {
-			state.Instances++
-		}
-	}
 	return state
 }
 

@@ -27,7 +27,9 @@ func TestMIGInstancesAreToldBeforeTheyAreWiped(t *testing.T) {
 	inv, err := h.Inventory(t.Context())
 	require.NoError(t, err)
 	require.Len(t, inv.GPUs, 1)
-	assert.Equal(t, &MIG{Enabled: true, Instances: 2}, inv.GPUs[0].MIG)
+	assert.Equal(t, &MIG{Enabled: true, Instances: []GPUInstance{
+		{Instance: Instance{ID: 1}, VGPUs: []string{}}, {Instance: Instance{ID: 2}, VGPUs: []string{}},
+	}}, inv.GPUs[0].MIG)
 	assert.Equal(t, &SRIOV{Total: 16, VFs: []string{}}, inv.GPUs[0].SRIOV)
 	assert.Nil(t, inv.GPUs[0].NUMANode, "-1 is none")
 	plan, err := h.PlanVFs(t.Context(), "0000:41:00.0", AllVFs)

@@ -85,7 +85,7 @@ func TestBadRequestsTouchNothing(t *testing.T) {
 		text string
 	}{
 		"no type":              {CreateRequest{}, ErrInvalid, "no type"},
-		"type with a path":     {CreateRequest{Type: "../mtty-2"}, ErrInvalid, "cannot be a type"},
+		"type with a path":     {CreateRequest{Type: "../mtty-2"}, ErrNotFound, "no parent offers"},
 		"parent with a path":   {CreateRequest{Type: "mtty-2", Parent: "../mtty"}, ErrInvalid, "cannot be a parent"},
 		"parameter elsewhere":  {CreateRequest{Type: "mtty-2", Params: []Param{{"../remove", "1"}}}, ErrInvalid, "cannot be an attribute"},
 		"remove as parameter":  {CreateRequest{Type: "mtty-2", Params: []Param{{"remove", "1"}}}, ErrInvalid, "cannot be an attribute"},

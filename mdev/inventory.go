@@ -57,7 +57,7 @@ func (s *scan) inventory(ctx context.Context) (*Inventory, error) {
 	if err := ended(ctx, "inventory", ""); err != nil {
 		return nil, err
 	}
-	inventory := &Inventory{GPUs: s.gpus(parents, pfs), Problems: s.problems}
+	inventory := &Inventory{GPUs: s.gpus(ctx, parents, pfs), Problems: s.problems}
 	if inventory.Problems == nil {
 		inventory.Problems = []Problem{}
 	}

@@ -16,6 +16,12 @@ func validName(name string) bool {
 	return strings.IndexFunc(name, func(r rune) bool { return r == '/' || r < ' ' || r == 0x7f }) < 0
 }
 
+// printable tells whether text can be the id or name of a type: it is looked up among those
+// that there are, and becomes no path.
+func printable(text string) bool {
+	return text != "" && len(text) <= 255 && strings.IndexFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f }) < 0
+}
+
 // isUUID tells whether name is a UUID as the kernel prints it.
 func isUUID(name string) bool {
 	if len(name) != 36 {

@@ -34,3 +34,11 @@ func (p *PCI) ID() string {
 	}
 	return p.Vendor + ":" + p.Device
 }
+
+// device is the PCI device's id, "" where that is not known.
+func (p *PCI) device() string {
+	if p == nil {
+		return ""
+	}
+	return p.Device
+}

@@ -31,13 +31,23 @@ func TestParseCreatableTypes(t *testing.T) {
 
 func TestBoardDescription(t *testing.T) {
 	for name, want := range map[string]Description{
-		"NVIDIA L40S-48Q":         {Framebuffer: 48 << 30, MaxInstances: 1},
-		"NVIDIA L40S-1B":          {Framebuffer: 1 << 30, MaxInstances: 32},
-		"NVIDIA L40S-3B":          {Framebuffer: 3 << 30, MaxInstances: 16},
-		"NVIDIA RTX6000-Ada-24Q":  {Framebuffer: 24 << 30, MaxInstances: 2},
-		"NVIDIA Unheard-of-12Q":   {Framebuffer: 12 << 30},
-		"NVIDIA A100-1-5CME":      {Framebuffer: 5 << 30},
-		"something else entirely": {},
+		"NVIDIA L40S-48Q":                        {Framebuffer: 48 << 30, MaxInstances: 1},
+		"NVIDIA L40S-1B":                         {Framebuffer: 1 << 30, MaxInstances: 32},
+		"NVIDIA L40S-3B":                         {Framebuffer: 3 << 30, MaxInstances: 16},
+		"NVIDIA RTX6000-Ada-24Q":                 {Framebuffer: 24 << 30, MaxInstances: 2},
+		"NVIDIA Unheard-of-12Q":                  {Framebuffer: 12 << 30},
+		"NVIDIA L40S-0B":                         {Framebuffer: 512 << 20, MaxInstances: 32},
+		"NVIDIA A100-1-5CME":                     {Framebuffer: 5 << 30, MaxInstances: 1},
+		"NVIDIA A100-3-20C":                      {Framebuffer: 20 << 30, MaxInstances: 2},
+		"NVIDIA A100-4-20C":                      {Framebuffer: 20 << 30, MaxInstances: 1},
+		"NVIDIA A30-1-6C":                        {Framebuffer: 6 << 30, MaxInstances: 4},
+		"NVIDIA H200X-1-18C":                     {Framebuffer: 18 << 30, MaxInstances: 7},
+		"DC-2-16C":                               {Framebuffer: 16 << 30},
+		"NVIDIA RTX Pro 6000 Blackwell DC-1-3Q":  {Framebuffer: 3 << 30, MaxInstances: 32},
+		"NVIDIA RTX Pro 6000 Blackwell DC-1-24Q": {Framebuffer: 24 << 30, MaxInstances: 4},
+		"NVIDIA RTX Pro 6000 Blackwell DC-1Q":    {Framebuffer: 1 << 30, MaxInstances: 48},
+		"NVIDIA RTX Pro 4500 Blackwell DC-2-16C": {Framebuffer: 16 << 30, MaxInstances: 2},
+		"something else entirely":                {},
 	} {
 		assert.Equal(t, want, boardDescription(name), name)
 	}

@@ -8,11 +8,32 @@ import (
 // Problem is something about one object that could not be read or is not as
 // it should be. It never hides the rest of the inventory.
 type Problem struct {
-	Object string `json:"object"` // a path below the root, or a name
-	Text   string `json:"text"`
-	Next   string `json:"next,omitempty"` // what to do about it
-	Err    error  `json:"-"`
+	Code   ProblemCode `json:"code,omitempty"` // empty: something could not be read
+	Object string      `json:"object"`         // a path below the root, or a name
+	Text   string      `json:"text"`
+	Next   string      `json:"next,omitempty"` // what to do about it
+	Err    error       `json:"-"`
 }
+
+// ProblemCode says in one word why a GPU makes no vGPUs, or not all that it could.
+type ProblemCode string
+
+// The codes.
+const (
+	// ProblemVFsOff: its virtual functions are not enabled.
+	ProblemVFsOff ProblemCode = "vfs-not-enabled"
+	// ProblemNoTypes: virtual functions offer no types of vGPUs.
+	ProblemNoTypes ProblemCode = "vfs-without-types"
+	// ProblemGivenWhole: it, or virtual functions of it, are bound to vfio-pci, to be given to
+	// VMs as they are.
+	ProblemGivenWhole ProblemCode = "given-whole"
+	// ProblemDriver: it is bound to no driver, or to one that makes no vGPUs.
+	ProblemDriver ProblemCode = "other-driver"
+	// ProblemNoInstance: it is in MIG mode and has no GPU instance.
+	ProblemNoInstance ProblemCode = "mig-without-instances"
+	// ProblemIdle: it runs nothing and offers nothing.
+	ProblemIdle ProblemCode = "offers-nothing"
+)
 
 // String returns one line: the object, what is wrong with it, and what to do.
 func (p Problem) String() string {

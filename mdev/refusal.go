@@ -1,16 +1,18 @@
 package mdev
 
 import (
+	"context"
 	"maps"
 	"path"
 	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/vgpukit/vgpukit/internal/board"
 	"github.com/vgpukit/vgpukit/internal/fault"
 )
 
-func (s *scan) noSuchParent(op, name string) *Error {
+func (s *scan) noSuchParent(ctx context.Context, op, name string) *Error {
 	e := &Error{Op: op, Object: name, Meaning: "there is no such parent", Next: "choose one from the inventory", Kind: ErrNotFound}
 	places, _ := s.mdevParents()
 	vfs, pfs, _ := s.pciParents(map[string]bool{})
@@ -20,8 +22,7 @@ func (s *scan) noSuchParent(op, name string) *Error {
 	}
 	switch near := nearestParent(name, names); {
 	case len(names) == 0:
-		e.Cause = "this host has none: no GPU driver with vGPU support is loaded"
-		e.Next = "load the driver, or enable the GPU's virtual functions"
+		e.Cause, e.Next = s.noParents(ctx)
 	case near != "":
 		e.Next = "did you mean " + near + "?"
 	}
@@ -29,41 +30,55 @@ func (s *scan) noSuchParent(op, name string) *Error {
 		if at.name != name {
 			continue
 		}
-		e.Cause = "it is a physical function whose virtual functions are the parents"
-		e.Next = "enable its virtual functions, and name one of them"
-		var problems []Problem
-		if state := s.sriov(at.path, &problems); state != nil && state.Enabled > 0 {
-			e.Next = "name one of them, such as " + state.VFs[0]
-		}
+		e.Cause, e.Next = s.physical(ctx, name)
 	}
 	return e
 }
 
+// physical says of a physical function why it is no parent.
+func (s *scan) physical(ctx context.Context, name string) (cause, next string) {
+	cause = "it is a physical function whose virtual functions are the parents"
+	for _, p := range s.idleGPUs(ctx) {
+		if p.Object == name {
+			return cause + ": " + p.Text, p.Next
+		}
+	}
+	var problems []Problem
+	if where, err := s.follow(pciDevicesDir, name); err == nil {
+		if state := s.sriov(where, &problems); state != nil && state.Enabled > 0 {
+			return cause, "name one of them, such as " + state.VFs[0]
+		}
+	}
+	return cause, "enable its virtual functions, and name one of them"
+}
+
 // noRoom says that parents offer a type and none has room for it, and what their
 // GPUs run.
-func (s *scan) noRoom(typ string, places []place) *Error {
+func (s *scan) noRoom(ctx context.Context, typ string, places []place) *Error {
 	parents := make([]Parent, 0, len(places))
 	for _, at := range places {
-		p := s.parent(at)
+		p := s.withTypes(at)
 		if at.framework == FrameworkMdev {
 			s.mdevs(&p, nil)
-		} else {
-			s.vf(&p)
 		}
 		parents = append(parents, p)
 	}
-	var reasons []string
-	for _, g := range s.gpusOf(parents) {
-		if running := runningOn(g.Parents); running != "" {
-			reasons = append(reasons, "GPU "+g.Name+" runs "+running)
+	var offering []*GPU
+	name := typ
+	gpus := s.gpusOf(ctx, parents)
+	for i := range gpus {
+		for j := range gpus[i].Parents {
+			if t, ok := gpus[i].Parents[j].typeNamed(typ); ok {
+				name = t.Name
+				offering = append(offering, &gpus[i])
+				break
+			}
 		}
 	}
-	e := &Error{
-		Op: "create", Object: typ, Meaning: "no parent has room for this type", Cause: few(reasons),
-		Next: "remove a device, or choose a type whose capacity in the inventory is not 0", Kind: ErrNoCapacity,
-	}
-	if len(reasons) == 0 { // MIG without instances, a driver that is not ready
-		e.Cause = "its GPUs run nothing, and have no instance of it: they may be in another MIG mode, or their driver is not ready"
+	e := &Error{Op: "create", Object: typ, Meaning: "no parent has room for this type", Kind: ErrNoCapacity}
+	e.Cause, e.Next = s.lackOf(offering, name)
+	if e.Cause == "" {
+		e.Cause, e.Next = "the GPUs that have it run nothing: their driver is not ready", nextNotReady
 	}
 	return e
 }
@@ -78,11 +93,11 @@ func few(reasons []string) string {
 }
 
 // typeSources are the files that tell which types a parent offers.
-var typeSources = []string{"mdev_supported_types", "name", path.Base(creatableFile), path.Base(currentFile)}
+var typeSources = []string{mdevTypesDir, "name", path.Base(creatableFile), path.Base(currentFile)}
 
 // noSuchType says that none of these parents offers a type: those of the host, or
 // of the GPU of the one that was named.
-func (s *scan) noSuchType(op, typ, parent string, parents []Parent) *Error {
+func (s *scan) noSuchType(ctx context.Context, op, typ, parent string, parents []Parent) *Error {
 	e := &Error{Op: op, Object: typ, Meaning: "no parent offers such a type", Next: "choose one from the inventory", Kind: ErrNotFound}
 	if parent != "" {
 		e.Meaning = "parent " + parent + " offers no such type"
@@ -99,17 +114,16 @@ func (s *scan) noSuchType(op, typ, parent string, parents []Parent) *Error {
 	slices.Sort(names)
 	near := nearest(typ, slices.Compact(names))
 	name, seen := s.seenVendorType(typ, parents)
-	gpus := unlisted(s.gpusOf(parents), name)
+	gpus := unlisted(s.gpusOf(ctx, parents), name)
 	switch {
 	case len(gpus) > 0:
-		explainUnlisted(e, gpus, name, seen)
-		if _, named := parseProfile(name); near != "" && !named {
+		s.explainUnlisted(e, gpus, name, seen)
+		if _, named := board.Parse(name); near != "" && !named {
 			e.Next += "; or did you mean " + near + "?"
 		}
 		return e
 	case len(parents) == 0:
-		e.Cause = "this host has no parent: no GPU driver with vGPU support is loaded, or virtual functions are not enabled"
-		e.Next = "load the driver, or enable the GPU's virtual functions"
+		e.Cause, e.Next = s.noParents(ctx)
 		return e
 	case near != "":
 		e.Next = "did you mean " + near + "?"
@@ -124,17 +138,20 @@ func (s *scan) noSuchType(op, typ, parent string, parents []Parent) *Error {
 			}
 		}
 	}
-	if closed := s.withoutVFs(); parent == "" && len(closed) > 0 {
-		e.Cause = "GPUs without virtual functions offer none; theirs are not enabled: " + strings.Join(closed, ", ")
+	if idle := s.idleGPUs(ctx); parent == "" && len(idle) > 0 {
+		e.Cause, e.Next = "some GPUs make no vGPUs: "+saying(idle), idle[0].Next+"; or choose one from the inventory"
+		if near != "" {
+			e.Next = "did you mean " + near + "?"
+		}
 	}
 	return e
 }
 
 // gpusOf groups virtual functions by their GPU, and names the types that they
 // run as far as siblings tell.
-func (s *scan) gpusOf(parents []Parent) []GPU {
+func (s *scan) gpusOf(ctx context.Context, parents []Parent) []GPU {
 	s.nameVFTypes(parents)
-	return s.gpus(parents, nil)
+	return s.gpus(ctx, parents, nil)
 }
 
 // seenVendorType tells whether a type is one although no list has it: it was
@@ -151,23 +168,48 @@ func (s *scan) seenVendorType(typ string, parents []Parent) (name string, seen b
 	})
 	for i := range parents {
 		for _, dev := range parents[i].Devices {
-			seen = seen || dev.Framework == FrameworkVendorVFIO && dev.Type == id
+			seen = seen || dev.Framework == FrameworkVendorVFIO && SameType(dev.Type, id)
 		}
 	}
 	return typ, seen
 }
 
-// withoutVFs are the GPUs that could have virtual functions and have none.
-func (s *scan) withoutVFs() []string {
+// idleGPUs are what is the matter with the GPUs that could have virtual functions and have no
+// parent.
+func (s *scan) idleGPUs(ctx context.Context) []Problem {
 	_, pfs, _ := s.pciParents(map[string]bool{})
-	var names []string
-	for _, at := range pfs {
-		var problems []Problem
-		if state := s.sriov(at.path, &problems); state != nil && state.Enabled == 0 {
-			names = append(names, at.name)
+	all, _ := s.places(false)
+	var parents []Parent
+	for _, at := range all {
+		parents = append(parents, s.parent(at))
+	}
+	var found []Problem
+	for _, g := range s.gpus(ctx, parents, pfs) {
+		if len(g.Parents) > 0 {
+			continue
+		}
+		if p, ok := g.diagnosis(); ok {
+			found = append(found, p)
 		}
 	}
-	return names
+	return found
+}
+
+// saying are the texts of problems, each with its object.
+func saying(problems []Problem) string {
+	var texts []string
+	for _, p := range problems {
+		texts = append(texts, p.Object+": "+p.Text)
+	}
+	return few(texts)
+}
+
+// noParents says why a host has no parent at all.
+func (s *scan) noParents(ctx context.Context) (cause, next string) {
+	if idle := s.idleGPUs(ctx); len(idle) > 0 {
+		return "this host has no parent: " + saying(idle), idle[0].Next
+	}
+	return "this host has no parent: no GPU driver with vGPU support is loaded", "load the driver"
 }
 
 // runsBeside says what the GPU of a parent already runs.

@@ -95,11 +95,11 @@ func TestTypeOfAFullGPU(t *testing.T) {
 	}
 
 	_, host = simulated(t, "a100,vendor-vfio,mig,instance=3g.20gb")
-	_, err = host.Create(t.Context(), mdev.CreateRequest{Type: "GRID A100-20C"})
+	_, err = host.Create(t.Context(), mdev.CreateRequest{Type: "NVIDIA A100-20C"})
 	require.ErrorIs(t, err, mdev.ErrNoCapacity)
 	assert.Contains(t, err.Error(), "is in MIG mode")
 	_, host = simulated(t, "a100,vendor-vfio")
-	_, err = host.Create(t.Context(), mdev.CreateRequest{Type: "GRID A100-3-20C"})
+	_, err = host.Create(t.Context(), mdev.CreateRequest{Type: "NVIDIA A100-3-20C"})
 	require.ErrorIs(t, err, mdev.ErrNoCapacity)
 	assert.Contains(t, err.Error(), "is not in MIG mode")
 }
@@ -119,7 +119,7 @@ func TestTypeThatOnlyVirtualFunctionsHave(t *testing.T) {
 	_, host = simulated(t, "l40s,vfs=0", "tesla-m60")
 	_, err = host.Create(t.Context(), mdev.CreateRequest{Type: "NVIDIA L40S-2Q"})
 	require.ErrorIs(t, err, mdev.ErrNotFound)
-	assert.Contains(t, err.Error(), "theirs are not enabled: 0000:41:00.0")
+	assert.Contains(t, err.Error(), "0000:41:00.0: its virtual functions are not enabled")
 }
 
 // A type that has no room names what the GPUs run.
@@ -131,7 +131,7 @@ func TestNoRoomNamesWhatRuns(t *testing.T) {
 	}
 	_, err := host.Create(t.Context(), mdev.CreateRequest{Type: "GRID M60-4Q"})
 	require.ErrorIs(t, err, mdev.ErrNoCapacity)
-	assert.Contains(t, err.Error(), `GPU 0000:05:00.0 runs 1 of "GRID M60-2Q"; GPU 0000:06:00.0 runs`)
+	assert.Contains(t, err.Error(), `GPU 0000:05:00.0 already runs 1 of "GRID M60-2Q"; GPU 0000:06:00.0 already runs`)
 	assert.Contains(t, err.Error(), "3 more are like that")
 }
 
@@ -148,7 +148,7 @@ func TestUnreadableTypesAreNotNone(t *testing.T) {
 
 // A physical function's name is answered with one that will do.
 func TestPhysicalFunctionIsNoParent(t *testing.T) {
-	for vfs, next := range map[string]string{"vfs=2": "such as 0000:41:00.4", "vfs=0": "enable its virtual functions"} {
+	for vfs, next := range map[string]string{"vfs=2": "such as 0000:41:00.4", "vfs=0": "sriov-manage -e 0000:41:00.0"} {
 		_, host := simulated(t, "l40s,"+vfs, "mtty")
 		_, err := host.Create(t.Context(), mdev.CreateRequest{Type: "NVIDIA L40S-2Q", Parent: "0000:41:00.0"})
 		require.ErrorIs(t, err, mdev.ErrNotFound)

@@ -14,6 +14,7 @@ const (
 	mdevClassDir   = "sys/class/mdev_bus"
 	mdevDevicesDir = "sys/bus/mdev/devices"
 	pciDevicesDir  = "sys/bus/pci/devices"
+	mdevTypesDir   = "mdev_supported_types" // below a parent
 )
 
 // scan is one pass over a host's files, for one goroutine.
@@ -187,7 +188,7 @@ func (s *scan) pci(d *dir, name string) *PCI {
 
 // types reads what a parent of the mdev framework offers.
 func (s *scan) types(p *Parent) {
-	dirPath := p.Path + "/mdev_supported_types"
+	dirPath := p.Path + "/" + mdevTypesDir
 	d, err := openDir(s.fs, dirPath, s.buf)
 	if err != nil {
 		s.note(&p.Problems, dirPath, err)

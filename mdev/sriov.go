@@ -30,8 +30,9 @@ type VFPlan struct {
 	To    int      `json:"to"`    // and after
 	Tool  string   `json:"tool"`  // what does it: "sriov-manage" or "sriov_numvfs"
 	Wipes []string `json:"wipes"` // what is lost by it
-	// Blockers are why it is refused: vGPUs, VMs and processes that use the
-	// GPU. While there are any, SetVFs fails with ErrInUse.
+	// Blockers are why it is refused, or of no use: vGPUs, VMs and processes that use the
+	// GPU; a driver that gives it or its virtual functions to VMs whole; virtual functions
+	// that are enabled and offer no types. While there are any, SetVFs changes nothing and fails with ErrInUse.
 	Blockers []string `json:"blockers"`
 }
 
@@ -73,7 +74,7 @@ func (h *Host) SetVFs(ctx context.Context, gpu string, count int) (SRIOV, error)
 	if len(plan.Blockers) > 0 {
 		return SRIOV{}, &Error{
 			Op: op, Object: plan.GPU, Meaning: "the GPU is in use: " + strings.Join(plan.Blockers, "; "),
-			Next: "stop the VMs, remove the vGPUs and end the processes, then retry", Kind: ErrInUse,
+			Next: "stop the VMs, remove the vGPUs, end the processes and take from vfio-pci what is bound to it, then retry", Kind: ErrInUse,
 		}
 	}
 	var said string
@@ -136,8 +137,9 @@ func (s *scan) planVFs(ctx context.Context, op, gpu string, count int) (VFPlan, 
 	}
 	if nvidia {
 		plan.Tool = "sriov-manage"
-		if mig := s.mig(name); mig != nil && mig.Instances > 0 && plan.To != plan.From {
-			plan.Wipes = append(plan.Wipes, fmt.Sprintf("%d MIG GPU instances", mig.Instances))
+		var ignored []Problem // what the source does not tell, the driver's files may
+		if mig := s.mig(name, s.facts(ctx, name, &ignored)); mig != nil && len(mig.Instances) > 0 && plan.To != plan.From {
+			plan.Wipes = append(plan.Wipes, fmt.Sprintf("%d MIG GPU instances", len(mig.Instances)))
 		}
 		if plan.To != plan.From {
 			plan.Wipes = append(plan.Wipes, "mixed-size mode, if it is on")
@@ -145,6 +147,9 @@ func (s *scan) planVFs(ctx context.Context, op, gpu string, count int) (VFPlan, 
 	}
 	if plan.To != plan.From {
 		plan.Blockers, err = s.usersOf(ctx, &pf, state)
+	}
+	if nvidia {
+		plan.Blockers = append(plan.Blockers, s.blockers(&pf, state, &plan)...)
 	}
 	return plan, where, err
 }

@@ -19,8 +19,11 @@ func TestVirtualFunctions(t *testing.T) {
 	const gpu = "0001:41:00.0"
 	_, err := host.SetVFs(t.Context(), gpu, 0)
 	require.NoError(t, err)
-	inv := inventory(t, host)
+	inv, err := host.Inventory(t.Context())
+	require.NoError(t, err)
 	require.Equal(t, gpu, inv.GPUs[2].Name, "a GPU whose functions are not enabled is shown")
+	require.Len(t, inv.AllProblems(), 1)
+	require.Equal(t, mdev.ProblemVFsOff, inv.AllProblems()[0].Code)
 	require.Empty(t, inv.GPUs[2].Parents)
 	total := inv.GPUs[2].SRIOV.Total
 	plan, err := host.PlanVFs(t.Context(), gpu, mdev.AllVFs)

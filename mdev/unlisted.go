@@ -1,6 +1,10 @@
 package mdev
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/vgpukit/vgpukit/internal/board"
+)
 
 // MayOffer tells whether the host offers a type, by id or name, or may do so
 // once a GPU has room for it. A virtual function of the vendor-specific VFIO
@@ -26,8 +30,8 @@ func lists(gpus []GPU, typ string) bool {
 // whose list is not whole, when the type has the name that their board would
 // give it, or is given by its id.
 func unlisted(gpus []GPU, typ string) []*GPU {
-	p, named := parseProfile(typ)
-	if memory := p.memory(); named && memory > 0 && p.GiB > memory {
+	p, named := board.Parse(typ)
+	if b := board.Of(p, ""); named && b.GiB > 0 && p.GiB > b.GiB {
 		return nil
 	}
 	if _, isID := parseCount(vendorTypeID(typ)); !named && !isID {
@@ -65,12 +69,34 @@ func (g *GPU) vendorVFIO() bool {
 	return len(g.Parents) > 0 && g.Parents[0].Framework == FrameworkVendorVFIO
 }
 
-// inMIGMode tells it by the types, where NVIDIA's driver does not.
-func (g *GPU) inMIGMode() bool {
-	if g.MIG != nil && g.MIG.Enabled {
-		return true
+// migMode tells whether the GPU is in MIG mode: by the types that it runs or has room for,
+// where NVIDIA's driver does not say.
+func (g *GPU) migMode() (on, known bool) {
+	if g.MIG != nil {
+		return g.MIG.Enabled, true
 	}
-	return slices.ContainsFunc(g.typeNames(), isMIGBacked)
+	for i := range g.Parents {
+		var names []string
+		for _, t := range g.Parents[i].Types {
+			if t.Available > 0 {
+				names = append(names, t.Name)
+			}
+		}
+		for _, dev := range g.Parents[i].Devices {
+			names = append(names, dev.TypeName)
+		}
+		for _, name := range names {
+			if t, ok := board.Parse(name); ok {
+				return t.Slices > 0, true
+			}
+		}
+	}
+	return false, false
+}
+
+func (g *GPU) inMIGMode() bool {
+	on, _ := g.migMode()
+	return on
 }
 
 // listsAll tells whether the GPU's lists have all its types, the MIG-backed ones
@@ -100,7 +126,7 @@ func (g *GPU) typeNames() []string {
 func (g *GPU) boards() []string {
 	var boards []string
 	for _, name := range g.typeNames() {
-		if p, ok := parseProfile(name); ok && !slices.Contains(boards, p.Board) {
+		if p, ok := board.Parse(name); ok && !slices.Contains(boards, p.Board) {
 			boards = append(boards, p.Board)
 		}
 	}
@@ -108,29 +134,23 @@ func (g *GPU) boards() []string {
 }
 
 // explainUnlisted says of a type that no virtual function lists why that may be.
-func explainUnlisted(e *Error, gpus []*GPU, typ string, known bool) {
+func (s *scan) explainUnlisted(e *Error, gpus []*GPU, typ string, known bool) {
 	e.Kind = ErrNoCapacity
 	e.Meaning = "no virtual function lists such a type at the moment"
-	e.Cause = "it has no room beside that, or there is no such type"
-	e.Next = "remove a vGPU, or choose a type whose capacity in the inventory is not 0; see NVIDIA's list of the board's types for the name"
+	beside := "it has no room beside that, or there is no such type"
 	if known {
 		e.Meaning = "it cannot be made at the moment"
-		e.Cause = "the GPU is full or runs vGPUs of another framebuffer size"
-		e.Next = "remove a device, or choose a type whose capacity in the inventory is not 0"
+		beside = "the GPU is full or runs vGPUs of another framebuffer size"
 	}
-	var reasons []string
-	for _, g := range gpus {
-		if running := runningOn(g.Parents); running != "" {
-			reasons = append(reasons, "GPU "+g.Name+" already runs "+running)
-		} else if g.inMIGMode() {
-			reasons = append(reasons, "GPU "+g.Name+" is in MIG mode")
-		} else if isMIGBacked(typ) {
-			reasons = append(reasons, "GPU "+g.Name+" is not in MIG mode")
-		} else {
-			reasons = append(reasons, "GPU "+g.Name+" lists no types at all")
-		}
+	e.Cause, e.Next = s.lackOf(gpus, typ)
+	switch {
+	case e.Cause == "":
+		e.Cause = "the virtual functions list no types at all: their driver is not ready, or the GPU is in a mode without"
+		e.Next = nextNotReady
+	case slices.ContainsFunc(gpus, func(g *GPU) bool { return !g.inMIGMode() && runningOn(g.Parents) != "" }):
+		e.Cause += ": " + beside
 	}
-	if len(reasons) > 0 {
-		e.Cause = few(reasons) + ": " + e.Cause
+	if !known {
+		e.Next += "; see NVIDIA's list of the board's types for the name"
 	}
 }

@@ -1,15 +1,13 @@
 package mdev
 
-import (
-	"path"
-	"strings"
-)
+import "path"
 
 // The files of NVIDIA's vendor-specific VFIO framework, below a virtual
 // function. Its physical function has none of them.
 const (
 	creatableFile = "nvidia/creatable_vgpu_types"
 	currentFile   = "nvidia/current_vgpu_type"
+	instanceFile  = "nvidia/gpu_instance_id" // from driver 570 on
 )
 
 // noVGPU is what currentFile holds when the virtual function has no type.
@@ -58,6 +56,11 @@ func (s *scan) vfDevice(d *dir, p *Parent, typeID string) Device {
 		Type: typeID, TypeName: s.host.vendorTypeName(typeID), DeviceAPI: "vfio-pci", Path: p.Path, State: StateReady, Driver: p.Driver, Problems: []Problem{},
 	}
 	s.vfio(d, &dev)
+	if id, err := d.read(instanceFile); err == nil {
+		if n, ok := parseCount(string(id)); ok { // none is told as the largest number
+			dev.GPUInstance = &n
+		}
+	}
 	if dev.IOMMUGroup == "" && dev.VFIOCdev == "" {
 		dev.State = StateHalfMade
 		dev.Problems = append(dev.Problems, Problem{
@@ -87,14 +90,4 @@ func (h *Host) vendorTypeName(id string) string {
 		return name.(string)
 	}
 	return ""
-}
-
-// vendorTypeID turns "nvidia-1145", as mediated devices would name it, into
-// "1145".
-func vendorTypeID(name string) string {
-	id := strings.TrimPrefix(name, "nvidia-")
-	if _, ok := parseCount(id); ok {
-		return id
-	}
-	return name
 }

@@ -163,7 +163,7 @@ func (o *operation) mayAdopt(ctx context.Context, r *reading, v *view, d *device
 		return false, nil
 	case err != nil:
 		return false, err
-	case found.Type != "" && found.Type != d.Type:
+	case found.Type != "" && !mdev.SameType(found.Type, d.Type):
 		return false, &Error{Object: d.ID, Kind: ErrExists, Err: fmt.Errorf("it is of type %s, and the VM's metadata says %s", found.Type, d.Type), Next: "adopt the VM with vGPUs of its own (fresh)"}
 	case found.Holder != nil && found.Holder.VM != v.name:
 		return false, &Error{

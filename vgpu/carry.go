@@ -174,7 +174,7 @@ func (f formerVM) carried(v *view, libvirt, boot string) (carried, error) {
 // to it when all vGPUs had been made.
 func (f formerVM) provisioned(v *view) bool {
 	return v.defined && v.carries && v.misread == nil && slices.EqualFunc(v.copy.VGPUs, f.intent.Devices, func(g domain.VGPU, d device) bool {
-		return g.ID == d.ID && g.Type == d.Type
+		return g.ID == d.ID && mdev.SameType(g.Type, d.Type)
 	})
 }
 
@@ -224,7 +224,7 @@ func (o *operation) ownFormer(ctx context.Context, f formerVM, d device, coming 
 		return nil
 	case err != nil:
 		return unplaced(err)
-	case found.Type != "" && found.Type != d.Type, !d.vf() && found.Parent != d.Parent:
+	case found.Type != "" && !mdev.SameType(found.Type, d.Type), !d.vf() && found.Parent != d.Parent:
 		return nil // another program made it
 	}
 	err = o.ownFound(ctx, d)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/vgpukit/vgpukit/domain"
 	"github.com/vgpukit/vgpukit/internal/statedir"
+	"github.com/vgpukit/vgpukit/mdev"
 	"github.com/vgpukit/vgpukit/vgpu/placement"
 )
 
@@ -204,7 +205,7 @@ func (f formerVM) devices(v *view) []device {
 	copied, _ := fromCopy(v.copy)
 	for i, d := range copied {
 		k, ok := known[d.ID]
-		if !ok || k.Type != d.Type {
+		if !ok || !mdev.SameType(k.Type, d.Type) {
 			return devices
 		}
 		copied[i].Pin = k.Pin

@@ -50,7 +50,7 @@ func (l lookup) typeOn(parent, idOrName string) (mdev.Type, bool) {
 	if !ok {
 		return mdev.Type{}, false
 	}
-	i := slices.IndexFunc(p.Types, func(t mdev.Type) bool { return t.ID == idOrName || t.Name == idOrName })
+	i := slices.IndexFunc(p.Types, func(t mdev.Type) bool { return mdev.SameType(t.ID, idOrName) || t.Name == idOrName })
 	if i < 0 {
 		return mdev.Type{}, false
 	}
@@ -136,7 +136,7 @@ func (l lookup) gpu(parent string) string {
 func (l lookup) sameType(name, id string) bool {
 	for parent := range l.parents {
 		if t, ok := l.typeOn(parent, name); ok {
-			return t.ID == id
+			return mdev.SameType(t.ID, id)
 		}
 	}
 	return false

@@ -125,7 +125,7 @@ func (o *operation) removeDevice(ctx context.Context, v *view, id string) error 
 	case errors.Is(err, mdev.ErrNotFound):
 	case err != nil:
 		return unplaced(err)
-	case found.Type != "" && found.Type != w.Type: // another's by now
+	case found.Type != "" && !mdev.SameType(found.Type, w.Type): // another's by now
 	default:
 		if err := o.m.host.Remove(ctx, id); err != nil && !errors.Is(err, mdev.ErrNotFound) {
 			return err

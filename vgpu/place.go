@@ -85,7 +85,7 @@ func (m *Manager) placeBy(r *reading, q question) (places, error) {
 		if errors.Is(err, ErrNotFound) && q.again { // the VM had these types; virtual functions do not list what has no room
 			err = &fault.Error{
 				Kind: ErrNoCapacity, Meaning: "no parent offers the type of a vGPU of this VM at the moment", Err: err,
-				Next: "stop a VM that has vGPUs on the same GPUs, or see the inventory for what there is",
+				Next: r.howToFree() + ", or see the inventory for what there is",
 			}
 		}
 		if err != nil {
@@ -197,7 +197,7 @@ func (r *reading) candidates(q question, others []use) ([][]candidate, []string,
 		err = &Error{
 			Kind: ErrNoCapacity, Err: err,
 			Cause: "virtual functions list only types that have room now, so that it may be one without",
-			Next:  "see whether that is the type's name or id; if so, stop a VM that has vGPUs on the same GPU",
+			Next:  "see whether that is the type's name or id; if so, " + r.howToFree(),
 		}
 	}
 	if err != nil {
@@ -213,6 +213,21 @@ func (r *reading) candidates(q question, others []use) ([][]candidate, []string,
 		}
 	}
 	return candidates, types, nil
+}
+
+// howToFree says how to make room on the host's GPUs, by what takes it.
+func (r *reading) howToFree() string {
+	next := "see the problems in the inventory: no vGPU takes the room"
+	for _, d := range r.devices {
+		if d.Holder != nil && d.Holder.VM != "" {
+			return "stop a VM that has vGPUs on the same GPU"
+		}
+		next = "remove a vGPU on the same GPU that is not needed"
+	}
+	if len(r.devices) == 0 && len(r.absent) > 0 {
+		next = "tear down a VM that reserves vGPUs on the same GPU"
+	}
+	return next
 }
 
 // beside is the host in which all that was granted to other VMs, or chosen for them, exists.

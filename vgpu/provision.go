@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/vgpukit/vgpukit/domain"
+	"github.com/vgpukit/vgpukit/mdev"
 )
 
 // Provision makes a VM's vGPUs, puts them into its document and defines it; the
@@ -361,7 +362,7 @@ func (s spec) matches(v *view, l lookup) bool {
 			off(q.Display) != off(h.Display), off(q.RAMFB) != off(h.RAMFB),
 			q.Alias != "" && q.Alias != h.Alias:
 			return false
-		case q.Type != g.Type && q.Type != g.TypeName && !l.sameType(q.Type, g.Type),
+		case !mdev.SameType(q.Type, g.Type) && q.Type != g.TypeName && !l.sameType(q.Type, g.Type),
 			q.UUID != uuid.Nil && q.UUID.String() != g.ID,
 			q.Parent != "" && q.Parent != g.Parent && q.Parent != l.gpu(g.Parent),
 			q.Address != "" && q.Address != AddressByLibvirt && !sameAddress(q.Address, g.Address):

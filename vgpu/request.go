@@ -111,7 +111,7 @@ func (r ProvisionRequest) check() (spec, error) {
 	seen := map[uuid.UUID]int{}
 	for i := range s.requests {
 		q := &s.requests[i]
-		if q.Type == "" || strings.ContainsAny(q.Type, "/\n\x00") {
+		if q.Type == "" || strings.ContainsAny(q.Type, "\n\x00") {
 			return s, invalid("name a type, such as nvidia-22; the inventory lists them", "%q, of vGPU %d, is not a type's id or name", q.Type, i)
 		}
 		if q.Address != "" && q.Address != AddressByLibvirt {

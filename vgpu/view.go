@@ -174,7 +174,7 @@ func (m *Manager) locate(v *view, find, holder func(id string) (mdev.Device, err
 			v.foreign[d.ID] = "whose it is cannot be read: " + unread.Error()
 		case owned && w.VM != v.id:
 			v.foreign[d.ID] = fmt.Sprintf("it is granted to the VM %s (%s)", w.Name, w.VM)
-		case found.Type != "" && found.Type != d.Type:
+		case found.Type != "" && !mdev.SameType(found.Type, d.Type):
 			v.foreign[d.ID] = fmt.Sprintf("it is of type %s, not %s: another program made it", found.Type, d.Type)
 		case owned:
 			v.found[d.ID] = found

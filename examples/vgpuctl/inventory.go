@@ -54,8 +54,14 @@ func (*inventoryCmd) Run(g *globals) error {
 // of a GPU that offer the same are told once, by the first one's name.
 func typeRows(gpu *mdev.GPU) [][]string {
 	room := map[string]string{}
-	for _, c := range gpu.Capacity {
-		room[c.Type] = strconv.Itoa(c.Available)
+	for i := range gpu.Parents {
+		for _, t := range gpu.Parents[i].Types {
+			for _, c := range gpu.Capacity {
+				if room[t.ID] == "" && mdev.SameType(c.Type, t.ID) {
+					room[t.ID] = strconv.Itoa(c.Available)
+				}
+			}
+		}
 	}
 	var offers []string
 	alike := map[string][]mdev.Parent{}
@@ -103,7 +109,10 @@ func mig(m *mdev.MIG) string {
 	case !m.Enabled:
 		return "off"
 	}
-	return fmt.Sprintf("on, %d instances", m.Instances)
+	if len(m.Instances) == 0 {
+		return "on, no GPU instances"
+	}
+	return "on, " + m.Profiles()
 }
 
 func size(bytes uint64) string {

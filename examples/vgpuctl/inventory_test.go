@@ -42,5 +42,8 @@ func TestInventoryTable(t *testing.T) {
 func TestMIGColumn(t *testing.T) {
 	assert.Empty(t, mig(nil))
 	assert.Equal(t, "off", mig(&mdev.MIG{}))
-	assert.Equal(t, "on, 2 instances", mig(&mdev.MIG{Enabled: true, Instances: 2}))
+	assert.Equal(t, "on, no GPU instances", mig(&mdev.MIG{Enabled: true}))
+	small, unknown := mdev.Instance{ID: 1, Profile: "1g.24gb"}, mdev.Instance{ID: 2}
+	assert.Equal(t, "on, 2 of 1g.24gb", mig(&mdev.MIG{Enabled: true, Instances: []mdev.GPUInstance{{Instance: small}, {Instance: small}}}))
+	assert.Equal(t, "on, 1 of a size that is not known", mig(&mdev.MIG{Enabled: true, Instances: []mdev.GPUInstance{{Instance: unknown}}}))
 }

@@ -9,11 +9,11 @@ import (
 // Type is what a vGPU type's name says: "NVIDIA L40S-12Q" has 12 GiB of an L40S,
 // "GRID A100-4-20C" 20 GiB of a GPU instance with 4 slices.
 type Type struct {
-	Board   string // "NVIDIA L40S"; empty if the name begins with the profile, as in "4-20C"
+	Board   string // "NVIDIA L40S"; "DC" in names without brand and board; empty in "4-20C"
 	Slices  int    // 1 to 7, of a MIG-backed type; else 0
 	GiB     int    // 0: half a GiB
 	Series  string // "Q", "C", "B" or "A"
-	Variant string // what follows the series: "4" in "2B4", "ME" in "1-5CME"
+	Variant string // what follows the series: "4" in "2B4", "ME" in "1-5CME", "GFX", "NOME", "MEALL"
 }
 
 // maxGiB keeps framebuffers within reason.
@@ -47,6 +47,16 @@ func number(text string, most int) (n int, rest string, ok bool) {
 	digits := text[:len(text)-len(rest)]
 	n, err := strconv.Atoi(digits)
 	return n, rest, err == nil && n <= most && (digits[0] != '0' || digits == "0")
+}
+
+// Model is the board without its brand: "L40S", "A100", "DC".
+func (t Type) Model() string {
+	for _, brand := range []string{"NVIDIA ", "GRID "} {
+		if model, ok := strings.CutPrefix(t.Board, brand); ok {
+			return model
+		}
+	}
+	return t.Board
 }
 
 // Framebuffer is the vGPU's memory in bytes.

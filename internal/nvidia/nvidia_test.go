@@ -33,11 +33,18 @@ func TestParse(t *testing.T) {
 		"NVIDIA RTX Pro 6000 Blackwell DC-1-24Q": {
 			Type{Board: "NVIDIA RTX Pro 6000 Blackwell DC", Slices: 1, GiB: 24, Series: "Q"}, 24 * gib, "1-24",
 		},
-		"DC-2-16C": {Type{Board: "DC", Slices: 2, GiB: 16, Series: "C"}, 16 * gib, "2-16"},
-		"M60-8Q":   {Type{Board: "M60", GiB: 8, Series: "Q"}, 8 * gib, ""},
-		"4-20C":    {Type{Slices: 4, GiB: 20, Series: "C"}, 20 * gib, "4-20"}, // the profile alone
-		"8Q":       {Type{GiB: 8, Series: "Q"}, 8 * gib, ""},
-		"X-9-5C":   {Type{Board: "X-9", GiB: 5, Series: "C"}, 5 * gib, ""}, // no GPU has 9 slices
+		"DC-2-16C":     {Type{Board: "DC", Slices: 2, GiB: 16, Series: "C"}, 16 * gib, "2-16"},
+		"DC-16C":       {Type{Board: "DC", GiB: 16, Series: "C"}, 16 * gib, ""},
+		"DC-1-24QGFX":  {Type{Board: "DC", Slices: 1, GiB: 24, Series: "Q", Variant: "GFX"}, 24 * gib, "1-24GFX"},
+		"1-5CME":       {Type{Slices: 1, GiB: 5, Series: "C", Variant: "ME"}, 5 * gib, "1-5ME"},
+		"DC-1-24CNOME": {Type{Board: "DC", Slices: 1, GiB: 24, Series: "C", Variant: "NOME"}, 24 * gib, "1-24NOME"},
+		"DC-2-48CMEALL": {
+			Type{Board: "DC", Slices: 2, GiB: 48, Series: "C", Variant: "MEALL"}, 48 * gib, "2-48MEALL",
+		},
+		"M60-8Q": {Type{Board: "M60", GiB: 8, Series: "Q"}, 8 * gib, ""},
+		"4-20C":  {Type{Slices: 4, GiB: 20, Series: "C"}, 20 * gib, "4-20"}, // the profile alone
+		"8Q":     {Type{GiB: 8, Series: "Q"}, 8 * gib, ""},
+		"X-9-5C": {Type{Board: "X-9", GiB: 5, Series: "C"}, 5 * gib, ""}, // no GPU has 9 slices
 	} {
 		got, ok := Parse(name)
 		require.True(t, ok, name)
@@ -52,6 +59,18 @@ func TestParse(t *testing.T) {
 	} {
 		got, ok := Parse(name)
 		assert.False(t, ok, "%q is read as %+v", name, got)
+	}
+}
+
+// TestModel is the board without a brand.
+func TestModel(t *testing.T) {
+	for name, want := range map[string]string{
+		"NVIDIA L40S-8Q": "L40S", "GRID A100-1-5C": "A100", "NVIDIA RTX6000-Ada-8Q": "RTX6000-Ada", "DC-2-16C": "DC", "M60-8Q": "M60", "8Q": "",
+		"NVIDIA RTX Pro 6000 Blackwell DC-1-24Q": "RTX Pro 6000 Blackwell DC",
+	} {
+		got, ok := Parse(name)
+		require.True(t, ok, name)
+		assert.Equal(t, want, got.Model(), name)
 	}
 }
 

@@ -2,7 +2,6 @@ package mdevtest
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -29,6 +28,15 @@ type Board struct {
 	// VendorVFIO makes an SR-IOV board use NVIDIA's vendor-specific VFIO
 	// framework, as on Ubuntu 24.04 and kernels from 6.8.
 	VendorVFIO bool
+	// Driver is the release of the host's driver: "550.54.10". Types, their names and their
+	// resolutions are those that it lists. Empty: the board's default.
+	Driver string
+	// VFIOPCITypes is how many virtual functions, the last ones, name their types'
+	// directories after vfio-pci, "vfio-pci-575" for "nvidia-575", as is seen where
+	// they were bound to it before. Without the vendor-specific framework only.
+	VFIOPCITypes int
+	// ECC is error correction, which [Host.Facts] tells of.
+	ECC bool
 	// OldDriver: a GPU that runs a vGPU takes only more of the same type, not
 	// of the same framebuffer size; and there are no placement_id and
 	// gpu_instance_id files.
@@ -47,27 +55,26 @@ type Board struct {
 	CleanUp time.Duration
 }
 
-// Boards returns the names that [NewBoard] knows, sorted.
-func Boards() []string { return slices.Sorted(maps.Keys(models)) }
-
 // NewBoard returns a board from the catalogue. Its spec is the name, an
 // address if one is wanted, and options:
 //
 //	tesla-m60
 //	l40s@0001:41:00.0,numa=1,vfs=4
 //
-// The options are numa=N, vfs=N, vendor-vfio, old-driver, mixed, mig,
-// instance=PROFILE (repeatable) and clean-up=DURATION.
+// The options are numa=N, vfs=N, driver=RELEASE, vendor-vfio, vfio-pci-types=N, ecc,
+// old-driver, mixed, mig, mig=PROFILE:N and instance=PROFILE (both repeatable), and
+// clean-up=DURATION.
 func NewBoard(spec string) (Board, error) {
 	parts := strings.Split(spec, ",")
 	name, address, _ := strings.Cut(parts[0], "@")
-	m, ok := models[name]
-	if !ok {
-		return Board{}, fmt.Errorf("board %q is not known; there are %s", name, strings.Join(Boards(), ", "))
+	m, err := findModel(name)
+	if err != nil {
+		return Board{}, err
 	}
+	instances := presets[name].instances
 	b := Board{
-		Name: name, Address: address, NUMANode: -1, VFs: m.totalVFs, VendorVFIO: m.vendor,
-		MIG: len(m.instances) > 0, GPUInstances: slices.Clone(m.instances),
+		Name: name, Address: address, NUMANode: -1, VFs: m.series.totalVFs, VendorVFIO: m.series.vendor,
+		MIG: len(instances) > 0, GPUInstances: slices.Clone(instances),
 	}
 	for _, option := range parts[1:] {
 		key, value, _ := strings.Cut(option, "=")
@@ -77,14 +84,24 @@ func NewBoard(spec string) (Board, error) {
 			b.NUMANode, err = strconv.Atoi(value)
 		case "vfs":
 			b.VFs, err = strconv.Atoi(value)
+		case "driver":
+			b.Driver = value
+			if b.before(m, driverVendorVFIO) {
+				b.VendorVFIO = false
+			}
 		case "vendor-vfio":
 			b.VendorVFIO = true
+		case "vfio-pci-types":
+			b.VFIOPCITypes, err = strconv.Atoi(value)
+		case "ecc":
+			b.ECC = true
 		case "old-driver":
 			b.OldDriver = true
 		case "mixed":
 			b.Mixed = true
 		case "mig":
 			b.MIG = true
+			err = b.addInstances(value)
 		case "instance":
 			b.GPUInstances = append(b.GPUInstances, value)
 		case "clean-up":
@@ -96,27 +113,72 @@ func NewBoard(spec string) (Board, error) {
 			return Board{}, fmt.Errorf("board %q, option %q: %w", name, option, err)
 		}
 	}
-	_, err := b.check()
+	_, err = b.check()
 	return b, err
+}
+
+// addInstances reads "2g.10gb:3": a profile, and how many GPU instances of it.
+func (b *Board) addInstances(text string) error {
+	if text == "" {
+		return nil
+	}
+	profile, count, several := strings.Cut(text, ":")
+	n := 1
+	if several {
+		var err error
+		if n, err = strconv.Atoi(count); err != nil || n < 0 || n > maxInstances {
+			return fmt.Errorf("%q is not a number of GPU instances", count)
+		}
+	}
+	b.GPUInstances = append(b.GPUInstances, slices.Repeat([]string{profile}, n)...)
+	return nil
+}
+
+// maxInstances is the most GPU instances that any GPU has.
+const maxInstances = 7
+
+// release is the host driver's.
+func (b Board) release(m *model) string {
+	switch {
+	case b.Driver != "":
+		return b.Driver
+	case b.VendorVFIO && !m.series.vendor && b.OldDriver:
+		return "550.144.02"
+	case b.VendorVFIO && !m.series.vendor:
+		return "570.133.10"
+	}
+	return m.series.release
+}
+
+// before tells whether the host's driver is older.
+func (b Board) before(m *model, driver int) bool {
+	n, err := major(b.release(m))
+	return err == nil && n < driver
 }
 
 // check tells whether such a board can exist.
 func (b Board) check() (*model, error) {
-	m, ok := models[b.Name]
-	if !ok {
-		return nil, fmt.Errorf("board %q is not known; there are %s", b.Name, strings.Join(Boards(), ", "))
+	m, err := findModel(b.Name)
+	if err != nil {
+		return nil, err
 	}
 	bad := func(format string, args ...any) (*model, error) {
 		return nil, fmt.Errorf("board %s: %s", b.Name, fmt.Sprintf(format, args...))
 	}
 	switch {
-	case b.VFs < 0 || b.VFs > m.totalVFs:
-		return bad("%d VFs; it has %d", b.VFs, m.totalVFs)
-	case b.VendorVFIO && m.totalVFs == 0:
+	case b.VFs < 0 || b.VFs > m.series.totalVFs:
+		return bad("%d VFs; it has %d", b.VFs, m.series.totalVFs)
+	case b.VendorVFIO && m.series.totalVFs == 0:
 		return bad("the vendor-specific VFIO framework is for SR-IOV boards")
+	case b.Driver != "" && !m.nvidia():
+		return bad("it has no driver of NVIDIA's")
+	case b.VendorVFIO && b.before(m, driverVendorVFIO):
+		return bad("the vendor-specific VFIO framework is in drivers from %d on", driverVendorVFIO)
+	case b.VFIOPCITypes < 0 || b.VFIOPCITypes > b.VFs || b.VFIOPCITypes > 0 && b.VendorVFIO:
+		return bad("%d of its %d VFs cannot have types named after vfio-pci", b.VFIOPCITypes, b.VFs)
 	case b.Mixed && !m.nvidia():
 		return bad("it has no mixed-size mode")
-	case b.MIG && m.slices == 0:
+	case b.MIG && m.slices() == 0:
 		return bad("it has no MIG")
 	case len(b.GPUInstances) > 0 && !b.MIG:
 		return bad("GPU instances need the MIG mode")
@@ -132,21 +194,21 @@ func (b Board) check() (*model, error) {
 		if err != nil {
 			return bad("%v", err)
 		}
-		if a.Slot != 0 && m.totalVFs > 0 || a.Function != 0 {
+		if a.Slot != 0 && m.series.totalVFs > 0 || a.Function != 0 {
 			return bad("it cannot be at %s", b.Address)
 		}
 	}
-	used := 0
-	for _, profile := range b.GPUInstances {
-		p, ok := parseProfile(profile)
-		if !ok || !m.offersProfile(p) {
-			return bad("no vGPU type uses a GPU instance %q", profile)
-		}
-		if used += p.slices; used > m.slices {
-			return bad("its GPU instances need %d slices of %d", used, m.slices)
-		}
+	if _, err := m.addInstances(b.GPUInstances); err != nil {
+		return bad("%v", err)
 	}
-	return m, nil
+	if !m.nvidia() {
+		return m, nil
+	}
+	driver, err := major(b.release(m))
+	if err != nil {
+		return bad("%v", err)
+	}
+	return m.under(driver), nil
 }
 
 func parseAddress(s string) (pci.Address, error) {

@@ -210,6 +210,42 @@ func ExampleHost_CreateGPUInstance() {
 	// 1
 }
 
+// On Blackwell vGPUs share the time of a GPU instance.
+func ExampleHost_DestroyGPUInstance() {
+	host := plugged("rtx-pro-6000,mig=1g.24gb+gfx")
+	const typ = "sys/bus/pci/devices/0000:41:00.4/nvidia/current_vgpu_type"
+	must(host.WriteAttr(typ, []byte("1555"))) // DC-1-3Q
+	fmt.Println(host.DestroyGPUInstance("0000:41:00.0", 3))
+	must(host.WriteAttr(typ, []byte("0")))
+	fmt.Println(host.DestroyGPUInstance("0000:41:00.0", 3))
+	// Output:
+	// GPU instance 3 of 0000:41:00.0: 0000:41:00.4 has it: device or resource busy
+	// <nil>
+}
+
+func ExampleHost_SetMIG() {
+	host := plugged("h200")
+	must(host.SetMIG("0000:41:00.0", true))
+	must(host.CreateGPUInstance("0000:41:00.0", "1g.18gb"))
+	text, _ := host.ReadFile("sys/bus/pci/devices/0000:41:00.4/nvidia/creatable_vgpu_types")
+	fmt.Print(string(text))
+	// Output:
+	// ID    : vGPU Name
+	// 1414  : NVIDIA H200X-1-18C
+}
+
+func ExampleHost_Facts() {
+	host := plugged("rtx-pro-6000,mig=2g.48gb+gfx")
+	facts, err := host.Facts(context.Background(), "0000:41:00.0")
+	fmt.Println(facts.Driver, *facts.MIG, err)
+	for _, i := range facts.Instances {
+		fmt.Printf("%d: %s, %.2f GiB\n", i.ID, i.Profile, float64(i.Memory)/(1<<30))
+	}
+	// Output:
+	// 580.65.05 true <nil>
+	// 1: 2g.48gb+gfx, 47.25 GiB
+}
+
 func ExampleHost_SetReadOnly() {
 	host := plugged("mtty")
 	host.SetReadOnly(true)

@@ -3,6 +3,7 @@ package mdevtest_test
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"syscall"
 
 	"github.com/vgpukit/vgpukit/mdev/mdevtest"
@@ -40,8 +41,47 @@ func ExampleNewBoard() {
 }
 
 func ExampleBoards() {
-	fmt.Println(mdevtest.Boards())
-	// Output: [a100 a100-mig a40 ap-matrix ccw gvt-g l40s mbochs mdpy mtty rtx-a6000 tesla-m60 tesla-p40 tesla-t4 tesla-v100]
+	for _, name := range mdevtest.Boards() {
+		if strings.HasPrefix(name, "a") {
+			fmt.Println(name)
+		}
+	}
+	// Output:
+	// a10
+	// a100
+	// a100-mig
+	// a100-sxm4
+	// a10m
+	// a16
+	// a2
+	// a40
+	// ap-matrix
+}
+
+func ExampleBoard_Types() {
+	board, err := mdevtest.NewBoard("a100,driver=535.154.02")
+	if err != nil {
+		panic(err)
+	}
+	types, err := board.Types()
+	for _, t := range types {
+		fmt.Println(t.ID, t.Name, t.Description.Framebuffer>>30, "GiB, at most", t.Description.MaxInstances)
+	}
+	fmt.Println(err)
+	// Output:
+	// nvidia-468 GRID A100-4C 4 GiB, at most 10
+	// nvidia-469 GRID A100-5C 5 GiB, at most 8
+	// nvidia-470 GRID A100-8C 8 GiB, at most 5
+	// nvidia-471 GRID A100-10C 10 GiB, at most 4
+	// nvidia-472 GRID A100-20C 20 GiB, at most 2
+	// nvidia-473 GRID A100-40C 40 GiB, at most 1
+	// nvidia-474 GRID A100-1-5C 5 GiB, at most 7
+	// nvidia-475 GRID A100-2-10C 10 GiB, at most 3
+	// nvidia-476 GRID A100-3-20C 20 GiB, at most 2
+	// nvidia-477 GRID A100-4-20C 20 GiB, at most 1
+	// nvidia-478 GRID A100-7-40C 40 GiB, at most 1
+	// nvidia-706 GRID A100-1-5CME 5 GiB, at most 1
+	// <nil>
 }
 
 func ExampleHost_Use() {

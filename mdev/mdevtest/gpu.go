@@ -13,9 +13,10 @@ type gpu struct {
 	pf        *function // nil: not a PCI device
 	virtual   *node     // then: its directory
 	parents   []*parent
-	vgpus     []*device // in the order in which they were made
-	instances []profile // GPU instances; a device names one by its index
+	vgpus     []*device  // in the order in which they were made
+	instances []instance // GPU instances, by id
 	mixed     bool
+	minor     int // of NVIDIA's device node
 }
 
 // room returns how many more of a type the GPU can still hold.
@@ -37,14 +38,12 @@ func (g *gpu) room(t *vgpuType) int {
 		return room
 	}
 	switch {
-	case g.board.MIG != (t.instance.slices > 0):
+	case g.board.MIG != t.migBacked():
 		return 0
 	case g.board.MIG:
 		room := 0
-		for i, p := range g.instances {
-			if p == t.instance && g.instanceUser(i) == nil {
-				room++
-			}
+		for _, i := range g.instances {
+			room += g.roomIn(i, t, nil)
 		}
 		return room
 	case g.mixed:
@@ -70,14 +69,10 @@ func (g *gpu) admit(d *device) error {
 	}
 	if g.model.nvidia() {
 		d.placement, d.instance = noPlacement, noInstance
-		if g.mixed {
+		if g.board.MIG {
+			d.instance = g.freeInstance(d.typ)
+		} else if g.mixed {
 			d.placement = g.freePlacements(d.typ)[0]
-		}
-		for i, p := range g.instances {
-			if g.board.MIG && p == d.typ.instance && g.instanceUser(i) == nil {
-				d.instance = i
-				break
-			}
 		}
 	}
 	g.vgpus = append(g.vgpus, d)
@@ -105,15 +100,6 @@ func (g *gpu) dismiss(d *device) {
 			return
 		}
 	}
-}
-
-func (g *gpu) instanceUser(index int) *device {
-	for _, d := range g.vgpus {
-		if d.instance == index {
-			return d
-		}
-	}
-	return nil
 }
 
 // userOf returns a device of the GPU that a VM has open.

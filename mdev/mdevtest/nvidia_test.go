@@ -21,7 +21,7 @@ func vf(n int) string {
 
 func vfAddress(n int) string { return strings.Split(vf(n), "/")[4] }
 
-func creatable(t *testing.T, h *mdevtest.Host, n int) []string {
+func creatable(t testing.TB, h *mdevtest.Host, n int) []string {
 	lines := strings.Split(strings.TrimSuffix(read(t, h, vf(n)+"/creatable_vgpu_types"), "\n"), "\n")
 	require.Equal(t, "ID    : vGPU Name", lines[0])
 	return lines[1:]
@@ -210,7 +210,7 @@ func TestGPUInstances(t *testing.T) {
 	require.NoError(t, h.CreateGPUInstance("0000:41:00.0", "3g.20gb"))
 	require.Error(t, h.CreateGPUInstance("0000:41:00.0", "2g.10gb"), "7 slices")
 	require.Error(t, h.CreateGPUInstance("0000:41:00.0", "9g.90gb"))
-	require.Equal(t, []string{"476   : GRID A100-3-20C"}, creatable(t, h, 0))
+	require.Equal(t, []string{"476   : NVIDIA A100-3-20C"}, creatable(t, h, 0))
 	require.NoError(t, write(h, vf(0)+"/current_vgpu_type", "476"))
 	require.Equal(t, "1\n", read(t, h, vf(0)+"/gpu_instance_id"))
 	require.NoError(t, write(h, vf(0)+"/gpu_instance_id", "2"))

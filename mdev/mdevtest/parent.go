@@ -8,13 +8,14 @@ type parent struct {
 	gpu       *gpu
 	node      *node
 	vf        bool
+	prefix    string // of the types' directories
 	typeNodes map[*vgpuType]*node
 	driver    *node // sys/bus/mdev/drivers/<driver>
 }
 
 // registerParent is mdev_register_parent.
-func (h *Host) registerParent(g *gpu, n *node, vf bool) {
-	p := &parent{name: n.name, gpu: g, node: n, vf: vf, typeNodes: make(map[*vgpuType]*node)}
+func (h *Host) registerParent(g *gpu, n *node, vf bool, prefix string) {
+	p := &parent{name: n.name, gpu: g, node: n, vf: vf, prefix: prefix, typeNodes: make(map[*vgpuType]*node)}
 	bus := h.dir(h.root, "sys/bus/mdev")
 	if bus.entries()["drivers_probe"] == nil {
 		h.dir(bus, "devices")
@@ -57,7 +58,7 @@ func (p *parent) subsystem() string {
 	return p.gpu.model.driver
 }
 
-func (p *parent) typeID(t *vgpuType) string { return p.gpu.model.driver + "-" + t.id }
+func (p *parent) typeID(t *vgpuType) string { return p.prefix + "-" + t.id }
 
 // fillTypes makes the directories of the types, each filled when it is first
 // looked into: a host can have ten thousands of them.

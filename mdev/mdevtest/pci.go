@@ -60,7 +60,7 @@ func (h *Host) plugVirtual(b Board, m *model) error {
 	}
 	g := &gpu{h: h, name: name, board: b, model: m, virtual: n}
 	h.gpus = append(h.gpus, g)
-	h.registerParent(g, n, false)
+	h.registerParent(g, n, false, m.driver)
 	return nil
 }
 
@@ -115,12 +115,12 @@ func (h *Host) free(a pci.Address, m *model) bool {
 	if m.bus == 0 {
 		return h.pci[a.String()] == nil
 	}
-	last := plus(a, vfOffset+max(m.totalVFs-1, 0)).Bus
+	last := plus(a, vfOffset+max(m.series.totalVFs-1, 0)).Bus
 	for _, g := range h.gpus {
 		if g.pf == nil || g.pf.addr.Domain != a.Domain {
 			continue
 		}
-		theirs := plus(g.pf.addr, vfOffset+max(g.model.totalVFs-1, 0)).Bus
+		theirs := plus(g.pf.addr, vfOffset+max(g.model.series.totalVFs-1, 0)).Bus
 		if a.Bus <= theirs && g.pf.addr.Bus <= last {
 			return false
 		}
@@ -132,8 +132,9 @@ func (h *Host) plugGPU(b Board, m *model, a pci.Address) {
 	g := &gpu{h: h, name: a.String(), board: b, model: m, mixed: b.Mixed}
 	h.gpus = append(h.gpus, g)
 	g.pf = h.addFunction(g, a, nil)
-	if m.totalVFs == 0 {
-		h.registerParent(g, g.pf.node, false)
+	h.showGPU(g)
+	if m.series.totalVFs == 0 {
+		h.registerParent(g, g.pf.node, false, m.driver)
 		return
 	}
 	h.sriovFiles(g.pf)
@@ -143,10 +144,8 @@ func (h *Host) plugGPU(b Board, m *model, a pci.Address) {
 	}
 	// A service at boot does this after the VFs.
 	g.mixed = b.Mixed
-	for _, s := range b.GPUInstances {
-		p, _ := parseProfile(s)
-		g.instances = append(g.instances, p)
-	}
+	list, _ := m.addInstances(b.GPUInstances) // which check has seen
+	g.setInstances(list)
 }
 
 // addFunction makes the directory of a PCI function.
@@ -163,7 +162,7 @@ func (h *Host) addFunction(g *gpu, a pci.Address, pf *function) *function {
 		h.text(n, "vendor", m.vendorID+"\n")
 		h.text(n, "device", m.deviceID+"\n")
 		h.text(n, "subsystem_vendor", m.vendorID+"\n")
-		h.text(n, "subsystem_device", "0x0000\n")
+		h.text(n, "subsystem_device", m.subsystem+"\n")
 		h.text(n, "class", m.class+"\n")
 		h.text(n, "revision", "0xa1\n")
 		h.text(n, "numa_node", itoa(g.board.NUMANode)+"\n")
@@ -172,8 +171,8 @@ func (h *Host) addFunction(g *gpu, a pci.Address, pf *function) *function {
 		h.text(h.dir(n, "power"), "control", "auto\n")
 		id := strings.ToUpper(m.vendorID[2:] + ":" + m.deviceID[2:])
 		h.attr(n, "uevent", func() (string, error) {
-			return fmt.Sprintf("DRIVER=%s\nPCI_CLASS=%s\nPCI_ID=%s\nPCI_SUBSYS_ID=%s:0000\nPCI_SLOT_NAME=%s\n",
-				m.driver, strings.ToUpper(strings.TrimLeft(m.class[2:], "0")), id, strings.ToUpper(m.vendorID[2:]), name), nil
+			return fmt.Sprintf("DRIVER=%s\nPCI_CLASS=%s\nPCI_ID=%s\nPCI_SUBSYS_ID=%s\nPCI_SLOT_NAME=%s\n",
+				m.driver, strings.ToUpper(strings.TrimLeft(m.class[2:], "0")), id, strings.ToUpper(m.vendorID[2:]+":"+m.subsystem[2:]), name), nil
 		}, func(string) effect {
 			h.uevent("change", n, "SUBSYSTEM=pci")
 			return effect{}
@@ -218,6 +217,7 @@ func (h *Host) unplug(g *gpu) {
 		h.unregisterParent(p)
 	}
 	h.removeFunction(g.pf)
+	h.hideGPU(g)
 }
 
 // rawNumVFs is a write to sriov_numvfs.
@@ -226,7 +226,7 @@ func (h *Host) rawNumVFs(f *function, data string) error {
 	switch {
 	case err != nil:
 		return err
-	case int(n) > f.gpu.model.totalVFs:
+	case int(n) > f.gpu.model.series.totalVFs:
 		return syscall.ERANGE
 	case int(n) == len(f.vfs):
 		return nil

@@ -14,6 +14,11 @@ const (
 // placements are NVIDIA's ids in mixed-size mode: GiB of the GPU, then GiB of
 // the type. Boards of other sizes have multiples of the type's size (chosen).
 var placements = map[int]map[int][]int{
+	80: {
+		80: {0}, 40: {0, 40}, 20: {0, 20, 40, 60}, 16: {0, 24, 40, 64}, 10: {0, 10, 20, 30, 40, 50, 60, 70},
+		8: {0, 12, 20, 32, 40, 52, 60, 72}, 5: {0, 5, 10, 15, 20, 25, 30, 35, 40, 45, 50, 55, 60, 65, 70, 75},
+		4: {0, 6, 10, 16, 20, 26, 30, 36, 40, 46, 50, 56, 60, 66, 70, 76},
+	},
 	40: {
 		40: {0}, 20: {0, 20}, 10: {0, 10, 20, 30}, 8: {0, 12, 20, 32},
 		5: {0, 5, 10, 15, 20, 25, 30, 35}, 4: {0, 6, 10, 16, 20, 26, 30, 36},
@@ -29,7 +34,7 @@ func (t *vgpuType) gigabytes() int { return max(1, t.framebuffer>>10) }
 // ids returns the placements that a type can have on the GPU.
 func (g *gpu) ids(t *vgpuType) []int {
 	if g.mixed {
-		if ids, ok := placements[g.model.memory>>10][t.gigabytes()]; ok {
+		if ids, ok := placements[g.model.series.memory>>10][t.gigabytes()]; ok {
 			return ids
 		}
 	}
@@ -71,20 +76,5 @@ func (g *gpu) checkPlacement(d *device, id int) error {
 	case !g.isFree(d, d.typ, id):
 		return syscall.EIO
 	}
-	return nil
-}
-
-// moveInstance gives a MIG-backed vGPU another GPU instance, by its id from 1:
-// EINVAL is no such instance, EIO is taken or of another profile (chosen).
-func (g *gpu) moveInstance(d *device, id int) error {
-	switch {
-	case d.instance == noInstance || id < 1 || id > len(g.instances):
-		return syscall.EINVAL
-	case d.instance == id-1:
-		return nil
-	case g.instances[id-1] != d.typ.instance || g.instanceUser(id-1) != nil:
-		return syscall.EIO
-	}
-	d.instance = id - 1
 	return nil
 }

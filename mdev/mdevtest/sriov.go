@@ -16,7 +16,7 @@ const (
 
 func (h *Host) sriovFiles(f *function) {
 	n := f.node
-	h.text(n, "sriov_totalvfs", itoa(f.gpu.model.totalVFs)+"\n")
+	h.text(n, "sriov_totalvfs", itoa(f.gpu.model.series.totalVFs)+"\n")
 	h.text(n, "sriov_offset", itoa(vfOffset)+"\n")
 	h.text(n, "sriov_stride", "1\n")
 	h.text(n, "sriov_vf_device", f.gpu.model.deviceID[2:]+"\n")
@@ -36,7 +36,11 @@ func (h *Host) enableVFs(f *function, n int) {
 			vf.vfio = h.registerVFIO(vf.node, "vfio-pci")
 			h.vgpuFiles(vf)
 		} else {
-			h.registerParent(f.gpu, vf.node, true)
+			prefix := f.gpu.model.driver
+			if i >= n-f.gpu.board.VFIOPCITypes {
+				prefix = "vfio-pci"
+			}
+			h.registerParent(f.gpu, vf.node, true, prefix)
 		}
 	}
 }
@@ -77,7 +81,7 @@ func (h *Host) addSRIOVManage() {
 func (h *Host) runSRIOVManage(enable bool, which string) string {
 	var out strings.Builder
 	for _, g := range h.gpus {
-		if g.pf == nil || g.model.totalVFs == 0 || which != "ALL" && which != g.name {
+		if g.pf == nil || g.model.series.totalVFs == 0 || which != "ALL" && which != g.name {
 			continue
 		}
 		if g.userOf() != nil {
@@ -90,41 +94,14 @@ func (h *Host) runSRIOVManage(enable bool, which string) string {
 		}
 		fmt.Fprintf(&out, "%s VFs on %s\n", verb, g.name)
 		h.disableVFs(g.pf)
-		g.instances, g.mixed = nil, false
+		g.mixed = false
+		g.setInstances(nil)
 		if enable {
-			h.enableVFs(g.pf, g.model.totalVFs)
+			h.enableVFs(g.pf, g.model.series.totalVFs)
 		}
 	}
 	if out.Len() == 0 {
 		fmt.Fprintf(&out, "no SR-IOV GPU %s\n", which)
 	}
 	return out.String()
-}
-
-// CreateGPUInstance adds a MIG GPU instance, as nvidia-smi does after the VFs
-// are enabled: "3g.20gb" on a GPU in MIG mode.
-func (h *Host) CreateGPUInstance(gpuName, name string) error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for _, g := range h.gpus {
-		if g.name != gpuName {
-			continue
-		}
-		b := g.board
-		b.GPUInstances = []string{name}
-		if _, err := b.check(); err != nil {
-			return err
-		}
-		p, _ := parseProfile(name)
-		used := p.slices
-		for _, other := range g.instances {
-			used += other.slices
-		}
-		if used > g.model.slices {
-			return fmt.Errorf("GPU instance %s on %s: %d of %d slices are taken", name, gpuName, used-p.slices, g.model.slices)
-		}
-		g.instances = append(g.instances, p)
-		return nil
-	}
-	return fmt.Errorf("GPU instance %s: there is no GPU %s", name, gpuName)
 }

@@ -55,7 +55,7 @@ func (h *Host) vgpuFiles(f *function) {
 		return f.vgpu.typ.id + "\n", nil
 	}, func(data string) effect { return failed(h.setType(f, data)) })
 	h.attr(n, "vgpu_params", showParams(current), storeParams(current))
-	if f.gpu.board.OldDriver {
+	if f.gpu.board.OldDriver || f.gpu.board.before(f.gpu.model, driverPlacement) {
 		return
 	}
 	h.attr(n, "placement_id", func() (string, error) {
@@ -77,7 +77,7 @@ func (h *Host) vgpuFiles(f *function) {
 		case f.vgpu.instance == noInstance:
 			return "4294967295\n", nil // as NVML's invalid id
 		}
-		return itoa(f.vgpu.instance+1) + "\n", nil
+		return itoa(f.vgpu.instance) + "\n", nil
 	}, storeID(current, func(d *device, id int) error { return d.gpu.moveInstance(d, id) }))
 }
 

@@ -205,13 +205,13 @@ func (h *Host) find(id string) (*device, error) {
 func together(a, b *device) bool {
 	m := b.gpu.model
 	switch {
-	case a.gpu.model != m || a.typ.series != b.typ.series:
+	case a.gpu.model.name != m.name || a.typ.says.Series != b.typ.says.Series:
 		return false
-	case m.totalVFs > 0:
+	case m.series.totalVFs > 0:
 		return true
 	}
 	// Before Ampere: only the largest Q and C profile of a board.
-	return a.typ.framebuffer == m.memory && b.typ.framebuffer == m.memory && (b.typ.series == 'Q' || b.typ.series == 'C')
+	return a.typ.framebuffer == m.series.memory && b.typ.framebuffer == m.series.memory && (b.typ.says.Series == "Q" || b.typ.says.Series == "C")
 }
 
 // enter shows the process of a VM in proc/.

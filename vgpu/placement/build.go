@@ -3,6 +3,7 @@ package placement
 import (
 	"cmp"
 	"encoding/binary"
+	"fmt"
 	"math"
 	"slices"
 	"strconv"
@@ -72,7 +73,12 @@ func (b *builder) host(h HostInventory) host {
 
 // gpu makes a GPU's first state. sameType: its driver has one type a GPU.
 func (b *builder) gpu(g *mdev.GPU, sameType bool) gpu {
-	d := &device{name: g.Name, node: -1, mig: g.MIG != nil && g.MIG.Enabled, noMIG: g.MIG != nil && !g.MIG.Enabled}
+	d := &device{name: g.Name, node: -1, mig: g.MIG != nil && g.MIG.Enabled, noMIG: g.MIG != nil && !g.MIG.Enabled, instances: newInstances(g)}
+	if at := slices.IndexFunc(g.Problems, func(p mdev.Problem) bool { return p.Code != "" }); at >= 0 {
+		d.idle = g.Problems[at]
+	} else if len(g.Parents) == 0 && g.SRIOV != nil && g.SRIOV.Enabled == 0 {
+		d.idle = mdev.Problem{Code: mdev.ProblemVFsOff, Text: "its virtual functions are not enabled", Next: "enable them: /usr/lib/nvidia/sriov-manage -e " + g.Name}
+	}
 	if g.NUMANode != nil {
 		d.node = *g.NUMANode
 	}
@@ -86,8 +92,6 @@ func (b *builder) gpu(g *mdev.GPU, sameType bool) gpu {
 	}
 	b.collect(g, d, single)
 	switch {
-	case single && d.mig:
-		made.parents = int32(max(0, min(len(d.free), g.MIG.Instances-int(made.used))))
 	case single:
 		made.parents = int32(len(d.free))
 	case len(d.free) == 0:
@@ -101,10 +105,11 @@ func (b *builder) gpu(g *mdev.GPU, sameType bool) gpu {
 	for _, o := range b.offers {
 		b.room = append(b.room, o.available)
 		k := &b.kinds[o.kind]
-		mixed = mixed || size > 0 && k.instance == "" && k.size > 0 && k.size != size && o.available > 0
+		mixed = mixed || size > 0 && !k.migBacked() && k.size > 0 && k.size != size && o.available > 0
 	}
 	made.room = b.room
-	made.model = b.model(rules{single: single, mixed: mixed, sameType: sameType})
+	made.model = b.model(rules{single: single, mixed: mixed, sameType: sameType, instances: d.instances})
+	made.fills = d.instances.fills(g)
 	return gpu{b.state(made), d}
 }
 
@@ -116,6 +121,9 @@ func (b *builder) state(s state) *state {
 	}
 	for _, n := range s.room {
 		b.key = binary.AppendVarint(b.key, int64(n))
+	}
+	for _, f := range s.fills {
+		b.key = strconv.AppendBool(binary.AppendVarint(binary.AppendUvarint(b.key, f.Size), int64(f.VGPUs)), f.Closed)
 	}
 	if same, ok := b.states[string(b.key)]; ok {
 		return same
@@ -155,6 +163,9 @@ func (b *builder) collect(g *mdev.GPU, d *device, single bool) {
 		}
 		if at >= 0 {
 			o := &b.offers[at]
+			if o.id != c.Type { // the drivers of virtual functions spell it in several ways
+				o.id, o.kind = c.Type, b.kind(c.Type, b.kinds[o.kind].name, b.kinds[o.kind].size)
+			}
 			o.available = min(o.available, clamp(c.Available))
 			o.max = max(o.max, clamp(c.Max))
 		}
@@ -176,8 +187,8 @@ func (b *builder) types(p *mdev.Parent, open bool) (any bool) {
 	for j := range p.Types {
 		t := &p.Types[j]
 		at := j // virtual functions of a GPU list the same
-		if at >= len(offers) || offers[at].id != t.ID {
-			at = b.offer(p, t)
+		if at >= len(offers) || offers[at].id != t.ID && !mdev.SameType(offers[at].id, t.ID) {
+			at = b.offer(t)
 			offers = b.offers
 		}
 		if open && t.Available > 0 {
@@ -191,18 +202,21 @@ func (b *builder) types(p *mdev.Parent, open bool) (any bool) {
 }
 
 // offer is the place of a type in b.offers, to which it is added if it is new.
-func (b *builder) offer(p *mdev.Parent, t *mdev.Type) int {
+func (b *builder) offer(t *mdev.Type) int {
 	at := b.offered(t.ID)
 	if at < 0 {
 		at = len(b.offers)
-		kind := b.kind(t.ID, t.Name, t.Description.Framebuffer, p.Framework)
+		kind := b.kind(t.ID, t.Name, t.Description.Framebuffer)
 		b.offers = append(b.offers, offer{id: t.ID, kind: kind, max: clamp(t.Description.MaxInstances)})
 	}
 	return at
 }
 
 func (b *builder) offered(id string) int {
-	return slices.IndexFunc(b.offers, func(o offer) bool { return o.id == id })
+	if at := slices.IndexFunc(b.offers, func(o offer) bool { return o.id == id }); at >= 0 {
+		return at
+	}
+	return slices.IndexFunc(b.offers, func(o offer) bool { return mdev.SameType(o.id, id) })
 }
 
 // running returns the kind of a vGPU on the GPU and a framebuffer size that it runs; 0:
@@ -219,12 +233,12 @@ func (b *builder) running(g *mdev.GPU) (runs int32, size uint64, mixed bool) {
 			if at := b.offered(dev.Type); at >= 0 {
 				n = b.offers[at].kind
 			} else {
-				n = b.kind(dev.Type, dev.TypeName, 0, dev.Framework)
+				n = b.kind(dev.Type, dev.TypeName, 0)
 			}
 			if runs == noKind {
 				runs = n
 			}
-			if k := &b.kinds[n]; k.instance == "" && k.size > 0 {
+			if k := &b.kinds[n]; !k.migBacked() && k.size > 0 {
 				mixed = mixed || size > 0 && size != k.size
 				size = k.size
 			}
@@ -235,9 +249,10 @@ func (b *builder) running(g *mdev.GPU) (runs int32, size uint64, mixed bool) {
 
 // rules are what a GPU's model is under, beside its types.
 type rules struct {
-	single   bool // see model
-	mixed    bool // framebuffer sizes run side by side
-	sameType bool // see model
+	single    bool // see model
+	mixed     bool // framebuffer sizes run side by side
+	sameType  bool // see model
+	instances *instances
 }
 
 // model returns the model of GPUs with these offers, sorted by kind, and rules.
@@ -249,6 +264,9 @@ func (b *builder) model(r rules) *model {
 	for _, o := range b.offers {
 		b.key = binary.AppendVarint(binary.AppendVarint(b.key, int64(o.kind)), int64(o.max))
 	}
+	if r.instances != nil {
+		b.key = fmt.Appendf(b.key, "%v", *r.instances)
+	}
 	if m, ok := b.modelIDs[string(b.key)]; ok {
 		return m
 	}
@@ -256,6 +274,7 @@ func (b *builder) model(r rules) *model {
 	for i, o := range b.offers {
 		m.slots = append(m.slots, b.slot(m, i, o, r))
 	}
+	m.holds = r.instances.holds(m.slots)
 	b.models = append(b.models, m)
 	b.modelIDs[string(b.key)] = m
 	return m
@@ -267,9 +286,9 @@ func (b *builder) slot(m *model, i int, o offer, r rules) slot {
 	t := slot{kind: o.kind, max: o.max, share: sharePool, group: i, cost: poolSize / int64(max(1, o.max)), size: k.size}
 	same := func(slot) bool { return false }
 	switch {
-	case k.instance != "":
-		t.share = shareInstance
-		same = func(u slot) bool { return u.share == shareInstance && b.kinds[u.kind].instance == k.instance }
+	case k.migBacked():
+		t.share, t.named = shareInstance, k.named
+		same = func(u slot) bool { return u.share == shareInstance && b.kinds[u.kind].likeInstance(k) }
 	case k.size > 0:
 		if r.mixed {
 			t.cost = int64(k.size)
@@ -288,7 +307,7 @@ func (b *builder) slot(m *model, i int, o offer, r rules) slot {
 
 // kind returns the number of a type. Same id and name with another framebuffer are
 // another kind.
-func (b *builder) kind(id, name string, framebuffer uint64, framework mdev.Framework) int32 {
+func (b *builder) kind(id, name string, framebuffer uint64) int32 {
 	key := kindKey{id, name, framebuffer}
 	if n, ok := b.kindIDs[key]; ok {
 		return n
@@ -297,8 +316,8 @@ func (b *builder) kind(id, name string, framebuffer uint64, framework mdev.Frame
 	b.kinds = append(b.kinds, newKind(id, name, framebuffer))
 	b.kindIDs[key] = n
 	names := []string{id, name}
-	if _, err := strconv.ParseUint(id, 10, 32); err == nil && framework == mdev.FrameworkVendorVFIO {
-		names = append(names, "nvidia-"+id)
+	if number, ok := mdev.TypeNumber(id); ok {
+		names = append(names, number)
 	}
 	slices.Sort(names)
 	for _, name := range slices.Compact(names) {

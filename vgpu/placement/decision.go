@@ -129,7 +129,7 @@ func (d *decision) resolve(i int) error {
 
 // seek is the index of a type among those asked for, by whichever name.
 func (d *decision) seek(name string) int {
-	a := sought{name: name, kinds: d.kindsByName[name]}
+	a := sought{name: name, kinds: d.kindsOf(name)}
 	if at := slices.IndexFunc(d.types, func(b sought) bool {
 		return b.name == name || len(a.kinds) > 0 && slices.Equal(a.kinds, b.kinds)
 	}); at >= 0 {
@@ -168,7 +168,7 @@ func (d *decision) checkSeveral() error {
 	}
 	var first *kind
 	for _, name := range names {
-		for _, n := range d.kindsByName[name] {
+		for _, n := range d.kindsOf(name) {
 			k := &d.kinds[n]
 			switch {
 			case k.board == "":

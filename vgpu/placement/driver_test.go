@@ -3,6 +3,7 @@ package placement
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/vgpukit/vgpukit/mdev"
 )
@@ -16,7 +17,7 @@ type simType struct {
 	size     uint64 // MiB; 0: the board divides a pool
 	max      int
 	units    int    // of the pool
-	slice    string // MIG: what GPU instance it takes
+	slice    string // MIG: what GPU instance it takes: "1-5"
 	series   string
 }
 
@@ -26,9 +27,10 @@ type simBoard struct {
 	vfs     int // 0: the GPU itself is the parent
 	vendor  bool
 	pool    int
-	before  bool           // Ampere
-	mig     map[string]int // GPU instances; nil: MIG mode is off
-	oldOnly bool           // older driver: one type at a time
+	before  bool     // Ampere
+	mig     []string // GPU instances: "1-5"; nil: MIG mode is off
+	shares  bool     // several vGPUs of one size share a GPU instance
+	oldOnly bool     // older driver: one type at a time
 }
 
 // simGPU is a GPU that refuses what a driver refuses. It shares no code with
@@ -42,8 +44,9 @@ type simGPU struct {
 }
 
 type simVGPU struct {
-	parent string
-	typ    *simType
+	parent   string
+	typ      *simType
+	instance int // of board.mig; -1: none
 }
 
 func (g *simGPU) clone() *simGPU {
@@ -87,7 +90,7 @@ func (g *simGPU) creatable(t *simType) bool {
 		if t.slice == "" {
 			return false
 		}
-		return g.instances(t) > 0
+		return g.instance(t) >= 0
 	}
 	count := 0
 	for _, v := range g.running {
@@ -99,15 +102,44 @@ func (g *simGPU) creatable(t *simType) bool {
 	return count < t.max
 }
 
-// instances is the number of free GPU instances for the type.
-func (g *simGPU) instances(t *simType) int {
-	left := g.board.mig[t.slice]
+// roomIn is how many more of a type a GPU instance takes.
+func (g *simGPU) roomIn(i int, t *simType) int {
+	if g.board.mig[i] != t.slice {
+		return 0
+	}
+	left := 1
+	if g.board.shares {
+		var slices, gib uint64
+		_, _ = fmt.Sscanf(t.slice, "%d-%d", &slices, &gib)
+		left = int(gib << 10 / t.size)
+	}
 	for _, v := range g.running {
-		if v.typ.slice == t.slice {
-			left--
+		if v.instance == i {
+			if left--; v.typ.size != t.size {
+				return 0
+			}
 		}
 	}
 	return left
+}
+
+// instance is the GPU instance that the driver gives the next vGPU of a type; -1: none has room.
+func (g *simGPU) instance(t *simType) int {
+	for i := range g.board.mig {
+		if t.slice != "" && g.roomIn(i, t) > 0 {
+			return i
+		}
+	}
+	return -1
+}
+
+// instances is how many more of a type all GPU instances take.
+func (g *simGPU) instances(t *simType) int {
+	sum := 0
+	for i := range g.board.mig {
+		sum += g.roomIn(i, t)
+	}
+	return sum
 }
 
 func (g *simGPU) free(parent string) bool {
@@ -122,7 +154,7 @@ func (g *simGPU) create(parent, typeName string) bool {
 	if t == nil || !g.free(parent) || !g.creatable(t) {
 		return false
 	}
-	g.running = append(g.running, simVGPU{parent, t})
+	g.running = append(g.running, simVGPU{parent, t, g.instance(t)})
 	return true
 }
 
@@ -146,8 +178,9 @@ func (g *simGPU) gpu() mdev.GPU {
 	migTypes := slices.ContainsFunc(b.types, func(t simType) bool { return t.slice != "" })
 	if migTypes {
 		out.MIG = &mdev.MIG{Enabled: b.mig != nil}
-		for _, n := range b.mig {
-			out.MIG.Instances += n
+		for i, slice := range b.mig {
+			profile := strings.Replace(slice, "-", "g.", 1) + "gb"
+			out.MIG.Instances = append(out.MIG.Instances, mdev.GPUInstance{Instance: mdev.Instance{ID: i + 1, Profile: profile}})
 		}
 	}
 	sums := make([]int, len(b.types))
@@ -164,7 +197,11 @@ func (g *simGPU) gpu() mdev.GPU {
 		}
 		for i, v := range g.running {
 			if v.parent == name {
-				p.Devices = append(p.Devices, mdev.Device{ID: fmt.Sprintf("%s/%d", g.name, i), Parent: name, GPU: g.name, Type: v.typ.id, TypeName: v.typ.name, Framework: p.Framework})
+				dev := mdev.Device{ID: fmt.Sprintf("%s/%d", g.name, i), Parent: name, GPU: g.name, Type: v.typ.id, TypeName: v.typ.name, Framework: p.Framework}
+				if id := v.instance + 1; id > 0 && b.shares {
+					dev.GPUInstance = &id
+				}
+				p.Devices = append(p.Devices, dev)
 			}
 		}
 		for i := range b.types {
@@ -280,11 +317,22 @@ var (
 	simL40S = &simBoard{name: "NVIDIA L40S", vfs: 4, vendor: true, types: vendorIDs(sized("NVIDIA L40S", 1145, 48<<10, 32, "1B", "2B", "8Q", "24Q", "48Q"))}
 	simMtty = &simBoard{name: "mtty", pool: 6, types: []simType{{id: "mtty-1", name: "Single port serial", units: 1}, {id: "mtty-2", name: "Dual port serial", units: 2}}}
 	simMIG  = &simBoard{
-		name: "GRID A100", vfs: 6, mig: map[string]int{"1-5": 2, "2-10": 1, "3-20": 1},
+		name: "GRID A100", vfs: 6, mig: []string{"1-5", "1-5", "2-10", "3-20"},
 		types: append(sized("GRID A100", 468, 40<<10, 10, "4C", "10C", "40C"),
 			simType{id: "nvidia-474", name: "GRID A100-1-5C", size: 5 << 10, max: 7, slice: "1-5", series: "C"},
 			simType{id: "nvidia-475", name: "GRID A100-2-10C", size: 10 << 10, max: 3, slice: "2-10", series: "C"},
 			simType{id: "nvidia-476", name: "GRID A100-3-20C", size: 20 << 10, max: 2, slice: "3-20", series: "C"}),
+	}
+	simShared = &simBoard{
+		name: "NVIDIA RTX Pro 4500 Blackwell DC", vfs: 9, vendor: true, shares: true, mig: []string{"1-16", "2-32", "1-16"},
+		types: []simType{
+			{id: "9201", name: "NVIDIA RTX Pro 4500 Blackwell DC-1-4Q", size: 4 << 10, max: 8, slice: "1-16", series: "Q"},
+			{id: "9202", name: "NVIDIA RTX Pro 4500 Blackwell DC-1-4A", size: 4 << 10, max: 8, slice: "1-16", series: "A"},
+			{id: "9203", name: "NVIDIA RTX Pro 4500 Blackwell DC-1-8Q", size: 8 << 10, max: 4, slice: "1-16", series: "Q"},
+			{id: "9204", name: "NVIDIA RTX Pro 4500 Blackwell DC-1-16Q", size: 16 << 10, max: 2, slice: "1-16", series: "Q"},
+			{id: "9205", name: "NVIDIA RTX Pro 4500 Blackwell DC-2-16Q", size: 16 << 10, max: 2, slice: "2-32", series: "Q"},
+			{id: "9206", name: "NVIDIA RTX Pro 4500 Blackwell DC-2-32Q", size: 32 << 10, max: 1, slice: "2-32", series: "Q"},
+		},
 	}
 	simNoMIG = &simBoard{name: simMIG.name, vfs: 6, types: simMIG.types}
 )

@@ -52,7 +52,7 @@ func TestPlaceRefusesWithAReason(t *testing.T) {
 		{"pinned to a parent that is not there", gpuWith(simM60, "05"), ask("GRID M60-8Q@0000:06:00.0"), Options{}, ErrNotFound, ReasonPinned, `no parent or GPU "0000:06:00.0"`},
 		{"pinned to a virtual function in use", gpuWith(simA40, "41", "NVIDIA A40-8Q"), ask("NVIDIA A40-8Q@0000:41:00.01"), Options{}, ErrNoCapacity, ReasonParentInUse, ""},
 		{"problem", sick, ask("NVIDIA A40-8Q"), Options{}, ErrNoCapacity, ReasonProblem, ""},
-		{"virtual functions are not enabled", idle, ask("NVIDIA A40-8Q"), Options{}, ErrNotFound, ReasonNoParent, "without virtual functions enabled: 1 GPU"},
+		{"virtual functions are not enabled", idle, ask("NVIDIA A40-8Q"), Options{}, ErrNotFound, ReasonNoParent, "0000:41:00.0: its virtual functions are not enabled"},
 		{"before Ampere one of several must be a whole GPU", gpuWith(simM60, "05"), ask("GRID M60-2Q", "GRID M60-2Q"), Options{}, ErrInvalid, ReasonMustBeAlone, "cannot be one of several"},
 		{"before Ampere the B and A profiles are never one of several", gpuWith(simM60, "05"), ask("GRID M60-8A", "GRID M60-8A"), Options{}, ErrInvalid, ReasonMustBeAlone, ""},
 		{"pool", gpuWith(simMtty, "mtty", times(5, "mtty-1")...), ask("mtty-2"), Options{}, ErrNoCapacity, ReasonNoRoom, ""},

@@ -139,7 +139,7 @@ func (f simFleet) bad(p Placement, requests []Request, o Options) string {
 }
 
 func randomFleet(r *rand.Rand) simFleet {
-	boards := []*simBoard{simM60, simA40, simA40, simL40S, simMtty, simMIG, simNoMIG, simOld}
+	boards := []*simBoard{simM60, simA40, simA40, simL40S, simMtty, simMIG, simShared, simNoMIG, simOld}
 	first, second := boards[r.Intn(len(boards))], boards[r.Intn(len(boards))]
 	if first == simOld || second == simOld { // the driver is the host's
 		first, second = simOld, simOld

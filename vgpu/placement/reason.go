@@ -1,6 +1,7 @@
 package placement
 
 import (
+	"cmp"
 	"fmt"
 	"iter"
 	"slices"
@@ -25,7 +26,9 @@ const (
 	ReasonPinned       ReasonCode = "pinned-elsewhere" // the request names another parent
 	ReasonProblem      ReasonCode = "problem"          // the inventory found a problem with it
 	ReasonParentInUse  ReasonCode = "parent-in-use"    // the virtual function has a vGPU
-	ReasonNoParent     ReasonCode = "no-parent"        // the GPU has none: SR-IOV is not enabled
+	ReasonNoParent     ReasonCode = "no-parent"        // the GPU makes no vGPUs: the text says why
+	ReasonNoInstance   ReasonCode = "no-instance"      // it is in MIG mode without a GPU instance for the type
+	ReasonIdle         ReasonCode = "offers-nothing"   // it runs nothing and offers nothing
 	ReasonMustBeAlone  ReasonCode = "must-be-alone"    // the type must be the VM's only vGPU
 	ReasonNotJointly   ReasonCode = "not-jointly"      // it has room for this one, but not with all others
 )
@@ -78,6 +81,11 @@ func (d *decision) find(i, h, n int) (found []finding) {
 		found = append(found, finding{i, h, n, code, append([]string{}, parents...), note})
 	}
 	code := d.why(i, h, n)
+	if w := &d.wants[i]; w.pinned {
+		if at, ok := w.pin(h, n); ok && !d.isOpen(at) {
+			return d.findShut(finding{i, h, n, code, nil, ""})
+		}
+	}
 	if code != "" && code != ReasonNoRoom {
 		add(code, "", g.parentNames()...)
 		return found
@@ -116,16 +124,70 @@ func (d *decision) find(i, h, n int) (found []finding) {
 	return found
 }
 
+// findShut says why a vGPU cannot be on the parent that it is pinned to, which takes none, and
+// that the GPU's others are not what was asked for.
+func (d *decision) findShut(f finding) (found []finding) {
+	g := &d.hosts[f.host].gpus[f.gpu]
+	pin := d.requests[f.request].Parent
+	shut := f
+	shut.parents = []string{pin}
+	if at := slices.IndexFunc(g.closed, func(c closedParent) bool { return c.name == pin }); at >= 0 {
+		shut.note = g.closed[at].note
+	}
+	others := slices.DeleteFunc(g.parentNames(), func(name string) bool { return name == pin })
+	if len(others) > 0 {
+		f.code, f.parents = ReasonPinned, others
+		return append(found, shut, f)
+	}
+	return append(found, shut)
+}
+
 // why is the reason why a whole GPU cannot take the i-th vGPU; "": it can.
 func (d *decision) why(i, h, n int) ReasonCode {
 	w, g := &d.wants[i], &d.hosts[h].gpus[n]
 	if w.pinned {
-		if at, ok := w.pin(h, n); !ok {
+		at, ok := w.pin(h, n)
+		switch {
+		case !ok:
 			return ReasonPinned
-		} else if !d.isOpen(at) {
-			return ReasonNoRoom
+		case d.isOpen(at):
+		case at.parent >= 0:
+			return ReasonParentInUse
+		default:
+			shut := slices.IndexFunc(g.closed, func(c closedParent) bool { return c.name == d.requests[i].Parent })
+			if code := g.closed[shut].code; code != ReasonNoRoom {
+				return code
+			}
+			return cmp.Or(d.whyWhole(w, h, n), ReasonNoRoom)
 		}
 	}
+	return d.whyWhole(w, h, n)
+}
+
+// lists tells whether a GPU is known to have a type, though none of its parents may list it now.
+func (d *decision) lists(g *gpu, slot int, wanted *kind) bool {
+	if slot >= 0 {
+		return true
+	}
+	if g.framework != mdev.FrameworkVendorVFIO { // which lists all its types
+		return false
+	}
+	board := ""
+	if g.runs != noKind {
+		board = d.kinds[g.runs].board
+	}
+	if len(g.model.slots) == 0 && board == "" { // nothing shows what board it is
+		_, number := mdev.TypeNumber(wanted.id)
+		return wanted.board != "" || number
+	}
+	// It lists only what it can make now: a type of the board that it runs may be there
+	// when it is empty.
+	return wanted.board != "" && board == wanted.board
+}
+
+// whyWhole is why, of a vGPU that may go anywhere on the GPU.
+func (d *decision) whyWhole(w *want, h, n int) ReasonCode {
+	g := &d.hosts[h].gpus[n]
 	if len(g.free)+len(g.closed) == 0 {
 		return ReasonNoParent
 	}
@@ -133,11 +195,8 @@ func (d *decision) why(i, h, n int) ReasonCode {
 	if g.runs != noKind {
 		runs = d.kinds[g.runs]
 	}
-	// The vendor-specific framework lists only what it can make now: a type of
-	// the board that it runs may be there when it is empty.
-	hidden := g.framework == mdev.FrameworkVendorVFIO && wanted.board != "" && runs.board == wanted.board
 	switch {
-	case slot < 0 && !hidden:
+	case !d.lists(g, slot, &wanted):
 		return ReasonNoSuchType
 	case d.options.Strict && !d.near(g):
 		return ReasonNUMANode
@@ -145,14 +204,20 @@ func (d *decision) why(i, h, n int) ReasonCode {
 		return ReasonAntiAffinity
 	case slot >= 0 && d.several && g.model.slots[slot].alone:
 		return ReasonMustBeAlone
-	case wanted.instance != "" && g.noMIG:
-		return ReasonMIGOff
-	case wanted.instance == "" && wanted.size > 0 && g.mig:
-		return ReasonMIGOn
 	case slot >= 0 && g.left(slot) > 0:
 		return ""
-	case g.runs != noKind && wanted.instance == "" && runs.size != wanted.size:
+	case wanted.migBacked() && g.noMIG:
+		return ReasonMIGOff
+	case g.instances != nil && len(g.instances.shapes) == 0:
+		return ReasonNoInstance
+	case !wanted.migBacked() && wanted.size > 0 && g.mig:
+		return ReasonMIGOn
+	case wanted.migBacked() && g.instances != nil && g.instances.fitting(wanted.named) == 0:
+		return ReasonNoInstance
+	case g.runs != noKind && !wanted.migBacked() && runs.size != wanted.size && runs.size > 0:
 		return ReasonOtherSize
+	case g.used == 0 && g.idle.Code != "":
+		return ReasonIdle
 	case slot < 0:
 		return ReasonNoRoom
 	case g.model.sameType && g.runs != noKind && g.runs != g.model.slots[slot].kind:
@@ -214,7 +279,14 @@ func (d *decision) sentence(f finding) string {
 		}
 		return fmt.Sprintf("%s: in use by a vGPU", inShort(f.parents, g.name))
 	case ReasonNoParent:
-		return fmt.Sprintf("%s has no parent that makes vGPUs; its virtual functions are not enabled", g.name)
+		if g.idle.Code != "" {
+			return g.name + ": " + g.idle.Text
+		}
+		return g.name + " has no parent that makes vGPUs"
+	case ReasonIdle:
+		return g.name + ": " + g.idle.Text
+	case ReasonNoInstance:
+		return noInstance(g, wanted)
 	case ReasonMustBeAlone:
 		return fmt.Sprintf("%s on %s cannot be one of several vGPUs in a VM", wanted.name, g.name)
 	}
@@ -223,16 +295,53 @@ func (d *decision) sentence(f finding) string {
 
 func noRoom(g *gpu, wanted kind, parents []string) string {
 	switch {
-	case wanted.instance != "":
-		return fmt.Sprintf("%s offers no %s now: MIG mode is off, or no GPU instance of the kind is free", g.name, wanted.name)
+	case wanted.migBacked() && g.instances != nil && g.used > 0:
+		return fmt.Sprintf("%s has no room for another %s in its GPU instances (%s) beside what they run (%d)", g.name, wanted.name, g.instances.names, g.used)
+	case wanted.migBacked():
+		return fmt.Sprintf("%s offers no %s now, and it is not known which GPU instances it has", g.name, wanted.name)
 	case g.used == 0:
 		return fmt.Sprintf("%s is empty, and its driver offers no %s", g.name, wanted.name)
+	case len(g.model.slots) == 0:
+		return fmt.Sprintf("%s runs vGPUs (%d), and has room for no other", g.name, g.used)
 	case g.parents == 0 && len(parents) == 1:
 		return fmt.Sprintf("%s is taken, and GPU %s has no other", parents[0], g.name)
 	case g.parents == 0:
 		return fmt.Sprintf("%s is full: none of its virtual functions or GPU instances offers a vGPU any more", g.name)
 	}
 	return fmt.Sprintf("%s has no room for another %s beside what it runs (%d)", g.name, wanted.name, g.used)
+}
+
+func noInstance(g *gpu, wanted kind) string {
+	if len(g.instances.shapes) == 0 {
+		return g.name + " is in MIG mode without GPU instances"
+	}
+	needs := fmt.Sprintf("one of %d slices", wanted.named.Slices)
+	if p, ok := g.instances.board.Wanted(wanted.named); ok {
+		needs = "a " + p.String()
+	}
+	return fmt.Sprintf("%s has no GPU instance for %s, which needs %s; it has %s", g.name, wanted.name, needs, g.instances.names)
+}
+
+// next is what to do about a finding, where that depends on the GPU; "": see hints.
+func (d *decision) next(f finding) string {
+	g, wanted := &d.hosts[f.host].gpus[f.gpu], d.wanted(&d.wants[f.request])
+	off := "disable MIG mode (nvidia-smi -i " + g.name + " -mig 0)"
+	switch f.code {
+	case ReasonNoParent, ReasonIdle:
+		return g.idle.Next
+	case ReasonNoInstance:
+		if !wanted.migBacked() {
+			return off + ", or make GPU instances and ask for a MIG-backed type"
+		}
+		if make := "make one: " + g.instances.board.HowToMake(g.name, wanted.named); len(g.instances.shapes) == 0 {
+			return make + "; or " + off
+		} else {
+			return make + "; or ask for a type for one that is there"
+		}
+	case ReasonMIGOn:
+		return "ask for a MIG-backed type, or " + off
+	}
+	return ""
 }
 
 // inShort are the names, or something shorter if they are many.

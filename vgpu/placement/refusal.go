@@ -1,6 +1,7 @@
 package placement
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -87,11 +88,8 @@ func (r *Refusal) meaning() string {
 	switch {
 	case r.UnknownType:
 		idle := ""
-		if n := r.count()[ReasonNoParent]; n > 0 {
-			idle = fmt.Sprintf(" now; without virtual functions enabled: %d GPU", n)
-			if n > 1 {
-				idle += "s"
-			}
+		if r.count()[ReasonNoParent] > 0 {
+			idle = " now; " + r.because()
 		}
 		return fmt.Sprintf("no GPU has a type %q", request.Type) + idle + guess
 	case r.UnknownParent:
@@ -159,7 +157,7 @@ func (r *Refusal) because() string {
 var inFew = map[ReasonCode]string{
 	ReasonNoSuchType: "no such type", ReasonNoRoom: "no room", ReasonOtherSize: "another size", ReasonOtherType: "another type",
 	ReasonMIGOff: "not in MIG mode", ReasonMIGOn: "in MIG mode", ReasonNUMANode: "on another NUMA node", ReasonAntiAffinity: "to be kept apart from",
-	ReasonPinned: "not what was asked for", ReasonProblem: "with a problem", ReasonParentInUse: "in use", ReasonNoParent: "without virtual functions",
+	ReasonPinned: "not what was asked for", ReasonProblem: "with a problem", ReasonParentInUse: "in use", ReasonNoParent: "without vGPUs", ReasonNoInstance: "without a GPU instance for it", ReasonIdle: "offering nothing",
 	ReasonMustBeAlone: "for a VM's only vGPU", ReasonNotJointly: "not for all together",
 }
 
@@ -179,16 +177,51 @@ func (r *Refusal) Hint() string {
 	if r.decision == nil {
 		return r.told.Next
 	}
-	counts := r.count()
+	counts := map[ReasonCode]int{}
+	next := map[ReasonCode]string{}
+	for f := range r.decision.findings() {
+		if r.Jointly || f.request == r.Request {
+			counts[f.code]++
+			next[f.code] = cmp.Or(next[f.code], r.decision.next(f))
+		}
+	}
 	if r.UnknownType && counts[ReasonNoParent] == 0 || r.UnknownParent {
 		return "look at the inventory for what there is; virtual functions without mediated devices list only what they can make now"
 	}
 	for _, hint := range hints {
-		if counts[hint.code] > 0 {
-			return hint.text
+		switch {
+		case counts[hint.code] == 0:
+		case hint.code == ReasonPinned:
+			if elsewhere := r.decision.unpinned(r.Request); elsewhere != "" {
+				return elsewhere
+			}
+		default:
+			return cmp.Or(next[hint.code], hint.text)
 		}
 	}
 	return "look at the inventory for what there is"
+}
+
+// unpinned is the hint to a request that has room elsewhere than where it is pinned to; "": it
+// has none.
+func (d *decision) unpinned(i int) string {
+	w := &d.wants[i]
+	if !w.pinned {
+		return ""
+	}
+	elsewhere := ""
+	for h := d.from; h < d.to; h++ {
+		for n := range d.hosts[h].gpus {
+			if d.whyWhole(w, h, n) != "" {
+				continue
+			}
+			if _, same := w.pin(h, n); same {
+				return "leave the parent out, or pin to the GPU " + d.hosts[h].gpus[n].name
+			}
+			elsewhere = "leave the parent out, or name another"
+		}
+	}
+	return elsewhere
 }
 
 // hints are in the order in which they help.
@@ -197,13 +230,15 @@ var hints = []struct {
 	text string
 }{
 	{ReasonNotJointly, "ask for fewer or smaller vGPUs, or free a GPU"},
-	{ReasonPinned, "name another parent, or none"},
+	{ReasonPinned, ""}, // see unpinned
 	{ReasonNUMANode, "allow GPUs of other NUMA nodes, or free one that is near"},
 	{ReasonAntiAffinity, "free another GPU, or leave anti-affinity out"},
 	{ReasonProblem, "see the problems in the inventory"},
 	{ReasonMIGOff, "enable MIG mode and make GPU instances, or ask for a type that is not MIG-backed"},
 	{ReasonMIGOn, "ask for a MIG-backed type, or disable MIG mode"},
-	{ReasonNoParent, "enable the GPU's virtual functions: /usr/lib/nvidia/sriov-manage -e ALL"},
+	{ReasonNoInstance, "make a GPU instance for the type, or ask for another type"},
+	{ReasonNoParent, "see the inventory for what is the matter with the GPU"},
+	{ReasonIdle, "see the problems in the inventory"},
 	{ReasonMustBeAlone, "give the VM one vGPU, or several of the largest Q or C profile"},
 	{ReasonOtherSize, "ask for the size that a GPU with room runs, or wait until one is empty"},
 	{ReasonOtherType, "ask for the type that a GPU with room runs, or wait until one is empty"},

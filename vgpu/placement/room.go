@@ -3,6 +3,7 @@ package placement
 import (
 	"slices"
 
+	"github.com/vgpukit/vgpukit/internal/board"
 	"github.com/vgpukit/vgpukit/internal/nvidia"
 	"github.com/vgpukit/vgpukit/mdev"
 )
@@ -10,16 +11,25 @@ import (
 // kind is a vGPU type as the whole fleet knows it.
 type kind struct {
 	id, name string
-	size     uint64 // framebuffer in bytes; 0: not known, as for all but NVIDIA's
-	board    string // "GRID M60"; "" if the name is not NVIDIA's
-	series   string // "Q", "C", "B", "A"
-	instance string // of a MIG-backed type, what GPU instance it needs: "4-20", "1-5ME"
+	size     uint64      // framebuffer in bytes; 0: not known, as for all but NVIDIA's
+	board    string      // "GRID M60"; "" if the name is not NVIDIA's
+	series   string      // "Q", "C", "B", "A"
+	named    nvidia.Type // what the name says, if it is NVIDIA's
+}
+
+// migBacked tells a type that runs in a GPU instance.
+func (k *kind) migBacked() bool { return k.named.Slices > 0 }
+
+// likeInstance tells whether vGPUs of two MIG-backed types have the same GPU instances.
+func (k *kind) likeInstance(l *kind) bool {
+	a, b := k.named, l.named
+	return a.Slices == b.Slices && a.Variant == b.Variant && k.size == l.size && a.SharesInstance() == b.SharesInstance()
 }
 
 func newKind(id, name string, framebuffer uint64) kind {
 	k := kind{id: id, name: name, size: framebuffer}
 	if t, ok := nvidia.Parse(name); ok && t.Board != "" {
-		k.board, k.series, k.instance = t.Board, t.Series, t.Instance()
+		k.board, k.series, k.named = t.Board, t.Series, t
 		if k.size == 0 {
 			k.size = t.Framebuffer()
 		}
@@ -33,7 +43,7 @@ type sharing uint8
 const (
 	// shareSize: all vGPUs on a GPU have the same framebuffer size.
 	shareSize sharing = iota
-	// shareInstance: each MIG-backed vGPU takes one GPU instance of its kind.
+	// shareInstance: MIG-backed vGPUs take GPU instances, or room in them.
 	shareInstance
 	// sharePool: types divide one pool, as in GVT-g, mtty and mixed-size mode.
 	sharePool
@@ -44,18 +54,20 @@ type slot struct {
 	kind  int32
 	max   int32 // on an empty GPU
 	share sharing
-	alone bool   // it cannot be one of several in a VM
-	group int    // slots of one group count together; the first of them
-	cost  int64  // sharePool: what one vGPU takes of the pool
-	size  uint64 // the kind's
+	alone bool        // it cannot be one of several in a VM
+	group int         // slots of one group count together; the first of them
+	cost  int64       // sharePool: what one vGPU takes of the pool
+	size  uint64      // the kind's
+	named nvidia.Type // shareInstance: what the kind's name says
 }
 
 // model is what GPUs have in common that offer the same types under the same rules.
 type model struct {
 	index    int
 	slots    []slot
-	single   bool // one vGPU a parent: virtual functions
-	sameType bool // older drivers: one type, not only one size, at a time
+	holds    [][]int32 // of GPU instances that are known, what each takes by slot; nil: none are known
+	single   bool      // one vGPU a parent: virtual functions
+	sameType bool      // older drivers: one type, not only one size, at a time
 }
 
 // slotOf is the place of the first of some kinds in the model; -1: it has none.
@@ -82,9 +94,11 @@ type device struct {
 	node      int  // -1: unknown
 	anyNode   bool // its host's kernel knows of no node: it is near all
 	framework mdev.Framework
-	mig       bool     // MIG mode is known to be on
-	noMIG     bool     // MIG mode is known to be off
-	free      []string // parents that can take a vGPU, in order
+	mig       bool         // MIG mode is known to be on
+	noMIG     bool         // MIG mode is known to be off
+	instances *instances   // in MIG mode
+	idle      mdev.Problem // why it makes no vGPUs; none: Code is empty
+	free      []string     // parents that can take a vGPU, in order
 	closed    []closedParent
 }
 
@@ -100,12 +114,13 @@ type closedParent struct {
 // in the processor's caches.
 type state struct {
 	model   *model
-	room    []int32 // by slot: how many more, parents not counted
-	parents int32   // how many more its free parents allow
-	used    int32   // vGPUs on it
-	runs    int32   // the kind of one of them; noKind: none, or unknown
-	top     int32   // framebuffer of the largest type that it could still take, in MiB
-	taken   []bool  // of device.free, those that got a vGPU in this snapshot; nil: none
+	room    []int32      // by slot: how many more, parents not counted
+	parents int32        // how many more its free parents allow
+	used    int32        // vGPUs on it
+	runs    int32        // the kind of one of them; noKind: none, or unknown
+	top     int32        // framebuffer of the largest type that it could still take, in MiB
+	fills   []board.Fill // what the GPU instances run that model.holds has
+	taken   []bool       // of device.free, those that got a vGPU in this snapshot; nil: none
 }
 
 const (
@@ -131,6 +146,10 @@ func (s *state) with(n int) *state {
 	}
 	if s.model.single {
 		next.parents--
+	}
+	if t.share == shareInstance && s.model.holds != nil {
+		next.fill(n)
+		return &next
 	}
 	var pool int64
 	for i, u := range slots {
@@ -192,5 +211,6 @@ func (g *gpu) parentNames() []string {
 
 // equals tells whether GPUs in the two states can be exchanged for one another.
 func (s *state) equals(t *state) bool {
-	return s == t || s.model == t.model && s.parents == t.parents && s.used == t.used && s.runs == t.runs && slices.Equal(s.room, t.room)
+	return s == t || s.model == t.model && s.parents == t.parents && s.used == t.used && s.runs == t.runs && slices.Equal(s.room, t.room) &&
+		slices.Equal(s.fills, t.fills)
 }

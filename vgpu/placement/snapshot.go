@@ -28,7 +28,7 @@ type Snapshot struct {
 // fleet is what all snapshots of one fleet have in common.
 type fleet struct {
 	kinds       []kind
-	kindsByName map[string][]int32 // by id and by name
+	kindsByName map[string][]int32 // by id, by NVIDIA's number, and by name
 	models      []*model
 	spots       map[string][]spot // where a parent or GPU of a name is, host by host
 }
@@ -96,7 +96,7 @@ func (s *Snapshot) After(p Placement) (*Snapshot, error) {
 		if parent < 0 || g.isTaken(parent) {
 			return nil, misfit(ErrNoCapacity, "GPU %s has no free parent %q", v.GPU, v.Parent)
 		}
-		n := g.model.slotOf(s.kindsByName[v.Type])
+		n := g.model.slotOf(s.kindsOf(v.Type))
 		if n < 0 || g.left(n) <= 0 {
 			return nil, misfit(ErrNoCapacity, "%s has no room for %s", v.Parent, v.Type)
 		}
@@ -104,6 +104,14 @@ func (s *Snapshot) After(p Placement) (*Snapshot, error) {
 		h.used++
 	}
 	return after, nil
+}
+
+// kindsOf are the kinds of types that have an id, in any spelling, or a name.
+func (f *fleet) kindsOf(name string) []int32 {
+	if number, ok := mdev.TypeNumber(name); ok {
+		name = number
+	}
+	return f.kindsByName[name]
 }
 
 // misfit is After's answer to a placement that is not of this snapshot.
