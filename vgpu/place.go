@@ -80,7 +80,7 @@ func (m *Manager) placeBy(r *reading, q question) (places, error) {
 	}
 	p := places{reading: r, candidates: map[int][]candidate{}, types: map[int]string{}}
 	var err error
-	p.pick, err = m.picks.choose(r, q.vm, func(others []use) ([]device, error) {
+	p.pick, err = m.picks.choose(r, q.vm, func(others others) ([]device, error) {
 		found, types, err := r.candidates(q, others)
 		if errors.Is(err, ErrNotFound) && q.again { // the VM had these types; virtual functions do not list what has no room
 			err = &fault.Error{
@@ -115,7 +115,7 @@ func (d device) at(c candidate, typ string) device {
 
 // homeFirst puts the parent that a vGPU had before first, if it is among the candidates or
 // is a virtual function beside one, and free.
-func (r *reading) homeFirst(found [][]candidate, n int, d device, others []use) []candidate {
+func (r *reading) homeFirst(found [][]candidate, n int, d device, others others) []candidate {
 	list := found[n]
 	if at := slices.IndexFunc(list, func(c candidate) bool { return c.Parent == d.Parent }); at >= 0 {
 		return slices.Insert(slices.Delete(slices.Clone(list), at, at+1), 0, list[at])
@@ -124,7 +124,7 @@ func (r *reading) homeFirst(found [][]candidate, n int, d device, others []use) 
 	beside := slices.ContainsFunc(list, func(c candidate) bool { return c.VF && c.GPU == gpu })
 	promised := func(u use) bool { return u.device.ID == d.Parent && u.device.ID != d.ID }
 	chosen := func(list []candidate) bool { return list[0].Parent == d.Parent }
-	if !beside || !r.hasRoom(d.Parent, d.Type) || slices.ContainsFunc(r.absent, promised) || slices.ContainsFunc(others, promised) || slices.ContainsFunc(found, chosen) {
+	if !beside || !r.hasRoom(d.Parent, d.Type) || slices.ContainsFunc(r.absent, promised) || slices.ContainsFunc(others.uses, promised) || slices.ContainsFunc(found, chosen) {
 		return list
 	}
 	return append([]candidate{r.candidate(d.Parent, d.Type)}, list...)
@@ -173,7 +173,7 @@ func (r *reading) checkPins(q question) error {
 }
 
 // candidates asks the placement, and gives with each vGPU its type's id.
-func (r *reading) candidates(q question, others []use) ([][]candidate, []string, error) {
+func (r *reading) candidates(q question, others others) ([][]candidate, []string, error) {
 	snapshot, err := r.beside(q, others)
 	if err != nil {
 		return nil, nil, err
@@ -228,30 +228,6 @@ func (r *reading) howToFree() string {
 		next = "tear down a VM that reserves vGPUs on the same GPU"
 	}
 	return next
-}
-
-// beside is the host in which all that was granted to other VMs, or chosen for them, exists.
-func (r *reading) beside(q question, others []use) (*placement.Snapshot, error) {
-	snapshot := r.snapshot
-	if shut := r.shut(q); len(shut) > 0 {
-		var err error
-		if snapshot, err = placement.NewSnapshot(placement.HostInventory{Inventory: without(r.inv, shut)}); err != nil {
-			return nil, err
-		}
-	}
-	counted := map[string]bool{}
-	for _, u := range slices.Concat(r.absent, others) {
-		if _, exists := r.devices[u.device.ID]; exists || u.vm == q.vm || counted[u.device.ID] {
-			continue
-		}
-		counted[u.device.ID] = true
-		d := u.device
-		after, err := snapshot.After(placement.Placement{VGPUs: []placement.VGPU{{Type: d.Type, GPU: r.gpuOf(d), Parent: d.Parent}}})
-		if err == nil { // else it takes no room that there is
-			snapshot = after
-		}
-	}
-	return snapshot, nil
 }
 
 // without is an inventory that lacks some parents.

@@ -114,6 +114,13 @@ type picks struct {
 	mu       sync.Mutex
 	readings uint64 // how many have begun
 	open     map[*pick]struct{}
+	crowd    *crowd // of the last reading that was asked; nil: something was given back since
+}
+
+// others are what operations of this process chose before one, with the host that they leave.
+type others struct {
+	uses  []use
+	crowd *crowd
 }
 
 // pick is where one operation makes its vGPUs.
@@ -131,18 +138,21 @@ func (p *picks) begin() uint64 {
 }
 
 // choose finds places beside those that others chose, one caller at a time.
-func (p *picks) choose(r *reading, vm uuid.UUID, place func([]use) ([]device, error)) (*pick, error) {
+func (p *picks) choose(r *reading, vm uuid.UUID, place func(others) ([]device, error)) (*pick, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	var others []use
+	if p.crowd == nil || p.crowd.of != r {
+		p.crowd = r.alone()
+	}
+	before := others{crowd: p.crowd}
 	for one := range p.open {
 		if one.visible != 0 && one.visible <= r.number {
 			delete(p.open, one)
 			continue
 		}
-		others = append(others, one.uses...)
+		before.uses = append(before.uses, one.uses...)
 	}
-	devices, err := place(others)
+	devices, err := place(before)
 	if err != nil {
 		return nil, err
 	}
@@ -171,5 +181,8 @@ func (p *picks) nothing() *pick { return &pick{of: p} }
 func (p *pick) drop() {
 	p.of.mu.Lock()
 	defer p.of.mu.Unlock()
-	delete(p.of.open, p)
+	if _, open := p.of.open[p]; open {
+		delete(p.of.open, p)
+		p.of.crowd = nil
+	}
 }
