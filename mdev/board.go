@@ -20,9 +20,6 @@ func (s *scan) board(g *GPU) board.Board {
 			}
 		}
 	}
-	if g.SRIOV != nil {
-		known.Most = max(known.Most, g.SRIOV.Total)
-	}
 	return known
 }
 

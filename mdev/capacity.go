@@ -64,7 +64,7 @@ func capacity(g *GPU, on board.Board) []Capacity {
 	list := make([]Capacity, 0, len(offers))
 	for i := range offers {
 		o := &offers[i]
-		room := math.MaxInt
+		room, listed := math.MaxInt, o.Available > 0 && g.vendorVFIO()
 		if shared && o.Max > 0 {
 			room = max(0, o.Max-used.taken(o))
 		}
@@ -81,6 +81,9 @@ func capacity(g *GPU, on board.Board) []Capacity {
 		}
 		if shared && o.size > 0 && memory > 0 {
 			o.Available = min(o.Available, int((memory-min(memory, used.memory))/o.size))
+		}
+		if listed && o.named.Slices == 0 { // by a driver that lists only what it can make now
+			o.Available = max(o.Available, 1)
 		}
 		list = append(list, o.Capacity)
 	}

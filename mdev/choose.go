@@ -152,6 +152,15 @@ func (s *scan) withTypes(at place) Parent {
 	return p
 }
 
+// withAll reads a parent, what it offers and what it runs.
+func (s *scan) withAll(at place) Parent {
+	p := s.withTypes(at)
+	if at.framework == FrameworkMdev {
+		s.mdevs(&p, nil)
+	}
+	return p
+}
+
 // typeOf reads the one type of a parent that has this id, or else this name.
 func (s *scan) typeOf(p *Parent, name string) (Type, bool) {
 	if p.Framework == FrameworkVendorVFIO {
@@ -226,6 +235,15 @@ func (s *scan) siblingsWithTypes(p *Parent) []Parent {
 		if other.Name != p.Name {
 			parents = append(parents, s.withTypes(place{other.Name, other.Path, other.Framework}))
 		}
+	}
+	return parents
+}
+
+// siblingsWithAll are all parents on the GPU of p, with what they offer and run.
+func (s *scan) siblingsWithAll(p *Parent) []Parent {
+	var parents []Parent
+	for _, one := range s.siblingParents(p) {
+		parents = append(parents, s.withAll(place{one.Name, one.Path, one.Framework}))
 	}
 	return parents
 }

@@ -281,28 +281,38 @@ func (h *Host) createFailed(ctx context.Context, req *CreateRequest, on *candida
 	return Created{}, &lostError{e}
 }
 
-// explainRefusal adds to NVIDIA's EIO what the GPU already runs.
+// explainRefusal adds to NVIDIA's EIO what is known of the GPU: what it already runs, or the
+// GPU instances that it lacks.
 func (h *Host) explainRefusal(ctx context.Context, e *Error, on *candidate) {
 	type seen struct {
-		running string
-		full    bool
+		cause, next string
+		full, runs  bool
 	}
-	parent, typ := on.parent, on.typ.ID
-	now, _ := try(ctx, h, func(s *scan) seen {
-		running := s.runsBeside(&parent)
+	parent, typ := on.parent, on.typ
+	now, ok := try(ctx, h, func(s *scan) seen {
+		var now seen
 		again := Parent{Name: parent.Name, Path: parent.Path, PF: parent.PF, Framework: parent.Framework}
-		t, ok := s.typeOf(&again, typ)
-		return seen{running, !ok || t.Available == 0}
+		t, listed := s.typeOf(&again, typ.ID)
+		now.full = !listed || t.Available == 0
+		for _, g := range s.gpusOf(ctx, s.siblingsWithAll(&parent)) {
+			if g.Name == parent.GPU {
+				now.cause, now.next = s.whyNot(&g, typ.Name)
+				now.runs = runningOn(g.Parents) != "" && !g.inMIGMode()
+			}
+		}
+		return now
 	})
-	if running := now.running; running != "" {
-		e.Cause = "GPU " + on.parent.GPU + " already runs " + running
-		if size := on.typ.Description.Framebuffer; size > 0 {
+	if !ok {
+		return
+	}
+	if now.cause != "" {
+		e.Cause = "GPU " + parent.GPU + " " + now.cause
+		if size := typ.Description.Framebuffer; size > 0 && now.runs {
 			e.Cause += fmt.Sprintf(", and has no room for the %d MiB of this type beside that", size>>20)
 		}
 	}
 	if now.full {
-		e.Kind = ErrNoCapacity
-		e.Next = "remove a device, or choose a type whose capacity in the inventory is not 0"
+		e.Kind, e.Next = ErrNoCapacity, now.next
 	}
 }
 

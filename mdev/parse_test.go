@@ -45,7 +45,8 @@ func TestBoardDescription(t *testing.T) {
 		"DC-2-16C":                               {Framebuffer: 16 << 30},
 		"NVIDIA RTX Pro 6000 Blackwell DC-1-3Q":  {Framebuffer: 3 << 30, MaxInstances: 32},
 		"NVIDIA RTX Pro 6000 Blackwell DC-1-24Q": {Framebuffer: 24 << 30, MaxInstances: 4},
-		"NVIDIA RTX Pro 6000 Blackwell DC-1Q":    {Framebuffer: 1 << 30, MaxInstances: 48},
+		"NVIDIA RTX Pro 6000 Blackwell DC-1Q":    {Framebuffer: 1 << 30, MaxInstances: 32},
+		"NVIDIA RTX Pro 6000 Blackwell DC-1-2Q":  {Framebuffer: 2 << 30, MaxInstances: 48},
 		"NVIDIA RTX Pro 4500 Blackwell DC-2-16C": {Framebuffer: 16 << 30, MaxInstances: 2},
 		"something else entirely":                {},
 	} {

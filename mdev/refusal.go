@@ -26,6 +26,9 @@ func (s *scan) noSuchParent(ctx context.Context, op, name string) *Error {
 	case near != "":
 		e.Next = "did you mean " + near + "?"
 	}
+	if cause, next, ok := s.idleVF(name); ok {
+		e.Cause, e.Next = cause, next
+	}
 	for _, at := range pfs {
 		if at.name != name {
 			continue
@@ -33,6 +36,27 @@ func (s *scan) noSuchParent(ctx context.Context, op, name string) *Error {
 		e.Cause, e.Next = s.physical(ctx, name)
 	}
 	return e
+}
+
+// idleVF says of a virtual function of NVIDIA's why it is no parent; false: it is none.
+func (s *scan) idleVF(name string) (cause, next string, ok bool) {
+	where, err := s.follow(pciDevicesDir, name)
+	if err != nil {
+		return "", "", false
+	}
+	p := s.parent(place{name: name, path: where})
+	if p.PF == "" || p.PCI.Vendor != nvidiaVendor {
+		return "", "", false
+	}
+	switch {
+	case isVFIO(p.Driver):
+		return "it is a virtual function that is bound to " + p.Driver + ", to be given to a VM as it is", "name another, or none", true
+	case p.Driver == nvidiaDriver:
+		return "it is a virtual function that offers no types of vGPUs", "see the problems of GPU " + p.PF + " in the inventory", true
+	case p.Driver == "":
+		return "it is a virtual function without a driver", "name another, or none", true
+	}
+	return "it is a virtual function that is bound to " + p.Driver, "name another, or none", true
 }
 
 // physical says of a physical function why it is no parent.
@@ -57,11 +81,7 @@ func (s *scan) physical(ctx context.Context, name string) (cause, next string) {
 func (s *scan) noRoom(ctx context.Context, typ string, places []place) *Error {
 	parents := make([]Parent, 0, len(places))
 	for _, at := range places {
-		p := s.withTypes(at)
-		if at.framework == FrameworkMdev {
-			s.mdevs(&p, nil)
-		}
-		parents = append(parents, p)
+		parents = append(parents, s.withAll(at))
 	}
 	var offering []*GPU
 	name := typ
@@ -210,20 +230,6 @@ func (s *scan) noParents(ctx context.Context) (cause, next string) {
 		return "this host has no parent: " + saying(idle), idle[0].Next
 	}
 	return "this host has no parent: no GPU driver with vGPU support is loaded", "load the driver"
-}
-
-// runsBeside says what the GPU of a parent already runs.
-func (s *scan) runsBeside(p *Parent) string {
-	siblings := s.siblingParents(p)
-	for i := range siblings {
-		if siblings[i].Framework == FrameworkVendorVFIO {
-			s.vf(&siblings[i])
-		} else {
-			s.mdevs(&siblings[i], nil)
-		}
-	}
-	s.nameVFTypes(siblings)
-	return runningOn(siblings)
 }
 
 // runningOn says what the parents of a GPU run: `2 of "GRID M60-2Q"`.

@@ -16,7 +16,7 @@ import (
 // simulateCmd mounts a simulated host until it is interrupted.
 type simulateCmd struct {
 	Mount   string   `required:"" type:"path" help:"Directory to mount on, empty; made when it is missing." placeholder:"DIR"`
-	Board   []string `required:"" sep:"none" help:"A board, repeatable: NAME[@PCI-ADDRESS][,numa=N][,vfs=N][,vendor-vfio][,old-driver][,mixed][,mig][,instance=PROFILE][,clean-up=TIME]." placeholder:"BOARD"`
+	Board   []string `required:"" sep:"none" help:"A board, repeatable: NAME[@PCI-ADDRESS][,numa=N][,vfs=N][,driver=RELEASE][,vendor-vfio][,vfio-pci-types=N][,ecc][,old-driver][,mixed][,mig][,mig=PROFILE:N][,clean-up=TIME]." placeholder:"BOARD"`
 	Libvirt bool     `help:"Simulate the host's libvirt too, with QEMU, and print the flags that lead there."`
 	Socket  string   `type:"path" help:"The Unix socket of that libvirt (default: DIR.sock)." placeholder:"PATH"`
 }
@@ -33,6 +33,7 @@ Lines written to DIR/sim/control play the rest:
 
   use ID VM PID; release ID       a process opens a vGPU; lets go
   sriov-manage -e ALL             NVIDIA's program
+  nvidia-smi mig -i GPU -cgi 1g.24gb+gfx   makes a GPU instance; -dgi -gi ID, -lgi, -lgip; -i GPU -mig 1
   reboot                          of the host
   crash VM; poweroff VM           with --libvirt: QEMU dies; the guest shuts down
   guest VM [deaf] [ignores-sigterm] [ignores-sigkill]

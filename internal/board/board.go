@@ -12,11 +12,12 @@ import (
 type Board struct {
 	GiB    int // framebuffer
 	Slices int // compute slices in MIG mode; 0: the board has none, or it is not known
-	Most   int // vGPUs at most, whatever their size
 }
 
-// mostVGPUs is the most that NVIDIA makes of one GPU of most boards.
-const mostVGPUs = 32
+const (
+	mostVGPUs = 32 // that share the time of one GPU
+	mostVFs   = 48 // that any of these boards has
+)
 
 // boards are known by the name before the dash in their types' names, without the brand and
 // blanks. From NVIDIA's vGPU user guide, "Virtual GPU Types for Supported GPUs".
@@ -33,7 +34,7 @@ var boards = map[string]Board{
 	"RTXPro6000BlackwellDC": pro6000, "RTXPro4500BlackwellDC": {GiB: 32, Slices: 2},
 }
 
-var pro6000 = Board{GiB: 96, Slices: 4, Most: 48}
+var pro6000 = Board{GiB: 96, Slices: 4}
 
 // exceptions are types of which a board takes fewer than its memory has room for, by their
 // size in GiB.
@@ -62,11 +63,11 @@ func Of(t nvidia.Type, device string) Board {
 	if !ok && t.Model() == bare {
 		b = byDevice[device]
 	}
-	return b.whole()
+	return b
 }
 
 // OfDevice is the board with a PCI device, if that alone tells it.
-func OfDevice(device string) Board { return byDevice[device].whole() }
+func OfDevice(device string) Board { return byDevice[device] }
 
 // Sized is the board with a memory in GiB where none is known.
 func (b Board) Sized(gib int) Board {
@@ -89,13 +90,6 @@ func Find(names []string, device string, memory uint64) Board {
 	return OfDevice(device).Sized(nominal(memory))
 }
 
-func (b Board) whole() Board {
-	if b.Most == 0 {
-		b.Most = mostVGPUs
-	}
-	return b
-}
-
 // Max is how many of a type the empty board holds; 0: not known.
 func (b Board) Max(t nvidia.Type) int {
 	if b.GiB == 0 {
@@ -104,6 +98,7 @@ func (b Board) Max(t nvidia.Type) int {
 	fit := int(uint64(b.GiB) << 30 / t.Framebuffer())
 	switch {
 	case t.Slices == 0:
+		fit = min(fit, mostVGPUs)
 		if most, ok := exceptions[t.Model()][t.GiB]; ok {
 			fit = most
 		}
@@ -114,7 +109,7 @@ func (b Board) Max(t nvidia.Type) int {
 	case b.Slices > 0:
 		fit = b.Slices / t.Slices * int(uint64(b.instance(t.Slices))<<30/t.Framebuffer())
 	}
-	return min(fit, b.Most)
+	return min(fit, mostVFs)
 }
 
 // MostSlices is how many slices the board has at most.

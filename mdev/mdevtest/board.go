@@ -3,7 +3,6 @@ package mdevtest
 import (
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -77,65 +76,16 @@ func NewBoard(spec string) (Board, error) {
 		MIG: len(instances) > 0, GPUInstances: slices.Clone(instances),
 	}
 	for _, option := range parts[1:] {
-		key, value, _ := strings.Cut(option, "=")
-		var err error
-		switch key {
-		case "numa":
-			b.NUMANode, err = strconv.Atoi(value)
-		case "vfs":
-			b.VFs, err = strconv.Atoi(value)
-		case "driver":
-			b.Driver = value
-			if b.before(m, driverVendorVFIO) {
-				b.VendorVFIO = false
-			}
-		case "vendor-vfio":
-			b.VendorVFIO = true
-		case "vfio-pci-types":
-			b.VFIOPCITypes, err = strconv.Atoi(value)
-		case "ecc":
-			b.ECC = true
-		case "old-driver":
-			b.OldDriver = true
-		case "mixed":
-			b.Mixed = true
-		case "mig":
-			b.MIG = true
-			err = b.addInstances(value)
-		case "instance":
-			b.GPUInstances = append(b.GPUInstances, value)
-		case "clean-up":
-			b.CleanUp, err = time.ParseDuration(value)
-		default:
-			err = fmt.Errorf("no such option")
-		}
-		if err != nil {
+		if err := b.set(option); err != nil {
 			return Board{}, fmt.Errorf("board %q, option %q: %w", name, option, err)
 		}
+	}
+	if m.series.vendor && !slices.Contains(parts, "vendor-vfio") { // its default needs a driver that has it
+		b.VendorVFIO = !b.before(m, driverVendorVFIO)
 	}
 	_, err = b.check()
 	return b, err
 }
-
-// addInstances reads "2g.10gb:3": a profile, and how many GPU instances of it.
-func (b *Board) addInstances(text string) error {
-	if text == "" {
-		return nil
-	}
-	profile, count, several := strings.Cut(text, ":")
-	n := 1
-	if several {
-		var err error
-		if n, err = strconv.Atoi(count); err != nil || n < 0 || n > maxInstances {
-			return fmt.Errorf("%q is not a number of GPU instances", count)
-		}
-	}
-	b.GPUInstances = append(b.GPUInstances, slices.Repeat([]string{profile}, n)...)
-	return nil
-}
-
-// maxInstances is the most GPU instances that any GPU has.
-const maxInstances = 7
 
 // release is the host driver's.
 func (b Board) release(m *model) string {

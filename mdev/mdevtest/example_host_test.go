@@ -246,6 +246,34 @@ func ExampleHost_Facts() {
 	// 1: 2g.48gb+gfx, 47.25 GiB
 }
 
+// The operator's part of MIG, as nvidia-smi does it.
+func ExampleHost_Run_nvidiaSMI() {
+	host := plugged("rtx-pro-6000,mig")
+	smi := func(args ...string) {
+		out, err := host.Run(context.Background(), "usr/bin/nvidia-smi", args...)
+		fmt.Print(string(out))
+		if err != nil {
+			fmt.Println(err)
+		}
+	}
+	smi("mig", "-i", "0000:41:00.0", "-cgi", "2g.48gb+gfx,1g.24gb+gfx")
+	smi("mig", "-i", "0000:41:00.0", "-lgi")
+	smi("mig", "-i", "0000:41:00.0", "-cgi", "2g.48gb+gfx")
+	smi("mig", "-i", "0000:41:00.0", "-dgi", "-gi", "1")
+	smi("-i", "0000:41:00.0", "-mig", "0")
+	// Output:
+	// Successfully created GPU instance ID  1 on GPU  0 using profile MIG 2g.48gb+gfx
+	// Successfully created GPU instance ID  3 on GPU  0 using profile MIG 1g.24gb+gfx
+	// GPU  Name                Instance ID  Memory GiB
+	//   0  MIG 2g.48gb+gfx               1       47.25
+	//   0  MIG 1g.24gb+gfx               3       23.62
+	// its GPU instances need 5 slices of 4
+	// run usr/bin/nvidia-smi: exit status 1
+	// Successfully destroyed GPU instance ID  1 from GPU  0
+	// Disabled MIG Mode for GPU 0000:41:00.0
+	// All done.
+}
+
 func ExampleHost_SetReadOnly() {
 	host := plugged("mtty")
 	host.SetReadOnly(true)

@@ -2,7 +2,6 @@ package mdevtest
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"io/fs"
 	"strings"
@@ -235,10 +234,14 @@ func (h *Host) storeDir(name string, create bool) (dir *node, base string, err e
 	return dir, parts[len(parts)-1], nil
 }
 
-// Run implements [mdev.RunFS] for NVIDIA's usr/lib/nvidia/sriov-manage, which
-// is there when a board has virtual functions: -e or -d, and a PCI address or
-// ALL. As the real one does, it exits with success although VFs could not be
-// enabled when something still uses the GPU, and says so only in its output.
+// Run implements [mdev.RunFS] for two programs of NVIDIA's.
+//
+// usr/lib/nvidia/sriov-manage is there when a board has virtual functions: -e or -d, and
+// a PCI address or ALL. As the real one does, it exits with success although VFs could not
+// be enabled when something still uses the GPU, and says so only in its output.
+//
+// usr/bin/nvidia-smi is there with a board of NVIDIA's, and does what an operator does to
+// MIG: -i GPU -mig 0|1, and mig -i GPU with -lgip, -lgi, -cgi PROFILE or -dgi -gi ID.
 func (h *Host) Run(ctx context.Context, name string, args ...string) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -248,12 +251,18 @@ func (h *Host) Run(ctx context.Context, name string, args ...string) ([]byte, er
 		if _, err := h.walk(name, true); err != nil {
 			return failed(err)
 		}
-		if strings.Trim(name, "/") != sriovManage {
+		switch strings.Trim(name, "/") {
+		case nvidiaSMI:
+			var err error
+			out, err = h.runNVIDIASMI(args)
+			return failed(err)
+		case sriovManage:
+		default:
 			return failed(syscall.EACCES)
 		}
 		if len(args) != 2 || args[0] != "-e" && args[0] != "-d" {
 			out = "usage: sriov-manage <-e|-d> <BDF|ALL>\n"
-			return failed(fmt.Errorf("exit status 1"))
+			return failed(errExit)
 		}
 		out = h.runSRIOVManage(args[0] == "-e", args[1])
 		return effect{}

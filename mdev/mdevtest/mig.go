@@ -1,6 +1,7 @@
 package mdevtest
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -88,70 +89,37 @@ func (m *model) addInstances(names []string) (list []instance, err error) {
 // are enabled: "3g.20gb" on a GPU in MIG mode. It fails when the slices, the memory or
 // the instances of that profile that the GPU can have are taken.
 func (h *Host) CreateGPUInstance(gpuName, profile string) error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	err := func() error {
-		g, err := h.migGPU(gpuName)
-		if err != nil {
-			return err
-		}
-		p, err := g.model.parseInstance(profile)
-		if err != nil {
-			return err
-		}
-		list, err := g.model.addInstance(g.instances, p)
-		if err == nil {
-			g.setInstances(list)
-		}
+	return h.onMIG("GPU instance "+profile+" on "+gpuName, gpuName, func(g *gpu) error {
+		_, err := g.createInstance(profile)
 		return err
-	}()
-	if err != nil {
-		return fmt.Errorf("GPU instance %s on %s: %w", profile, gpuName, err)
-	}
-	return nil
+	})
 }
 
 // DestroyGPUInstance takes a GPU instance away, by its id in [Host.Facts]. It fails while
 // a vGPU has it.
 func (h *Host) DestroyGPUInstance(gpuName string, id int) error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	err := func() error {
-		g, err := h.migGPU(gpuName)
-		if err != nil {
-			return err
-		}
-		if findInstance(g.instances, id) == nil {
-			return fmt.Errorf("there is none")
-		}
-		if users := g.usersOf(id); len(users) > 0 {
-			return fmt.Errorf("%s has it: %w", users[0].id, syscall.EBUSY)
-		}
-		g.setInstances(slices.DeleteFunc(slices.Clone(g.instances), func(i instance) bool { return i.id == id }))
-		return nil
-	}()
-	if err != nil {
-		return fmt.Errorf("GPU instance %d of %s: %w", id, gpuName, err)
-	}
-	return nil
+	return h.onMIG(fmt.Sprintf("GPU instance %d of %s", id, gpuName), gpuName, func(g *gpu) error {
+		return g.destroyInstance(id)
+	})
 }
 
 // SetMIG turns a GPU's MIG mode on or off, as nvidia-smi -mig does: its GPU instances are
 // gone then. It fails while the GPU has vGPUs. VFs stay as they are (chosen).
 func (h *Host) SetMIG(gpuName string, on bool) error {
+	return h.onMIG("MIG mode of "+gpuName, gpuName, func(g *gpu) error { return g.setMIG(on) })
+}
+
+// onMIG does something with a GPU, and names both in its error.
+func (h *Host) onMIG(what, gpuName string, do func(*gpu) error) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	g := h.findGPU(gpuName)
-	switch {
-	case g == nil:
-		return fmt.Errorf("MIG mode of %s: there is no such GPU", gpuName)
-	case g.model.slices() == 0:
-		return fmt.Errorf("MIG mode of %s: it has no MIG", gpuName)
-	case len(g.vgpus) > 0:
-		return fmt.Errorf("MIG mode of %s: it has %s: %w", gpuName, g.vgpus[0].id, syscall.EBUSY)
+	err := errors.New("there is no such GPU")
+	if g := h.findGPU(gpuName); g != nil {
+		err = do(g)
 	}
-	g.board.MIG = on
-	g.setInstances(nil)
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
 	return nil
 }
 
@@ -162,17 +130,53 @@ func (h *Host) findGPU(name string) *gpu {
 	return nil
 }
 
-// migGPU returns a GPU in MIG mode.
-func (h *Host) migGPU(name string) (*gpu, error) {
-	switch g := h.findGPU(name); {
-	case g == nil:
-		return nil, fmt.Errorf("there is no such GPU")
-	case !g.board.MIG:
-		return nil, fmt.Errorf("it is not in MIG mode")
-	default:
-		return g, nil
+func (g *gpu) setMIG(on bool) error {
+	switch {
+	case g.model.slices() == 0:
+		return errors.New("it has no MIG")
+	case len(g.vgpus) > 0:
+		return fmt.Errorf("it has %s: %w", g.vgpus[0].id, syscall.EBUSY)
 	}
+	g.board.MIG = on
+	g.setInstances(nil)
+	return nil
 }
+
+func (g *gpu) createInstance(profile string) (id int, err error) {
+	p, err := g.model.parseInstance(profile)
+	if err != nil {
+		return 0, err
+	}
+	if !g.board.MIG {
+		return 0, errNoMIG
+	}
+	list, err := g.model.addInstance(g.instances, p)
+	if err != nil {
+		return 0, err
+	}
+	for _, i := range list {
+		if findInstance(g.instances, i.id) == nil {
+			id = i.id
+		}
+	}
+	g.setInstances(list)
+	return id, nil
+}
+
+func (g *gpu) destroyInstance(id int) error {
+	switch users := g.usersOf(id); {
+	case !g.board.MIG:
+		return errNoMIG
+	case findInstance(g.instances, id) == nil:
+		return errors.New("there is none")
+	case len(users) > 0:
+		return fmt.Errorf("%s has it: %w", users[0].id, syscall.EBUSY)
+	}
+	g.setInstances(slices.DeleteFunc(slices.Clone(g.instances), func(i instance) bool { return i.id == id }))
+	return nil
+}
+
+var errNoMIG = errors.New("it is not in MIG mode")
 
 // setInstances replaces the GPU instances, also where they are shown.
 func (g *gpu) setInstances(list []instance) {

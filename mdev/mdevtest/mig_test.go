@@ -103,7 +103,6 @@ func TestRoomInInstances(t *testing.T) {
 		},
 		{"rtx-pro-6000,mig=1g.24gb:4", []string{"DC-1-24Q EIO"}, nil}, // without graphics
 		{"rtx-pro-6000,mig=4g.96gb+gfx", []string{"DC-4-96Q", "DC-4-96Q EIO"}, nil},
-		{"rtx-pro-4500,mig=2g.32gb", []string{"DC-2-16C", "DC-2-16C", "DC-2-16C EIO"}, nil},
 		{"a100,vendor-vfio,mig=1g.5gb:2,mig=1g.5gb+me", []string{"A100-1-5C", "A100-1-5CME", "A100-1-5C", "A100-1-5C EIO", "A100-1-5CME EIO", "A100-5C EIO"}, nil},
 		{"h100,mig=3g.40gb:2", []string{"H100-3-40C", "H100-4-40C EIO", "H100-3-40C"}, nil},
 		{"h200,mig=1g.18gb:7", []string{"H200X-1-18C", "H200X-1-35C EIO"}, []string{"H200X-1-18C"}},
@@ -246,6 +245,7 @@ func TestFacts(t *testing.T) {
 func TestProcOfNVIDIA(t *testing.T) {
 	h := newHost(t, "rtx-pro-6000,mig=1g.24gb+gfx:2", "tesla-m60")
 	require.Contains(t, read(t, h, "proc/driver/nvidia/version"), " 580.65.05 ")
+	require.Equal(t, "580.65.05\n", read(t, h, "sys/module/nvidia/version"))
 	minors := map[string]string{}
 	for i, address := range []string{gpu41, "0000:05:00.0", "0000:06:00.0"} {
 		text := read(t, h, "proc/driver/nvidia/gpus/"+address+"/information")
@@ -272,5 +272,37 @@ func TestProcOfNVIDIA(t *testing.T) {
 	h.Reboot()
 	require.Equal(t, []string{"gi3", "gi4"}, gi())
 	_, err = newHost(t, "mtty", "gvt-g").Stat("proc/driver/nvidia")
+	require.ErrorIs(t, err, syscall.ENOENT)
+}
+
+// nvidia-smi refuses with a text and a status, and tells what there can be.
+func TestNVIDIASMI(t *testing.T) {
+	h := newHost(t, "a100,mig", "a40@0000:61:00.0", "mtty")
+	for _, c := range []struct {
+		args, says string
+		fails      bool
+	}{
+		{"mig -i 00000000:41:00.0 -cgi 3g.20gb", "GPU instance ID  1 on GPU  0 using profile MIG 3g.20gb\n", false},
+		{"mig -i 0 -cgi 1g.5gb,1g.5gb", "ID  8 on GPU  0", false},
+		{"mig -i 0 -lgip", "MIG 1g.5gb          2/7          4.92\n", false},
+		{"mig -i 0 -lgip", "MIG 7g.40gb         0/1         39.38\n", false},
+		{"mig -i 0 -lgi", "MIG 1g.5gb                    8        4.92\n", false},
+		{"mig -i 0 -cgi 4g.20gb", "9 slices of 7\n", true},
+		{"mig -i 0 -dgi -gi 7,9", "destroyed GPU instance ID  7 from GPU  0\nthere is none\n", true},
+		{"mig -i 0 -dgi -gi all", "invalid syntax", true},
+		{"-i 0 -mig 0", "Disabled MIG Mode for GPU 0000:41:00.0\n", false},
+		{"mig -i 0 -lgi", "No GPU instances found", false},
+		{"mig -i 0 -cgi 3g.20gb", "not in MIG mode\n", true},
+		{"-i 1 -mig 1", "it has no MIG\n", true},
+		{"-i 7 -mig 1", "No devices were found\n", true},
+		{"-i mtty -mig 1", "No devices were found\n", true},
+		{"-L", "usage: ", true},
+		{"mig -i 0 -cci", "usage: ", true},
+	} {
+		out, err := h.Run(ctx, "usr/bin/nvidia-smi", strings.Fields(c.args)...)
+		require.Contains(t, string(out), c.says, c.args)
+		require.Equal(t, c.fails, err != nil, c.args)
+	}
+	_, err := newHost(t, "mtty").Run(ctx, "usr/bin/nvidia-smi", "-L")
 	require.ErrorIs(t, err, syscall.ENOENT)
 }

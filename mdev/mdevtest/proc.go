@@ -2,6 +2,7 @@ package mdevtest
 
 import (
 	"fmt"
+	"path"
 	"strings"
 
 	"github.com/google/uuid"
@@ -18,6 +19,8 @@ func (h *Host) showGPU(g *gpu) {
 	root := h.dir(h.root, procNVIDIA)
 	if root.entries()["version"] == nil { // the driver of the first GPU is the host's (chosen)
 		h.text(root, "version", fmt.Sprintf("NVRM version: NVIDIA UNIX x86_64 Kernel Module  %s  Fri Jan  3 00:00:00 UTC 2025\n", g.board.release(g.model)))
+		h.text(h.dir(h.root, "sys/module/nvidia"), "version", g.board.release(g.model)+"\n")
+		h.text(h.dir(h.root, path.Dir(nvidiaSMI)), path.Base(nvidiaSMI), "#!/bin/sh\n").mode = 0o755
 		mig := h.dir(root, "capabilities/mig")
 		h.text(mig, "config", "DeviceFileMinor: 1\nDeviceFileMode: 256\nDeviceFileModify: 1\n")
 		h.text(mig, "monitor", "DeviceFileMinor: 2\nDeviceFileMode: 292\nDeviceFileModify: 1\n")

@@ -50,7 +50,8 @@ func offers(t testing.TB, h *mdevtest.Host) []offer {
 func TestCounters(t *testing.T) {
 	for _, spec := range []string{
 		"tesla-m60", "tesla-m60,old-driver", "tesla-v100", "tesla-p40", "tesla-t4", "rtx-a6000", "a40,vfs=6", "a40,vfs=6,mixed",
-		"a100,vfs=5", "a100-mig,vfs=5", "a100,vfs=8,mixed", "gvt-g", "ap-matrix", "ccw", "mtty", "mdpy", "mbochs",
+		"a40,vfs=6,vfio-pci-types=4", "a100,vfs=5", "a100-mig,vfs=5", "a100,vfs=8,mixed", "tesla-p6", "quadro-rtx8000",
+		"a100,vfs=6,mig=1g.5gb:3,mig=2g.10gb", "rtx-pro-6000,driver=535.154.02,vfs=9,mig=1g.24gb+gfx:2,mig=2g.48gb+gfx", "gvt-g", "ap-matrix", "ccw", "mtty", "mdpy", "mbochs",
 	} {
 		t.Run(spec, func(t *testing.T) {
 			random := random(t)
@@ -91,7 +92,10 @@ func TestCounters(t *testing.T) {
 
 // The same for VFs that are vGPUs themselves.
 func TestCreatableTypesTellTheTruth(t *testing.T) {
-	for _, spec := range []string{"l40s,vfs=6", "a100,vfs=6,vendor-vfio,mixed", "a100-mig,vfs=4,vendor-vfio", "a40,vfs=6,vendor-vfio,old-driver"} {
+	for _, spec := range []string{
+		"l40s,vfs=6", "a100,vfs=6,vendor-vfio,mixed", "a100-mig,vfs=4,vendor-vfio", "a40,vfs=6,vendor-vfio,old-driver",
+		"h100,vfs=6,mixed", "h200,vfs=4,mig=1g.18gb:2,mig=1g.35gb", "rtx-pro-6000,vfs=6,mig=1g.24gb+gfx:2,mig=2g.48gb+gfx",
+	} {
 		t.Run(spec, func(t *testing.T) {
 			random := random(t)
 			h := newHost(t, spec)

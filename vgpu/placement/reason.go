@@ -183,9 +183,11 @@ func (d *decision) lists(g *gpu, slot int, wanted *kind) bool {
 	if g.runs != noKind {
 		board = d.kinds[g.runs].board
 	}
+	if wanted.numbered() && (g.used > 0 || g.mig || len(g.model.slots) == 0) {
+		return true
+	}
 	if len(g.model.slots) == 0 && board == "" { // nothing shows what board it is
-		_, number := mdev.TypeNumber(wanted.id)
-		return wanted.board != "" || number
+		return wanted.board != ""
 	}
 	// It lists only what it can make now: a type of the board that it runs may be there
 	// when it is empty.
@@ -225,7 +227,7 @@ func (d *decision) whyWhole(w *want, h, n int) ReasonCode {
 		return ReasonMIGOn
 	case wanted.migBacked() && g.instances != nil && g.instances.fitting(wanted.named) == 0:
 		return ReasonNoInstance
-	case g.runs != noKind && !wanted.migBacked() && runs.size != wanted.size && runs.size > 0:
+	case g.runs != noKind && !wanted.migBacked() && runs.size != wanted.size && runs.size > 0 && wanted.size > 0:
 		return ReasonOtherSize
 	case g.used == 0 && g.idle.Code != "":
 		return ReasonIdle
@@ -312,6 +314,8 @@ func noRoom(g *gpu, wanted kind, parents []string) string {
 		return fmt.Sprintf("%s has no room for another %s in its GPU instances (%s) beside what they run (%d)", g.name, wanted.name, g.instances.names, g.used)
 	case wanted.migBacked():
 		return fmt.Sprintf("%s offers no %s now, and it is not known which GPU instances it has", g.name, wanted.name)
+	case wanted.numbered() && g.model.single:
+		return fmt.Sprintf("%s lists no type %s beside what it runs (%d): it has no room for it, or no such type", g.name, wanted.name, g.used)
 	case g.used == 0:
 		return fmt.Sprintf("%s is empty, and its driver offers no %s", g.name, wanted.name)
 	case len(g.model.slots) == 0:
@@ -346,13 +350,22 @@ func (d *decision) next(f finding) string {
 		if !wanted.migBacked() {
 			return off + ", or make GPU instances and ask for a MIG-backed type"
 		}
-		if make := "make one: " + g.instances.board.HowToMake(g.name, wanted.named); len(g.instances.shapes) == 0 {
-			return make + "; or " + off
-		} else {
-			return make + "; or ask for a type for one that is there"
+		makeOne := "make one: " + g.instances.board.HowToMake(g.name, wanted.named)
+		if len(g.instances.shapes) == 0 {
+			return makeOne + "; or " + off
 		}
+		return makeOne + "; or ask for a type for one that is there"
 	case ReasonMIGOn:
 		return "ask for a MIG-backed type, or " + off
+	case ReasonNoRoom:
+		switch {
+		case wanted.numbered() && g.model.single && g.used > 0:
+			return "see whether that is the type's id; if so, remove a vGPU that is not needed"
+		case g.used == 0:
+			return "ask for another type, or see the kernel log (dmesg) for why the driver offers none"
+		case wanted.migBacked() && g.instances != nil:
+			return "remove a vGPU that is not needed, or make a GPU instance: " + g.instances.board.HowToMake(g.name, wanted.named)
+		}
 	}
 	return policyNext(g, f)
 }

@@ -179,11 +179,12 @@ func (r *Refusal) Hint() string {
 		return r.told.Next
 	}
 	counts := map[ReasonCode]int{}
-	next := map[ReasonCode]string{}
+	next, open := map[ReasonCode]string{}, map[ReasonCode]bool{} // open: of some GPU there is nothing special to say
 	for f := range r.decision.findings() {
 		if r.Jointly || f.request == r.Request {
 			counts[f.code]++
-			next[f.code] = cmp.Or(next[f.code], r.decision.next(f))
+			step := r.decision.next(f)
+			next[f.code], open[f.code] = cmp.Or(next[f.code], step), open[f.code] || step == ""
 		}
 	}
 	if r.UnknownType && counts[ReasonNoParent] == 0 || r.UnknownParent {
@@ -197,7 +198,10 @@ func (r *Refusal) Hint() string {
 				return elsewhere
 			}
 		default:
-			return cmp.Or(next[hint.code], hint.text)
+			if open[hint.code] {
+				return hint.text
+			}
+			return next[hint.code]
 		}
 	}
 	return "look at the inventory for what there is"

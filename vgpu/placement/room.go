@@ -20,6 +20,12 @@ type kind struct {
 // migBacked tells a type that runs in a GPU instance.
 func (k *kind) migBacked() bool { return k.named.Slices > 0 }
 
+// numbered tells a type that is known by its number only, which no GPU lists now.
+func (k *kind) numbered() bool {
+	_, number := mdev.TypeNumber(k.name)
+	return number && k.board == "" && k.size == 0
+}
+
 // likeInstance tells whether vGPUs of two MIG-backed types have the same GPU instances.
 func (k *kind) likeInstance(l *kind) bool {
 	a, b := k.named, l.named

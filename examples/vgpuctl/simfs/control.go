@@ -3,6 +3,7 @@ package simfs
 import (
 	"context"
 	"io/fs"
+	"path"
 	"strconv"
 	"strings"
 	"sync"
@@ -15,12 +16,18 @@ import (
 	"github.com/vgpukit/vgpukit/vgpu/vgputest"
 )
 
-// sriovManage is a stand-in for NVIDIA's program, which finds the control file
-// from its own place.
-const sriovManage = `#!/bin/sh
-control=${0%/*}/../../../sim/control
-echo "sriov-manage $*" >"$control" && cat "$control"
+// programs are stand-ins for NVIDIA's, which find the control file from their own places.
+var programs = map[string]string{
+	"usr/lib/nvidia/sriov-manage": program("sriov-manage", "../../.."),
+	"usr/bin/nvidia-smi":          program("nvidia-smi", "../.."),
+}
+
+func program(name, top string) string {
+	return `#!/bin/sh
+control=${0%/*}/` + top + `/sim/control
+echo "` + name + ` $*" 2>/dev/null >"$control"; status=$?; cat "$control"; exit $status
 `
+}
 
 // rootNode is the top of the mount: the host's tree, and what is the mount's
 // own.
@@ -37,9 +44,10 @@ func (r *rootNode) OnAdd(ctx context.Context) {
 	memory := func() gofs.InodeEmbedder { return newMemNode(ctx, syscall.S_IFDIR|0o755, nil) }
 	sim := r.dir(ctx, "sim", own)
 	sim.AddChild("control", r.NewPersistentInode(ctx, r.control, gofs.StableAttr{Mode: syscall.S_IFREG, Ino: inode("sim/control")}), true)
-	program := &gofs.MemRegularFile{Data: []byte(sriovManage), Attr: fuse.Attr{Mode: 0o555}}
-	nvidia := r.dir(ctx, "usr/lib/nvidia", own)
-	nvidia.AddChild("sriov-manage", r.NewPersistentInode(ctx, program, gofs.StableAttr{Mode: syscall.S_IFREG}), true)
+	for name, text := range programs {
+		file := &gofs.MemRegularFile{Data: []byte(text), Attr: fuse.Attr{Mode: 0o555}}
+		r.dir(ctx, path.Dir(name), own).AddChild(path.Base(name), r.NewPersistentInode(ctx, file, gofs.StableAttr{Mode: syscall.S_IFREG}), true)
+	}
 	for _, kind := range []string{"callouts", "notifiers"} { // without which mdevctl refuses to run
 		r.dir(ctx, "usr/lib/mdevctl/scripts.d/"+kind, own)
 		r.dir(ctx, "etc/mdevctl.d/scripts.d/"+kind, memory)
@@ -139,7 +147,7 @@ func (c *control) Read(_ context.Context, _ gofs.FileHandle, dest []byte, off in
 // Write implements [gofs.NodeWriter].
 func (c *control) Write(ctx context.Context, _ gofs.FileHandle, data []byte, _ int64) (uint32, syscall.Errno) {
 	output, err := c.run(ctx, strings.Fields(string(data)))
-	if err != nil {
+	if err != nil && len(output) == 0 {
 		output = []byte(err.Error() + "\n")
 	}
 	c.mu.Lock()
@@ -174,6 +182,8 @@ func (c *control) run(ctx context.Context, words []string) ([]byte, error) {
 		return nil, nil
 	case len(words) == 3 && words[0] == "sriov-manage":
 		return c.host.Run(ctx, "usr/lib/nvidia/sriov-manage", words[1:]...)
+	case len(words) > 1 && words[0] == "nvidia-smi":
+		return c.host.Run(ctx, "usr/bin/nvidia-smi", words[1:]...)
 	case len(words) == 1 && words[0] == "reboot":
 		c.host.Reboot()
 		return nil, nil

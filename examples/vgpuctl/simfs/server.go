@@ -23,6 +23,7 @@ import (
 //	use ID VM PID            a VM opens a device
 //	release ID               and closes it
 //	sriov-manage -e|-d WHICH NVIDIA's program
+//	nvidia-smi ...           NVIDIA's program, as far as MIG goes: see [mdevtest.Host.Run]
 //	reboot
 //
 // and, where the host has a libvirt, on that and its VMs:

@@ -141,6 +141,26 @@ func TestShellOnL40S(t *testing.T) {
 	}
 }
 
+// GPU instances are made and destroyed by nvidia-smi, and lost at a reboot.
+func TestShellOnMIG(t *testing.T) {
+	dir, _, _ := mount(t, "rtx-pro-6000,mig,vfs=2")
+	const vf, gi = "sys/bus/pci/devices/0000:41:00.4/nvidia/", "proc/driver/nvidia/capabilities/gpu0/mig/"
+	for _, c := range []struct{ script, want string }{
+		{"cat " + vf + "creatable_vgpu_types", "ID    : vGPU Name\n"},
+		{"usr/bin/nvidia-smi mig -i 0000:41:00.0 -cgi 1g.24gb+gfx; echo $?", "using profile MIG 1g.24gb+gfx\n0\n"},
+		{"cat " + gi + "gi3/access | head -1", "DeviceFileMinor: 30\n"},
+		{"grep 24Q " + vf + "creatable_vgpu_types", "1567  : NVIDIA RTX Pro 6000 Blackwell DC-1-24Q\n"},
+		{"usr/bin/nvidia-smi mig -i 0 -cgi 4g.96gb+gfx; echo $?", "its GPU instances need 5 slices of 4\n1\n"},
+		{"echo 1567 > " + vf + "current_vgpu_type; cat " + vf + "gpu_instance_id", "3\n"},
+		{"echo nvidia-smi mig -i 0 -dgi -gi 3 > sim/control; cat sim/control", "0000:41:00.4 has it: device or resource busy\n"},
+		{"echo reboot > sim/control; ls " + gi, ""},
+	} {
+		if got := shell(t, dir, c.script); !strings.HasSuffix(got, c.want) || c.want == "" && got != "" {
+			t.Errorf("$ %s\n%swant %s", c.script, got, c.want)
+		}
+	}
+}
+
 // Files in etc/ are files: made, renamed, removed.
 func TestEtc(t *testing.T) {
 	dir, _, _ := mount(t)
