@@ -18,7 +18,10 @@ const rounds = 64
 // accepts; capacity is decided by the kernel. Whoever loses a race looks again, as long as the
 // host has room.
 func (o *operation) createAll(ctx context.Context, g *grant, q question, p places) error {
-	defer func() { p.pick.drop() }()
+	defer func() {
+		p.pick.drop()
+		o.noteRefusals(ctx)
+	}()
 	var refused refusals
 	for round := 1; ; round++ {
 		i, lost, err := o.createSome(ctx, g, q.which, p)
@@ -97,7 +100,10 @@ func (o *operation) createSome(ctx context.Context, g *grant, which []int, p pla
 			if !next || ctx.Err() != nil {
 				return i, nil, err
 			}
-			lost = append(lost, refusal{c, err})
+			one := refusal{c, err}
+			if lost = append(lost, one); one.itself() {
+				o.suspects = append(o.suspects, suspect{one, p.types[i], p.reading.lookup})
+			}
 			full[c.GPU] = errors.Is(err, ErrRefused)
 		}
 		if _, made := o.created[g.VGPUs[i].ID]; !made {
