@@ -116,6 +116,9 @@ func (m *Manager) gpuNamed(inv *mdev.Inventory, name string) (*mdev.GPU, error) 
 	if m.store.policies.Has(name) {
 		return &mdev.GPU{Name: name}, nil
 	}
+	if of, ok := m.quarantinedOn(name); ok {
+		return &mdev.GPU{Name: of}, nil
+	}
 	none := &Error{Object: name, Kind: ErrNotFound, Err: errors.New("there is no GPU of that name, nor parent of one"), Next: "name one of the inventory"}
 	if len(names) > 0 {
 		none.Next += ": " + strings.Join(names[:min(len(names), 4)], ", ")
@@ -273,7 +276,7 @@ func (m *Manager) voidPolicies(inv *mdev.Inventory) (found []Action) {
 	}
 	for _, p := range m.store.policiesOf(inv, stored, unread) {
 		if p.Void != "" {
-			found = append(found, Action{Kind: ReportPolicy, Object: p.GPU, Reason: "the GPU's policy does not apply: " + p.Void, Next: "change the policy of " + p.GPU})
+			found = append(found, Action{Kind: ReportPolicy, Object: p.GPU, Reason: "the GPU's policy does not apply: " + p.Void, Next: "clear the policy of " + p.GPU})
 		}
 	}
 	return found
