@@ -52,6 +52,19 @@ func ExampleManager_Policies() {
 	// 0000:06:00.0 reserved
 }
 
+// A program that shows a host's GPUs, and may change nothing, reads what operators have said of them.
+func ExampleReadPolicies() {
+	sim, err := mdevtest.NewHost("tesla-m60")
+	check(err)
+	host, err := mdev.Open(mdev.Config{FS: sim})
+	check(err)
+	inv, err := host.Inventory(context.Background())
+	check(err)
+	policies, err := vgpu.ReadPolicies("/nowhere/vgpukit", inv)
+	fmt.Println(len(policies), err)
+	// Output: 0 <nil>
+}
+
 // A GPU is cordoned while libvirt is down.
 func ExampleLedger_ChangePolicy() {
 	sim, err := mdevtest.NewHost("tesla-m60@0000:05:00.0")

@@ -82,6 +82,7 @@ func (m *Manager) placeBy(r *reading, q question) (places, error) {
 	}
 	p := places{reading: r, candidates: map[int][]candidate{}, types: map[int]string{}}
 	var err error
+	shut := r.shut(q)
 	p.pick, err = m.picks.choose(r, q.vm, func(others others) ([]device, error) {
 		found, types, err := r.candidates(q, others)
 		if errors.Is(err, ErrNotFound) && q.again { // the VM had these types; virtual functions do not list what has no room
@@ -95,7 +96,7 @@ func (m *Manager) placeBy(r *reading, q question) (places, error) {
 		}
 		var chosen []device
 		for n, i := range q.which {
-			if q.again {
+			if q.again && !shut[q.devices[i].Parent] {
 				found[n] = r.homeFirst(found, n, q.devices[i], others)
 			}
 			p.candidates[i], p.types[i] = found[n], types[n]

@@ -34,6 +34,19 @@ func (r *rig) sicken(vf string, tried *int) (mend func()) {
 	}})
 }
 
+// sickenFirst lets the driver refuse each vGPU on the first virtual function that is free, if there
+// are several.
+func (r *rig) sickenFirst() {
+	inv, err := r.host.Inventory(r.t.Context())
+	require.NoError(r.t, err)
+	for _, p := range inv.GPUs[0].Parents {
+		if p.Name != p.GPU && len(p.Devices) == 0 {
+			r.sicken(p.Name, new(int))
+			return
+		}
+	}
+}
+
 // only is the policy of the only GPU that has one.
 func (r *rig) only() GPUPolicy {
 	r.t.Helper()
