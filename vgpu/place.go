@@ -53,6 +53,7 @@ type places struct {
 	pick       *pick
 	candidates map[int][]candidate // by index of the vGPU
 	types      map[int]string      // the types' ids
+	promised   bool                // see question
 }
 
 // place finds places on the host as it is, beside what is granted and does not exist, and
@@ -80,7 +81,7 @@ func (m *Manager) placeBy(r *reading, q question) (places, error) {
 	if err := r.checkPins(q); err != nil {
 		return places{}, err
 	}
-	p := places{reading: r, candidates: map[int][]candidate{}, types: map[int]string{}}
+	p := places{reading: r, candidates: map[int][]candidate{}, types: map[int]string{}, promised: q.promised}
 	var err error
 	shut := r.shut(q)
 	p.pick, err = m.picks.choose(r, q.vm, func(others others) ([]device, error) {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -288,4 +289,63 @@ func TestPolicyIsKept(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, 1, strings.Count(string(record), `"what":"policy"`))
 	assert.Contains(t, string(record), fmt.Sprintf(`"object":"0000:41:00.0","detail":%q`, p.String()))
+}
+
+// TestLimitInCompany: of many who want a type at the same moment, in several processes, as many get
+// one as its limit says, and the others are told of the limit; all of another type are served.
+func TestLimitInCompany(t *testing.T) {
+	r := newRig(t, "a40@0000:41:00.0,vfs=16")
+	r.policy("0000:41:00.0", func(p *GPUPolicy) {
+		p.Types = []placement.TypeLimit{{Type: "NVIDIA A40-4Q", Most: 3}, {Type: "NVIDIA A40-4C"}}
+	})
+	var all sync.WaitGroup
+	made, errs := make([]VM, 12), make([]error, 12)
+	for i := range made {
+		m := r.manager(Observer{})
+		typ := []string{"NVIDIA A40-4Q", "NVIDIA A40-4C"}[i%4/3]
+		all.Go(func() { made[i], errs[i] = m.Provision(t.Context(), request(fmt.Sprint("vm", i), typ, 1)) })
+	}
+	all.Wait()
+	limited := 0
+	for i, err := range errs {
+		switch {
+		case err != nil:
+			require.NotEqual(t, 3, i%4, "%v", err)
+			require.ErrorIs(t, err, ErrNoCapacity)
+			assert.True(t, reasons(t, err)[placement.ReasonTypeLimit], "%v", err)
+		case i%4 != 3:
+			limited++
+		}
+	}
+	assert.Equal(t, 3, limited)
+	assert.Len(t, r.sim.Devices(), 3+3)
+	assert.Empty(t, r.only().Failures, "who lost a race blames nobody")
+}
+
+// TestCordonedMeanwhile: a GPU that is cordoned after it was chosen gets nothing: the next one does,
+// or the VM is refused with the reason.
+func TestCordonedMeanwhile(t *testing.T) {
+	for _, boards := range [][]string{{"tesla-m60@0000:05:00.0"}, {"l40s@0000:05:00.0,vfs=2", "l40s@0000:06:00.0,vfs=2"}} {
+		r := newRig(t, boards...)
+		typ := map[int]string{1: "GRID M60-2Q", 2: "NVIDIA L40S-4Q"}[len(boards)]
+		operator, cordons := r.manager(Observer{}), []string{"0000:05:00.0"}
+		r.m = r.manager(Observer{StepBegun: func(ctx context.Context, s Step) context.Context {
+			if s.Name == "create" {
+				for _, gpu := range cordons {
+					_, err := operator.ChangePolicy(context.Background(), gpu, func(p *GPUPolicy) error { p.Cordoned = "now"; return nil })
+					assert.NoError(t, err)
+				}
+			}
+			return ctx
+		}})
+		vm, err := r.m.Provision(t.Context(), request("one", typ, 1))
+		require.NoError(t, err)
+		assert.Equal(t, "0000:06:00.0", vm.VGPUs[0].GPU)
+		cordons = append(cordons, "0000:06:00.0")
+		_, err = r.m.Provision(t.Context(), request("two", typ, 1))
+		require.ErrorIs(t, err, ErrNoCapacity)
+		assert.True(t, reasons(t, err)[placement.ReasonCordoned], "%v", err)
+		assert.Len(t, r.sim.Devices(), 1)
+		r.settled()
+	}
 }
