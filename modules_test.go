@@ -54,6 +54,7 @@ func TestModulesByThemselves(t *testing.T) {
 		{"examples/controlplane", "examples/controlplane", "", []string{"-h"}, "-listen"},
 		{"integration", "integration/cmd/lab", "", []string{"--help"}, "lab run"},
 		{"examples/prometheus", "examples/prometheus", `fmt.Printf("%T", it.NewObserver)`, nil, "vgpu.Observer"},
+		{"examples/nvml", "examples/nvml", `fmt.Printf("%T", it.Open)`, nil, "nvml.Source"},
 		{"examples/opentelemetry", "examples/opentelemetry", `fmt.Printf("%T", it.NewObserver)`, nil, "vgpu.Observer"},
 		{".", "", `fmt.Printf("%T", it.Open)`, nil, "*vgpukit.Kit"},
 	} {

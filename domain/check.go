@@ -1,10 +1,10 @@
 package domain
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/vgpukit/vgpukit/internal/devicexml"
 	"github.com/vgpukit/vgpukit/internal/fault"
@@ -58,6 +58,9 @@ func (d *Document) Check() error {
 	if vgpus > MaxVGPUs {
 		errs = append(errs, tooMany("check", "domain "+d.Name(), vgpus))
 	}
+	if vgpus > 0 {
+		errs = append(errs, d.passedComplaints()...)
+	}
 	if errs = unique(errs); len(errs) > 0 {
 		return &fault.Several{Errs: errs}
 	}
@@ -71,6 +74,8 @@ func badSource(n *node) error {
 		Next: "write <source><address uuid='…'/></source> with the device's UUID", Kind: ErrInvalid,
 	}
 	switch address := n.Path("source", "address"); {
+	case n.Child("source") == nil:
+		e.Meaning = "Missing <source> element in hostdev device"
 	case address == nil:
 		e.Meaning = "Missing <address> element"
 	default:
@@ -107,6 +112,11 @@ func (d *Document) checkElement(n *node, h Hostdev) []error {
 	}
 	if _, err := h.checked("check"); err != nil {
 		errs = append(errs, err)
+	}
+	for _, c := range append(elementComplaints(n, h), d.placeComplaints(n, h)...) {
+		e := h.invalid("check", c.meaning, c.next)
+		e.Kind = cmp.Or(c.kind, ErrInvalid)
+		errs = append(errs, e)
 	}
 	errs = append(errs, d.conflicts("check", h, n)...)
 	if a, written := writtenAddress(n); written {
@@ -157,7 +167,7 @@ func (h Hostdev) checked(op string) (Hostdev, error) {
 	case model != ModelPCI && model != ModelCCW && model != ModelAP, h.VF != "" && model != ModelPCI:
 		return none, h.invalid(op, fmt.Sprintf("Invalid value for attribute 'model' in element 'hostdev': '%s'", clip(model, 40)),
 			"use the device_api of the device's type: vfio-pci, vfio-ccw or vfio-ap; a virtual function has vfio-pci")
-	case model != ModelPCI && (h.Display == SwitchOn || h.RAMFB == SwitchOn):
+	case model != ModelPCI && (h.Display != SwitchUnset || h.RAMFB == SwitchOn):
 		return none, h.invalid(op, "<hostdev> attribute 'display' is only supported with model='vfio-pci'", "leave display and ramfb out")
 	case model != ModelPCI && h.Address != nil:
 		return none, h.invalid(op, fmt.Sprintf("Unsupported address type 'pci' with mediated device model '%s'", model), "leave the address to libvirt")
@@ -209,6 +219,9 @@ func (d *Document) conflicts(op string, h Hostdev, self *node) []error {
 	if ap {
 		report(ErrInvalid, "Only one hostdev of model vfio-ap is supported", "assign more adapters and domains to the one matrix device")
 	}
+	if m := machineOf(d.root); h.model() != ModelPCI && m.written && m.kind != machineS390 {
+		report(ErrInvalid, fmt.Sprintf("%s device assignment is not supported by this version of QEMU: %s guests have none", h.model(), m.arch), "use a vGPU whose device API is vfio-pci, or a guest of s390x")
+	}
 	if h.Display == SwitchOn && devicesOf(d.root).Child("graphics") == nil {
 		report(ErrInvalid, "graphics device is needed for attribute value 'display=on' in <hostdev>", "add <graphics type='vnc'/> to <devices>, or leave display out")
 	}
@@ -252,13 +265,6 @@ func (h Hostdev) because(op string, err error) error {
 		e.Next = cause.Next
 	}
 	return e
-}
-
-func isUserAlias(alias string) bool {
-	name, ok := strings.CutPrefix(alias, "ua-")
-	return ok && name != "" && !strings.ContainsFunc(name, func(r rune) bool {
-		return (r|0x20 < 'a' || r|0x20 > 'z') && (r < '0' || r > '9') && r != '-' && r != '_'
-	})
 }
 
 // unique leaves out nil and what has been said already.

@@ -89,7 +89,7 @@ func requireError(t *testing.T, err, is error, says string) {
 }
 
 func TestAddTakesAllThatIsAllowed(t *testing.T) {
-	d := mustParse(t, q35("    <graphics type='vnc'/>\n"))
+	x86 := mustParse(t, q35("    <graphics type='vnc'/>\n"))
 	address := &Address{Slot: 8}
 	for _, h := range []Hostdev{
 		{UUID: uuid.MustParse(firstID), Model: ModelPCI, Display: SwitchOn, RAMFB: SwitchOn, Alias: "ua-vgpu_0-a", Address: address},
@@ -98,6 +98,10 @@ func TestAddTakesAllThatIsAllowed(t *testing.T) {
 		{UUID: uuid.MustParse(firstID), Model: ModelAP},
 		{VF: firstVF, Model: ModelPCI, Display: SwitchOn, RAMFB: SwitchOn, Alias: "ua-1", BootOrder: 1, Address: address},
 	} {
+		d := x86
+		if h.Model == ModelCCW || h.Model == ModelAP {
+			d = guest(t, "s390x/s390-ccw-virtio", "<graphics type='vnc'/>")
+		}
 		added, err := d.Add(h)
 		require.NoError(t, err)
 		require.NoError(t, added.Check())
@@ -106,7 +110,7 @@ func TestAddTakesAllThatIsAllowed(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, d.Bytes(), removed.Bytes())
 	}
-	short, err := d.Add(Hostdev{VF: "AF:00.4"})
+	short, err := x86.Add(Hostdev{VF: "AF:00.4"})
 	require.NoError(t, err)
 	assert.Equal(t, "0000:af:00.4", short.Hostdevs()[0].ID())
 }

@@ -22,6 +22,7 @@ const primaryVideo = "primary video"
 type machine struct {
 	kind       machineKind
 	arch, name string
+	written    bool // the architecture, which else is the host's
 }
 
 // machineOf reads <os><type arch= machine=>. What is left out is what libvirt
@@ -29,6 +30,7 @@ type machine struct {
 func machineOf(root *node) machine {
 	arch, _ := root.PathAttr("arch", "os", "type")
 	name, _ := root.PathAttr("machine", "os", "type")
+	written := arch != ""
 	if arch == "" {
 		arch = "x86_64"
 	}
@@ -38,7 +40,7 @@ func machineOf(root *node) machine {
 			"aarch64": "virt", "armv7l": "virt", "riscv64": "virt", "riscv32": "virt", "loongarch64": "virt",
 		}[arch]
 	}
-	return machine{kind: machineKindOf(arch, name), arch: arch, name: name}
+	return machine{kind: machineKindOf(arch, name), arch: arch, name: name, written: written}
 }
 
 // machineKindOf follows libvirt's qemuDomainDefAddDefaultDevices and
@@ -100,6 +102,19 @@ func (m machine) root() string {
 	}
 }
 
+// multibus tells whether QEMU numbers the machine's PCI buses; the others have one, "pci"
+// (qemuDomainSupportsPCIMultibus).
+func (m machine) multibus() bool {
+	virt := m.name == "virt" || strings.HasPrefix(m.name, "virt-")
+	switch m.arch {
+	case "x86_64", "i686", "ppc", "ppcle", "ppc64", "ppc64le", "ppcemb", "s390", "s390x":
+		return true
+	case "aarch64", "armv7l", "armv6l", "riscv64", "riscv32", "loongarch64":
+		return virt
+	}
+	return false
+}
+
 // videoSlot is the slot on bus 0 where the primary video card goes.
 func (m machine) videoSlot() (uint8, bool) {
 	switch m.kind {
@@ -114,11 +129,11 @@ func (m machine) videoSlot() (uint8, bool) {
 // chipset lists what QEMU puts on bus 0 of the machine without being told.
 // q35: libvirt's qemuDomainValidateDevicePCISlotsQ35 and QEMU's pc_q35.c;
 // i440fx: qemuDomainValidateDevicePCISlotsPIIX3 and pc_piix.c; virt: gpex.c.
-func (m machine) chipset(devices *node) []use {
+func (t *topology) chipset(devices *node) []use {
 	at := func(slot, function uint8, name string) use {
 		return use{Address: Address{Slot: slot, Function: function}, name: name, multifunction: "on"}
 	}
-	switch m.kind {
+	switch t.machine.kind {
 	case machineQ35:
 		return []use{
 			at(0, 0, "q35 host bridge"),
@@ -132,7 +147,7 @@ func (m machine) chipset(devices *node) []use {
 			at(1, 0, "i440fx ISA bridge"),
 			at(1, 1, "i440fx IDE controller"), // even if no IDE controller is written
 		}
-		if hasPIIX3USB(devices) {
+		if t.hasPIIX3USB(devices) {
 			uses = append(uses, at(1, 2, "i440fx USB controller"))
 		}
 		return append(uses, at(1, 3, "i440fx power management"))
@@ -148,15 +163,16 @@ func (t *topology) addImplicit(devices *node) {
 	if len(t.buses) == 0 {
 		return
 	}
-	for _, u := range t.machine.chipset(devices) {
+	for _, u := range t.chipset(devices) {
 		if t.holder(u.Address) == nil {
 			t.hold(u)
 		}
 	}
 	if slot, ok := t.machine.videoSlot(); ok && videoPending(devices) && t.buses[0].slotFree(slot) {
 		t.hold(use{Address: Address{Slot: slot}, name: primaryVideo})
+		t.videoPlaced = true
 	}
-	for _, u := range usbCompanions(devices) {
+	for _, u := range t.usbCompanions() {
 		if t.holder(u.Address) == nil {
 			t.hold(u)
 		}
@@ -165,16 +181,20 @@ func (t *topology) addImplicit(devices *node) {
 
 // hasPIIX3USB tells whether the i440fx has its own USB controller: the first
 // USB controller, unless the document gives it another model or none.
-func hasPIIX3USB(devices *node) bool {
+func (t *topology) hasPIIX3USB(devices *node) bool {
 	for c := range devices.All("controller") {
-		kind, _ := c.Attr("type")
-		index, numbered := c.Attr("index")
-		if kind == "usb" && (!numbered || index == "0") {
+		if kindOf(c) == "usb" && t.isFirst(c) {
 			model := modelOf(c)
 			return model == "" || model == "piix3-uhci"
 		}
 	}
 	return true
+}
+
+// isFirst tells whether a controller is the first of its type, which may be the chipset's.
+func (t *topology) isFirst(c *node) bool {
+	i, numbered := t.index[c]
+	return numbered && i == 0
 }
 
 // videoPending tells whether the primary video card has no address yet: it is
@@ -204,26 +224,19 @@ func videoPending(devices *node) bool {
 // usbCompanions returns the addresses of USB 2 controllers that have none
 // written although another of the same index has: libvirt puts all of them on
 // one slot, each on its function.
-func usbCompanions(devices *node) []use {
-	functions := map[string]uint8{"ich9-ehci1": 7, "ich9-uhci1": 0, "ich9-uhci2": 1, "ich9-uhci3": 2}
-	place := map[string]Address{}
-	for c := range devices.All("controller") {
-		if _, companion := functions[modelOf(c)]; companion {
-			index, _ := c.Attr("index")
-			if a, ok := writtenAddress(c); ok {
-				if _, seen := place[index]; !seen {
-					place[index] = a
-				}
+func (t *topology) usbCompanions() []use {
+	place := map[int]Address{}
+	for _, c := range t.ordered["usb"] {
+		if a, ok := writtenAddress(c); ok && isUSB2(c) {
+			if _, seen := place[t.index[c]]; !seen {
+				place[t.index[c]] = a
 			}
 		}
 	}
 	var uses []use
-	for c := range devices.All("controller") {
-		function, companion := functions[modelOf(c)]
-		index, _ := c.Attr("index")
-		a, ok := place[index]
-		if companion && ok && wantsAddress(c) {
-			a.Function = function
+	for _, c := range t.ordered["usb"] {
+		if a, ok := place[t.index[c]]; ok && isUSB2(c) && wantsAddress(c) {
+			a.Function = usbFunctions[modelOf(c)]
 			uses = append(uses, use{Address: a, name: describe(c)})
 		}
 	}

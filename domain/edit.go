@@ -1,6 +1,7 @@
 package domain
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 )
@@ -78,6 +79,23 @@ func (d *Document) edited(src string) (*Document, error) {
 		return nil, err
 	}
 	return parse(src)
+}
+
+// A splice is other text in the place of some of the document's.
+type splice struct {
+	start, end int
+	text       string
+}
+
+// spliced returns the document's text with all of them, which must not overlap.
+func (d *Document) spliced(changes []splice) string {
+	// From the end, so that offsets hold; what is put where something ends comes after it is gone.
+	slices.SortFunc(changes, func(a, b splice) int { return cmp.Or(b.start-a.start, b.end-a.end) })
+	src := d.src
+	for _, c := range changes {
+		src = src[:c.start] + c.text + src[c.end:]
+	}
+	return src
 }
 
 // insert returns the document with text put into parent, behind its child

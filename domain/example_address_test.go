@@ -86,3 +86,13 @@ func ExampleDocument_AddRootPorts() {
 	fmt.Println(addresses, err)
 	// Output: [0000:02:00.0 0000:03:00.0 0000:04:00.0] <nil>
 }
+
+// A document that has fewer free addresses than are asked for shows those that it has.
+func ExampleDocument_FreeUpTo() {
+	doc := parsed(`<domain type='kvm'><os><type arch='x86_64' machine='q35'>hvm</type></os><devices>
+	  <controller type='pci' model='pcie-root'/><controller type='pci' model='pcie-root-port'/>
+	</devices></domain>`)
+	free, err := doc.FreeUpTo(4, domain.AddressRequest{Hotplug: true})
+	fmt.Println(free, err)
+	// Output: [0000:01:00.0] <nil>
+}

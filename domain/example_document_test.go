@@ -101,3 +101,33 @@ func ExampleHostdev_ID() {
 	// c2177883-f1bb-47f0-914d-32a22e3a8804
 	// 0000:41:00.4
 }
+
+// A VM that is to move off its host is given vGPUs of the other one: what is this host's goes
+// out of its document, and what its owner wrote stays.
+func ExampleDocument_WithoutVGPUs() {
+	before, err := domain.Parse([]byte("<domain type='kvm'><name>desk</name></domain>"))
+	if err != nil {
+		panic(err)
+	}
+	id := uuid.MustParse("c2177883-f1bb-47f0-914d-32a22e3a8804")
+	doc, err := before.Add(domain.Hostdev{UUID: id})
+	if err == nil {
+		doc, err = doc.WithMetadata(domain.Metadata{VGPUs: []domain.VGPU{{ID: id.String(), Type: "nvidia-22"}}})
+	}
+	if err == nil {
+		doc, err = doc.WithoutVGPUs()
+	}
+	fmt.Println(doc, err)
+	// Output: <domain type='kvm'><name>desk</name></domain> <nil>
+}
+
+// A channel device of s390x is on no PCI bus: there is no address to plan for it.
+func ExampleHostdev_OnPCI() {
+	for _, model := range []string{domain.ModelPCI, domain.ModelCCW, domain.ModelAP} {
+		fmt.Println(model, domain.Hostdev{Model: model}.OnPCI())
+	}
+	// Output:
+	// vfio-pci true
+	// vfio-ccw false
+	// vfio-ap false
+}

@@ -1,6 +1,7 @@
 package domain
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 )
@@ -28,8 +29,9 @@ type AddressRequest struct {
 // the machine's root bus. Room is left for devices that have no address yet.
 //
 // Errors match [ErrInvalid] (n is negative), [ErrNotFound] (there are not that
-// many; see [Document.AddRootPort]) or [ErrUnsupported] (the machine has no
-// PCI bus, or QEMU may hold addresses on it that are not known here).
+// many; see [Document.AddRootPort] and [Document.FreeUpTo]) or [ErrUnsupported] (the machine has no
+// PCI bus, another controller has the root bus's index, or QEMU may hold addresses
+// on it that are not known here).
 func (d *Document) Free(n int, req AddressRequest) ([]Address, error) {
 	t := topologyOf(d.root, nil)
 	fail := func(kind error, next, format string, args ...any) ([]Address, error) {
@@ -41,6 +43,8 @@ func (d *Document) Free(n int, req AddressRequest) ([]Address, error) {
 	switch {
 	case n < 0:
 		return fail(ErrInvalid, "ask for 0 or more", "the number is negative")
+	case t.wrongRoot() != "":
+		return fail(ErrUnsupported, "write the root bus first, or give the controllers indexes", "%s", t.wrongRoot())
 	case len(t.buses) == 0:
 		return fail(ErrUnsupported, "use a machine type with PCI, such as q35", "the machine %s has no PCI bus", t.machine)
 	case t.machine.kind == machineUnknown, t.machine.kind == machineS390:
@@ -64,6 +68,16 @@ func (d *Document) Free(n int, req AddressRequest) ([]Address, error) {
 	return slices.Clip(found[:n]), nil
 }
 
+// FreeUpTo is [Document.Free] that is content with fewer, or none.
+func (d *Document) FreeUpTo(n int, req AddressRequest) ([]Address, error) {
+	found, err := d.Free(n, req)
+	if errors.Is(err, ErrNotFound) {
+		found = topologyOf(d.root, nil).free(req)
+		return slices.Clip(found), nil
+	}
+	return found, err
+}
+
 // free returns all addresses that Free may give, in its order.
 func (t *topology) free(req AddressRequest) []Address {
 	var candidates, last []Address
@@ -81,14 +95,21 @@ func (t *topology) free(req AddressRequest) []Address {
 			}
 		}
 	}
-	room := t.room() - t.kept()
+	room, ports := t.spare(), t.sparePorts()
 	found := candidates[:0]
 	for _, a := range append(candidates, last...) {
-		if t.roomy(int(a.Bus)) {
-			if room <= 0 {
+		limit := (*int)(nil)
+		switch {
+		case t.roomy(int(a.Bus)):
+			limit = &room
+		case t.buses[a.Bus].port():
+			limit = &ports
+		}
+		if limit != nil {
+			if *limit <= 0 {
 				continue
 			}
-			room--
+			*limit--
 		}
 		found = append(found, a)
 	}
@@ -148,18 +169,70 @@ func (t *topology) room() int {
 	return free
 }
 
-// kept is how much of the room is left for devices that have no address yet:
-// on a PCI machine one slot, where libvirt can put a bridge if they are more;
-// on a PCIe machine enough for a root port each, eight to a slot, and for the
-// two that libvirt may add, one for hotplug and one for a PCI bridge.
-func (t *topology) kept() int {
-	switch {
-	case t.pending == 0:
+// spare is how many of these slots can be taken, one after the other, with room left for
+// the devices that have no address yet: on a PCIe machine for a root port each, eight to a
+// slot, and for the two that libvirt may add, one for hotplug and one for a PCI bridge.
+func (t *topology) spare() int {
+	room := t.room()
+	if room == 0 {
 		return 0
-	case t.buses[0].model == modelPCIeRoot:
-		return (t.pending + 2 + lastFunc) / (lastFunc + 1)
 	}
-	return 1
+	if t.buses[0].model == modelPCIeRoot {
+		if t.pending == 0 {
+			return room
+		}
+		return room - (t.pending+2+lastFunc)/(lastFunc+1)
+	}
+	spare := 0
+	for spare < room && t.fits(room) && t.fits(room-spare-1) {
+		spare++
+	}
+	return spare
+}
+
+// fits tells whether libvirt finds slots on a PCI machine for the devices that have no address
+// yet if so many are left, as qemuDomainAssignPCIAddresses goes about it: it spends a slot on
+// an expansion to come, adds a bridge for every 31 devices that find none, and then needs a
+// slot for each bridge, of the slots that are over: for the first on a bus that is there.
+func (t *topology) fits(free int) bool {
+	const slots = 31 // of a bridge
+	bridges := 0     // that the document implies, and libvirt adds
+	for number, b := range t.buses {
+		if number > 0 && b.controller == nil {
+			bridges++
+		}
+	}
+	if t.pending == 0 && bridges == 0 {
+		return true
+	}
+	needed := t.pending
+	if free > 0 {
+		needed++
+	}
+	more := max(0, needed-free+slots-1) / slots
+	return free >= bridges+min(more, 1) && free+slots*more-needed >= bridges+more
+}
+
+// sparePorts is how many free PCIe ports can be taken, with one left for each PCI bridge
+// that has no address yet, as libvirt adds no port for it, and for each switch that comes
+// before one. It is negative where they are too few already.
+func (t *topology) sparePorts() int {
+	free, needed, switches := 0, 0, 0
+	for _, b := range t.buses {
+		if b.port() && b.slotFree(0) {
+			free++
+		}
+	}
+	for _, c := range t.ordered["pci"] {
+		switch model := modelOf(c); {
+		case !wantsAddress(c):
+		case model == modelPCIeBridge:
+			needed, switches = needed+1+switches, 0
+		case model == modelUpstream:
+			switches++
+		}
+	}
+	return free - needed
 }
 
 func (t *topology) hasNode(node int) bool {

@@ -11,6 +11,8 @@ func FuzzPlanner(f *testing.F) {
 	f.Add(guestText("pc", pciController(2, "pci-expander-bus", "00:02.0", "<target busNr='200'><node>1</node></target>"), at("03:00.1")), uint8(8), uint8(1))
 	f.Add(guestText("ppc64/pseries", "<controller type='pci' model='pci-root'/>", "<rng model='virtio'/>"), uint8(31), uint8(7))
 	f.Add("<domain><devices><controller type='usb' model='ich9-ehci1'><address type='pci' slot='4' function='7'/></controller><controller type='usb' model='ich9-uhci1'/></devices></domain>", uint8(4), uint8(0))
+	f.Add(guestText("isapc", "<rng model='virtio'/>"), uint8(1), uint8(0))
+	f.Add(guestText("q35", unnumbered("pcie-root", "pcie-root-port", "pcie-switch-upstream-port", "pcie-to-pci-bridge")...), uint8(1), uint8(0))
 	f.Fuzz(func(t *testing.T, text string, slot, function uint8) {
 		doc, err := Parse([]byte(text))
 		if err != nil {

@@ -110,7 +110,7 @@ func TestALongDocumentMayGetShorter(t *testing.T) {
 	removed, err := d.Remove(firstVF)
 	require.NoError(t, err)
 	assert.Less(t, len(removed.src), len(long))
-	moved, err := d.ReplaceVFs(map[string]string{firstVF: "0000:41:00.5"})
+	moved, err := d.Replace(map[string]string{firstVF: "0000:41:00.5"})
 	require.NoError(t, err)
 	assert.Len(t, moved.Hostdevs(), 1)
 	_, err = d.WithMetadata(someMetadata())

@@ -34,10 +34,10 @@ func TestVFInALargePCIDomain(t *testing.T) {
 			_, err = added.WithMetadata(Metadata{VGPUs: []VGPU{{ID: vmdVF}, {ID: "00010000:41:00.4"}}})
 			requireError(t, err, ErrInvalid, "it is there twice")
 
-			moved, err := added.ReplaceVFs(map[string]string{given: "ffffffff:ff:1f.7"})
+			moved, err := added.Replace(map[string]string{given: "ffffffff:ff:1f.7"})
 			require.NoError(t, err)
 			assert.Equal(t, strings.Replace(added.src, "domain='0x10000' bus='0x41' slot='0x00' function='0x4'", "domain='0xffffffff' bus='0xff' slot='0x1f' function='0x7'", 1), moved.src)
-			back, err := moved.ReplaceVFs(map[string]string{"ffffffff:ff:1f.7": vmdVF})
+			back, err := moved.Replace(map[string]string{"ffffffff:ff:1f.7": vmdVF})
 			require.NoError(t, err)
 			assert.Equal(t, added.src, back.src)
 
@@ -96,7 +96,7 @@ func TestQEMUArgsInALargePCIDomain(t *testing.T) {
 }
 
 // Whatever the virtual function's address, the document has the Hostdev that was
-// added, also by its bytes alone, and Remove and ReplaceVFs give back every byte.
+// added, also by its bytes alone, and Remove and Replace give back every byte.
 func FuzzVFAddress(f *testing.F) {
 	for _, text := range seeds() {
 		f.Add([]byte(text), uint32(0x10000), uint8(0x41), uint8(0), uint8(4))
@@ -120,11 +120,11 @@ func FuzzVFAddress(f *testing.F) {
 		reparse(t, added, before, func(d *Document) (*Document, error) { return d.Remove(vf) })
 
 		other := Address{^domain, bus, slot & 0x1f, function & 7}.String()
-		moved, err := again.ReplaceVFs(map[string]string{vf: other})
+		moved, err := again.Replace(map[string]string{vf: other})
 		if err != nil {
 			require.ErrorIs(t, err, ErrExists)
 			return
 		}
-		reparse(t, moved, again, func(d *Document) (*Document, error) { return d.ReplaceVFs(map[string]string{other: vf}) })
+		reparse(t, moved, again, func(d *Document) (*Document, error) { return d.Replace(map[string]string{other: vf}) })
 	})
 }

@@ -73,6 +73,11 @@ func (h Hostdev) ID() string {
 	return h.UUID.String()
 }
 
+// OnPCI tells whether the guest has the device on a PCI bus, so that there is an address to
+// choose: that is for ModelPCI. Devices of ModelCCW have a channel address, which libvirt
+// chooses, and those of ModelAP none.
+func (h Hostdev) OnPCI() bool { return h.model() == ModelPCI }
+
 // Hostdevs returns the host devices of the document that are vGPUs or may be,
 // in its order: mediated devices, and all assigned PCI devices, of which the
 // caller knows which are vGPUs. An <interface type='hostdev'> assigns its device as

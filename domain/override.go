@@ -14,15 +14,9 @@ const qemuSpace = "http://libvirt.org/schemas/domain/qemu/1.0"
 // qemuBuildDeviceCommandlineHandleOverrides does.
 func (d *Document) override(p properties, alias string) (properties, error) {
 	for n := range d.overrides(alias) {
-		name, _ := n.Attr("name")
-		kind, _ := n.Attr("type")
-		text, _ := n.Attr("value")
-		value, err := overrideValue(kind, text)
-		if err != nil || name == "" || name == "id" {
-			return nil, &Error{
-				Op: "read", Object: "<qemu:override> of " + alias, Meaning: fmt.Sprintf("property %q of type %q has no valid value or name", clip(name, 40), clip(kind, 20)),
-				Next: "correct it; the types are string, signed, unsigned, bool and remove", Kind: ErrInvalid,
-			}
+		name, value, err := overrideProperty(alias, n)
+		if err != nil {
+			return nil, err
 		}
 		p = slices.DeleteFunc(p, func(q property) bool { return q.name == name })
 		if value != nil {
@@ -30,6 +24,25 @@ func (d *Document) override(p properties, alias string) (properties, error) {
 		}
 	}
 	return p, nil
+}
+
+// overrideProperty reads one property of an override; its value is nil if it is to be removed.
+func overrideProperty(alias string, n *node) (name string, value any, err error) {
+	name, _ = n.Attr("name")
+	kind, _ := n.Attr("type")
+	text, written := n.Attr("value")
+	value, err = overrideValue(kind, text)
+	if err != nil || name == "" || name == "id" || written == (kind == "remove") {
+		return "", nil, overrideError(alias, fmt.Sprintf("property %q of type %q has no valid value or name", clip(name, 40), clip(kind, 20)))
+	}
+	return name, value, nil
+}
+
+func overrideError(alias, meaning string) error {
+	return &Error{
+		Op: "read", Object: "<qemu:override> of " + alias, Meaning: meaning,
+		Next: "correct it; the types are string, signed, unsigned, bool and remove", Kind: ErrInvalid,
+	}
 }
 
 // overrides yields the <qemu:property> elements for a device's front end.

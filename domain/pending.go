@@ -18,9 +18,9 @@ func wantsAddress(dev *node) bool {
 
 // countPending counts the devices that libvirt has still to put on a PCI bus,
 // those that it adds by itself among them (its qemuDomainAssignDevicePCISlots
-// and qemuDomainDefAddDefaultDevices). It counts one too many rather than one
-// too few: what is counted is room that is left for them.
-func countPending(m machine, devices, without *node) int {
+// and qemuDomainDefAddDefaultDevices). On machines with PCI bridges it is exact, as one
+// more can take less room: see fits.
+func (t *topology) countPending(devices, without *node) int {
 	count := 0
 	have := map[string]bool{}
 	for dev := range deviceNodes(devices, nil) {
@@ -29,14 +29,19 @@ func countPending(m machine, devices, without *node) int {
 			kind, _ := dev.Attr("type")
 			have["controller "+kind] = true
 		}
-		if dev != without && wantsAddress(dev) && onPCI(m, dev) {
+		if dev == without || !wantsAddress(dev) || !t.onPCI(dev) {
+			continue
+		}
+		// USB 2 controllers that share a slot get one each when libvirt counts the buses.
+		if !isUSB2(dev) || !t.placedCompanion(dev) {
 			count++
 		}
 	}
-	switch {
-	case m.kind == machineNoPCI, m.kind == machineS390:
+	m := t.machine
+	if m.kind == machineNoPCI || m.kind == machineS390 {
 		return 0 // their virtio devices have other addresses
-	case !have["memballoon"] && m.kind != machineVirt:
+	}
+	if !have["memballoon"] && (m.kind != machineVirt || strings.HasPrefix(m.arch, "riscv")) {
 		count++
 	}
 	if !have["controller usb"] && (m.kind == machineQ35 || m.kind == machinePSeries) {
@@ -45,28 +50,33 @@ func countPending(m machine, devices, without *node) int {
 	if !have["video"] && have["graphics"] {
 		count++
 	}
-	if !have["controller virtio-serial"] && hasVirtioChannel(devices) {
-		count++
+	if t.videoPlaced {
+		count-- // it has a place already
 	}
-	if !have["controller scsi"] && hasSCSI(devices) {
-		count++
+	return count + t.addedControllers(devices)
+}
+
+// placedCompanion tells whether a USB 2 controller of the same index has an address, beside
+// which the others are put.
+func (t *topology) placedCompanion(c *node) bool {
+	for _, other := range t.ordered["usb"] {
+		if _, placed := writtenAddress(other); placed && isUSB2(other) && t.index[other] == t.index[c] {
+			return true
+		}
 	}
-	return count
+	return false
 }
 
 // onPCI tells whether a device of the document is a PCI device of the guest.
-func onPCI(m machine, dev *node) bool {
+func (t *topology) onPCI(dev *node) bool {
 	model, kind := modelOf(dev), ""
 	kind, _ = dev.Attr("type")
 	inner, _ := dev.Child("model").Attr("type")
 	switch dev.Local {
 	case "controller":
-		return controllerOnPCI(m, dev, kind, model)
+		return t.controllerOnPCI(dev, kind, model)
 	case "disk":
-		target := dev.Child("target")
-		bus, ok := target.Attr("bus")
-		name, _ := target.Attr("dev")
-		return bus == "virtio" || !ok && strings.HasPrefix(name, "vd")
+		return diskBus(dev) == "virtio"
 	case "interface":
 		return inner != "usb-net"
 	case "sound":
@@ -100,48 +110,22 @@ func onPCI(m machine, dev *node) bool {
 	return false
 }
 
-func controllerOnPCI(m machine, dev *node, kind, model string) bool {
-	index, _ := dev.Attr("index")
-	first := index == "" || index == "0"
+func (t *topology) controllerOnPCI(dev *node, kind, model string) bool {
+	first := t.isFirst(dev)
 	switch kind {
 	case "pci":
 		return model != modelPCIRoot && model != modelPCIeRoot
 	case "usb":
-		piix3 := m.kind == machineI440FX && first && (model == "" || model == "piix3-uhci")
+		piix3 := t.machine.kind == machineI440FX && first && (model == "" || model == "piix3-uhci")
 		return model != "none" && !piix3
 	case "ide":
 		return !first
 	case "sata":
-		return !first || m.kind != machineQ35
+		return !first || t.machine.kind != machineQ35
 	case "scsi":
 		return model != "ncr53c90"
 	case "virtio-serial":
 		return true
-	}
-	return false
-}
-
-func hasVirtioChannel(devices *node) bool {
-	for _, name := range []string{"channel", "console"} {
-		for c := range devices.All(name) {
-			if kind, _ := c.Child("target").Attr("type"); kind == "virtio" {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-func hasSCSI(devices *node) bool {
-	for d := range devices.All("disk") {
-		if bus, _ := d.Child("target").Attr("bus"); bus == "scsi" {
-			return true
-		}
-	}
-	for h := range devices.All("hostdev") {
-		if kind, _ := h.Attr("type"); kind == "scsi" {
-			return true
-		}
 	}
 	return false
 }

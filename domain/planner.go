@@ -123,9 +123,11 @@ func (t *topology) check(a Address) error {
 			return invalid("choose another slot, or set multifunction='on' on the address of "+zero.by(),
 				"function 0 of the slot, %s, has multifunction='off'", zero.by())
 		}
-	} else if b.slotFree(a.Slot) && t.pending > 0 && b.auto && t.roomy(int(a.Bus)) && t.room() == 1 {
+	} else if b.slotFree(a.Slot) && b.auto && t.roomy(int(a.Bus)) && !t.fits(t.room()-1) {
 		return invalid("give the other devices addresses first, or add a PCI bridge to the document",
-			"it is on the last free slot, and %d devices without an address still need one", t.pending)
+			"libvirt would find no slot for the %d devices without an address and the bridges for them, with %d slots left", t.pending, t.room()-1)
+	} else if b.port() && t.sparePorts() < 1 {
+		return invalid("give the bridges addresses first, or add a root port", "the last free PCIe ports are needed by the PCI bridges that have no address yet")
 	}
 	return nil
 }

@@ -242,8 +242,12 @@ func TestCheckAddress(t *testing.T) {
 		{"PCI expander", "pc", bridged, "02:1f.0", ok, nil},
 		{"a bus that a gap leaves", "q35", []string{pciController(3, "pcie-root-port", "00:02.0")}, "02:00.0", ok, nil}, // qa qemuDomainPCIAddressSetCreate
 		{"a bus that a device needs", "q35", []string{at("02:00.0")}, "01:00.0", ok, nil},                               // da virDomainPCIAddressSetGrow
-		{"without index", "q35", []string{"<controller type='pci' model='pcie-root-port'/>"}, "01:00.0", ok, nil},       // virDomainAssignControllerIndexes
-		{"without index, after another", "q35", []string{pciController(1, "pcie-root-port", ""), "<controller type='pci' model='pcie-root-port'/>"}, "02:00.0", ok, nil},
+		{"without index", "q35", unnumbered("pcie-root", "pcie-root-port"), "01:00.0", ok, nil},                         // virDomainAssignControllerIndexes
+		{"without index, the root", "q35", unnumbered("pcie-root", "pcie-root-port"), "00:08.0", ok, nil},
+		{"without index, the last", "q35", unnumbered("pcie-root", "pcie-root-port"), "02:00.0", "the last is 1", ErrInvalid},
+		{"without index, after another", "q35", append(unnumbered("pcie-root", "pcie-root-port"), pciController(1, "pcie-root-port", "")), "02:00.0", ok, nil},
+		{"without index, where the root belongs", "q35", unnumbered("pcie-root-port"), "00:08.0", "index 0 is none", ErrInvalid},
+		{"bridges without index", "pc", unnumbered("pci-root", "pci-bridge"), "01:01.0", ok, nil},
 
 		{"virt", "aarch64/virt", nil, "00:01.0", ok, nil},
 		{"virt, host bridge", "aarch64/virt", nil, "00:00.0", "in use by virt host bridge", ErrInUse},

@@ -5,11 +5,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
-
-	"github.com/vgpukit/vgpukit/internal/pci"
 )
 
-// properties are a QEMU device's, in order; the first is its driver.
+// driverProperty names the kind of the device.
+const driverProperty = "driver"
+
+// properties are a QEMU device's, in order.
 type properties []property
 
 type property struct {
@@ -26,18 +27,11 @@ func (p *properties) set(name string, value any) {
 
 // setDevno sets the place of a channel device: fe.0.0001.
 func (p *properties) setDevno(a *node) error {
-	var v [3]uint32
-	for i, name := range [...]string{"cssid", "ssid", "devno"} {
-		s, _ := a.Attr(name)
-		var ok bool
-		if v[i], ok = pci.Number(s); !ok {
-			return &Error{
-				Op: "write", Object: "ccw address", Meaning: fmt.Sprintf("%s='%s' is not valid", name, clip(s, 20)),
-				Next: "write cssid, ssid and devno, or no address", Kind: ErrInvalid,
-			}
-		}
+	devno, wrong := parseDevno(a)
+	if wrong != "" {
+		return &Error{Op: "write", Object: "ccw address", Meaning: wrong, Next: "write cssid, ssid and devno, or no address", Kind: ErrInvalid}
 	}
-	p.set("devno", fmt.Sprintf("%x.%x.%04x", v[0], v[1], v[2]))
+	p.set("devno", devno)
 	return nil
 }
 
@@ -81,21 +75,25 @@ func (p properties) json() string {
 	return b.String() + "}"
 }
 
-// classic writes the properties as driver,key=value,…
-func (p properties) classic() string {
+// classic writes the properties as driver,key=value,… wherever the driver stands, which an
+// override puts behind the others; ok is false if there is none.
+func (p properties) classic() (arg string, ok bool) {
 	var b strings.Builder
-	for i, q := range p {
-		if i > 0 {
-			b.WriteString("," + q.name + "=")
-		}
+	for _, q := range p {
+		text := ""
 		switch v := q.value.(type) {
 		case bool:
-			b.WriteString(map[bool]string{true: "on", false: "off"}[v])
+			text = map[bool]string{true: "on", false: "off"}[v]
 		case string:
-			b.WriteString(strings.ReplaceAll(v, ",", ",,"))
+			text = strings.ReplaceAll(v, ",", ",,")
 		default:
-			fmt.Fprint(&b, v)
+			text = fmt.Sprint(v)
+		}
+		if q.name == driverProperty {
+			arg, ok = text, true
+		} else {
+			b.WriteString("," + q.name + "=" + text)
 		}
 	}
-	return b.String()
+	return arg + b.String(), ok
 }

@@ -35,19 +35,9 @@ func (d *Document) QEMUArgs(opts QEMUOptions) ([]string, error) {
 		args = append(args, "-uuid", id.String())
 	}
 	t := topologyOf(d.root, nil)
-	_, live := d.root.Attr("id")
-	index := 0 // libvirt numbers hostdevs, after interfaces that are hostdevs
-	for n := range d.devices("interface") {
-		if kind, _ := n.Attr("type"); kind == "hostdev" {
-			index++
-		}
-	}
+	aliases := d.aliases(nil)
 	for n := range d.devices("hostdev") {
-		alias := "hostdev" + strconv.Itoa(index)
-		index++
-		if name := devicexml.Alias(n); isUserAlias(name) || live && name != "" {
-			alias = name
-		}
+		alias := aliases[n]
 		h, ok := parseHostdev(n)
 		managed, _ := n.Attr("managed")
 		address, _ := n.Child("address").Attr("type")
@@ -61,11 +51,14 @@ func (d *Document) QEMUArgs(opts QEMUOptions) ([]string, error) {
 		if err != nil {
 			return nil, h.because("write QEMU arguments of", err)
 		}
-		if opts.Classic {
-			args = append(args, "-device", p.classic())
-		} else {
-			args = append(args, "-device", p.json())
+		arg, ok := p.classic()
+		if !ok {
+			return nil, h.because("write QEMU arguments of", overrideError(alias, "it removes the driver, without which there is no device"))
 		}
+		if !opts.Classic {
+			arg = p.json()
+		}
+		args = append(args, "-device", arg)
 	}
 	return args, nil
 }
@@ -78,7 +71,7 @@ func (t *topology) qemuDevice(n *node, h Hostdev, alias string) (properties, err
 	if driver == ModelPCI && h.RAMFB == SwitchOn {
 		driver = "vfio-pci-nohotplug" // the only one that has ramfb
 	}
-	p.set("driver", driver)
+	p.set(driverProperty, driver)
 	display := string(h.Display)
 	if h.VF == "" {
 		if display == "" && h.model() == ModelPCI {
@@ -160,25 +153,29 @@ func (t *topology) qemuAddress(p *properties, n *node) error {
 	return nil
 }
 
-// qemuBus names a bus as qemuBuildDeviceAddressPCIGetBus does.
+// qemuBus names a bus as qemuAssignDeviceControllerAlias and
+// qemuBuildDeviceAddressPCIGetBus do.
 func (t *topology) qemuBus(number uint8) (string, bool) {
 	if int(number) >= len(t.buses) {
 		return "", false
 	}
 	b := t.buses[number]
 	target, _ := b.controller.Child("target").Attr("index")
-	phb := b.model == modelPCIRoot && target != "" && target != "0" // of pseries, beyond the first
+	bridge := t.machine.kind == machinePSeries && b.model == modelPCIRoot && number > 0 && target != "0"
 	alias := devicexml.Alias(b.controller)
+	user := isUserAlias(alias)
 	switch {
-	case t.machine.kind == machineUnknown && t.machine.arch != "ppc" && t.machine.arch != "ppc64" && t.machine.arch != "ppc64le":
-		alias = "pci" // QEMU knows no more than one bus there
-	case isUserAlias(alias) && (b.model != modelPCIRoot || phb) && b.model != modelPCIeRoot:
+	case user && b.model == modelPCIeRoot:
+		alias = "pcie.0" // QEMU's own
+	case user && (b.model != modelPCIRoot || bridge):
+	case !t.machine.multibus():
+		alias = "pci"
 	case b.model == modelPCIeRoot:
 		alias = "pcie." + strconv.Itoa(int(number))
 	default:
 		alias = "pci." + strconv.Itoa(int(number))
 	}
-	if phb {
+	if bridge {
 		alias += ".0"
 	}
 	return alias, true

@@ -169,7 +169,7 @@ func TestQEMUArgsRefuse(t *testing.T) {
 	_, err = guest(t, "s390x/s390-ccw-virtio", vfElement(pciAt("00:08.0"))).QEMUArgs(QEMUOptions{})
 	requireError(t, err, ErrUnsupported, "zpci")
 	_, err = guest(t, "s390x/s390-ccw-virtio", vgpuElement(firstID, "", "<address type='ccw' cssid='x'/>")).QEMUArgs(QEMUOptions{})
-	requireError(t, err, ErrInvalid, "cssid='x'")
+	requireError(t, err, ErrInvalid, "'cssid' in element 'address': 'x'")
 }
 
 // Where a document of the corpus lies beside the command line that libvirt made

@@ -12,7 +12,8 @@ import (
 // AddRootPort returns the document with one more PCIe root port, and the
 // address behind it, where a device can be put and hot-plugged. It is for
 // machines with PCIe (q35, virt); [ErrUnsupported] on others, where
-// [Document.Free] finds hot-pluggable addresses without.
+// [Document.Free] finds hot-pluggable addresses without, and if another controller
+// has the root bus's index.
 //
 // With a NUMA node in the request the port is put on an expander bus of that
 // node; [ErrNotFound] if the document has none.
@@ -41,9 +42,14 @@ func (d *Document) AddRootPorts(n int, req AddressRequest) (*Document, []Address
 	switch {
 	case n < 1:
 		return fail(ErrInvalid, "ask for 1 or more", "the number is not positive")
+	case t.machine.root() == modelPCIeRoot && t.wrongRoot() != "":
+		return fail(ErrUnsupported, "write the root bus first, or give the controllers indexes", "%s", t.wrongRoot())
 	case len(t.buses) == 0 || t.buses[0].model != modelPCIeRoot:
 		return fail(ErrUnsupported, "take a free address on the root bus, or use a machine type with PCIe, such as q35",
 			"the machine %s has no PCIe root ports", t.machine)
+	}
+	if t.sparePorts() < 0 {
+		return fail(ErrInvalid, "give the PCI bridges addresses, or write a root port for each", "the document has fewer free PCIe ports than PCI bridges without an address")
 	}
 	on := 0
 	if req.NUMANode != nil {
@@ -123,7 +129,7 @@ func (t *topology) portPlace(on int) (place Address, first, ok bool) {
 			return Address{Bus: uint8(on), Slot: slot, Function: f}, false, true
 		}
 	}
-	if on == 0 && t.room() <= t.kept() {
+	if on == 0 && t.spare() <= 0 {
 		return Address{}, false, false
 	}
 	video, keep := t.machine.videoSlot()

@@ -63,7 +63,7 @@ func TestAddRootPorts(t *testing.T) {
 		}, 1, AddressRequest{}, "02:00.0", "00:05.0"},
 		{
 			"behind unnumbered ones", "q35",
-			[]string{"<controller type='pci' model='pcie-root-port'/>", pciController(1, "pcie-root-port", "00:02.0")},
+			append(unnumbered("pcie-root", "pcie-root-port"), pciController(1, "pcie-root-port", "00:02.0")),
 			1,
 			AddressRequest{},
 			"03:00.0", "00:02.1",

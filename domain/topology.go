@@ -1,6 +1,8 @@
 package domain
 
 import (
+	"cmp"
+	"fmt"
 	"iter"
 
 	"github.com/vgpukit/vgpukit/internal/pci"
@@ -69,6 +71,9 @@ type bus struct {
 // slotFree tells whether nothing is on any function of the slot.
 func (b *bus) slotFree(slot uint8) bool { return b.slots[slot] == [lastFunc + 1]int32{} }
 
+// port tells whether the bus is a PCIe port, which has a single slot.
+func (b *bus) port() bool { return b.model == modelRootPort || b.model == modelDownstream }
+
 // use is an address that is taken, and by whom.
 type use struct {
 	Address
@@ -90,17 +95,20 @@ func (u *use) by() string {
 // topology is what a document says of the guest's PCI buses.
 type topology struct {
 	machine machine
+	numbering
 	buses   []*bus // by number; empty: the machine has no PCI
 	uses    []use  // in the document's order, the implicit ones last
 	pending int    // devices that libvirt has still to find a PCI address for
+	// videoPlaced: the primary video card has no address, and its usual place is kept for it.
+	videoPlaced bool
 }
 
 // topologyOf reads the topology of a document as if the device without were
 // not in it; nil for none.
 func topologyOf(root, without *node) *topology {
 	devices := devicesOf(root)
-	t := &topology{machine: machineOf(root)}
-	t.addControllers(devices)
+	t := &topology{machine: machineOf(root), numbering: numberControllers(devices)}
+	t.addControllers()
 	if t.machine.kind == machineI440FX && len(t.buses) > 0 && root.Child("features").Child("acpi") == nil {
 		t.buses[0].hotplug = false // without ACPI the chipset has no hotplug controller
 	}
@@ -116,47 +124,32 @@ func topologyOf(root, without *node) *topology {
 		}
 	}
 	t.addImplicit(devices)
-	t.pending = countPending(t.machine, devices, without)
+	t.pending = t.countPending(devices, without)
 	return t
 }
 
 // addControllers makes a bus of each PCI controller, and of those that libvirt
 // adds by itself: the machine's root bus, and a bus for each number that is
 // left out below the highest.
-func (t *topology) addControllers(devices *node) {
+func (t *topology) addControllers() {
 	byIndex := map[int]*node{}
-	var unnumbered []*node
-	for c := range devices.All("controller") {
-		if !isPCIController(c) {
-			continue
-		}
-		if s, ok := c.Attr("index"); !ok {
-			unnumbered = append(unnumbered, c)
-		} else if i, ok := pci.Decimal(s); ok && i <= lastBus && byIndex[int(i)] == nil {
-			byIndex[int(i)] = c
-		}
-	}
-	if root := t.machine.root(); root != "" && byIndex[0] == nil {
-		t.buses = append(t.buses, newBus(root, nil))
-	}
-	next := len(t.buses)
-	for _, c := range unnumbered { // the lowest index that is unused
-		for byIndex[next] != nil {
-			next++
-		}
-		if next <= lastBus {
-			byIndex[next] = c
-		}
-		next++
-	}
 	highest := -1
-	for i := range byIndex {
-		highest = max(highest, i)
+	if t.machine.root() != "" {
+		highest = 0
 	}
-	for i := len(t.buses); i <= highest; i++ {
-		if c := byIndex[i]; c != nil {
+	for _, c := range t.ordered["pci"] {
+		if i := t.index[c]; i <= lastBus && byIndex[i] == nil {
+			byIndex[i] = c
+			highest = max(highest, i)
+		}
+	}
+	for i := range highest + 1 {
+		switch c := byIndex[i]; {
+		case c != nil:
 			t.buses = append(t.buses, newBus(t.modelAt(i, c), c))
-		} else {
+		case i == 0:
+			t.buses = append(t.buses, newBus(cmp.Or(t.machine.root(), modelPCIRoot), nil))
+		default:
 			t.buses = append(t.buses, newBus(t.addedModel(), nil))
 		}
 	}
@@ -181,6 +174,16 @@ func (t *topology) modelAt(index int, c *node) string {
 		return ""
 	}
 	return model
+}
+
+// wrongRoot is libvirt's complaint about another controller in the place of the root bus, "" if there is none.
+func (t *topology) wrongRoot() string {
+	root := t.machine.root()
+	if len(t.buses) == 0 || root == "" || t.buses[0].model != "" {
+		return ""
+	}
+	return fmt.Sprintf("The PCI controller with index='0' must be model='%s' for this machine type, but model='%s' was found instead",
+		root, clip(modelOf(t.buses[0].controller), 40))
 }
 
 // addedModel is the model of the controllers that libvirt adds by itself.
@@ -291,8 +294,7 @@ func writtenAddress(dev *node) (Address, bool) {
 }
 
 func isPCIController(n *node) bool {
-	kind, _ := n.Attr("type")
-	return n != nil && n.Local == "controller" && kind == "pci"
+	return n != nil && n.Local == "controller" && kindOf(n) == "pci"
 }
 
 func modelOf(n *node) string {

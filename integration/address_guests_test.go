@@ -37,6 +37,10 @@ var addressGuests = map[string]addressGuest{
 		pciController(8, "pcie-expander-bus", "00:03.0", "<target busNr='200'/>"), pciController(9, "pcie-root-port", "08:00.0"),
 		pciController(10, "pcie-root-port", "00:02.2", "<target hotplug='off'/>"),
 	}},
+	// As virt-install writes them.
+	"q35 unnumbered": {machine: "q35", devices: unnumbered("pcie-root", "pcie-root-port", "pcie-root-port")},
+	"pc unnumbered":  {machine: "pc", devices: unnumbered("pci-root", "pci-bridge")},
+
 	"q35 gap":   {machine: "q35", devices: []string{pciController(3, "pcie-root-port", "00:02.0")}},
 	"q35 video": {machine: "q35", devices: []string{"<graphics type='vnc' autoport='yes'/>", "<video><model type='vga'/></video>"}},
 	"q35 beside": {machine: "q35", devices: []string{
@@ -106,6 +110,10 @@ var addressCases = []struct {
 	{"q35 tree", "08:01.0", byDefine},
 	{"q35 tree", "0a:01.0", byDefine},
 	{"q35 tree", "0b:00.0", byControllers},
+	{"q35 unnumbered", "00:08.0", accepted},
+	{"q35 unnumbered", "01:00.0", accepted},
+	{"q35 unnumbered", "02:00.0", accepted},
+	{"q35 unnumbered", "03:00.0", byControllers},
 	{"q35 gap", "01:00.0", accepted},
 	{"q35 gap", "03:00.0", accepted},
 	{"q35 video", "00:02.0", accepted},
@@ -138,6 +146,9 @@ var addressCases = []struct {
 	{"pc tree", "03:00.0", byDefine},
 	{"pc tree", "04:01.0", accepted},
 	{"pc tree", "05:01.0", byControllers},
+	{"pc unnumbered", "01:01.0", accepted},
+	{"pc unnumbered", "01:00.0", byDefine},
+	{"pc unnumbered", "02:01.0", byControllers},
 	{"pc video", "00:03.0", accepted},
 	{"pc video", "00:02.0", byVideo},
 	{"pc beside", "00:08.1", accepted},
@@ -185,6 +196,15 @@ func pciController(index int, model, address string, inner ...string) string {
 		inner = append(inner, addressElement(address))
 	}
 	return fmt.Sprintf("<controller type='pci' index='%d' model='%s'>%s</controller>", index, model, strings.Join(inner, ""))
+}
+
+// unnumbered are controllers that leave their indexes to libvirt.
+func unnumbered(models ...string) []string {
+	var all []string
+	for _, model := range models {
+		all = append(all, "<controller type='pci' model='"+model+"'/>")
+	}
+	return all
 }
 
 func rngAt(address string, attrs ...string) string { return rng(addressElement(address, attrs...)) }

@@ -50,7 +50,7 @@ func TestAddressTable(t *testing.T) {
 		}
 	}
 	// What is accepted on one guest is started together, to save time.
-	for _, name := range []string{"q35", "q35 tree", "q35 beside", "pc", "pc tree", "pc beside"} {
+	for _, name := range []string{"q35", "q35 tree", "q35 unnumbered", "q35 beside", "pc", "pc tree", "pc unnumbered", "pc beside"} {
 		t.Run("started "+name, func(t *testing.T) {
 			l.checkStarted(t, parsed(t, addressGuests[name].text("")), started[name])
 		})
@@ -120,6 +120,12 @@ func TestAddedRootPorts(t *testing.T) {
 	// Not all nine: the firmware has I/O ports for eight buses at most.
 	some := []domain.Address{addresses[0], addresses[1], addresses[7], addresses[8]}
 	newAddressLab(t, len(some)).checkStarted(t, doc, some)
+
+	// Behind the ports that virt-install writes, which have no index.
+	doc, addresses, err = parsed(t, addressGuest{machine: "q35", devices: append(unnumbered("pcie-root", "pcie-root-port"), rng(""))}.text("")).AddRootPorts(2, domain.AddressRequest{})
+	require.NoError(t, err)
+	require.Equal(t, uint8(2), addresses[0].Bus)
+	newAddressLab(t, len(addresses)).checkStarted(t, doc, addresses)
 }
 
 // addressLab has devices to put at addresses, and libvirt to try it on.

@@ -79,7 +79,7 @@ func capacity(g *GPU, on board.Board) []Capacity {
 			// The driver, which knows all types, still offers one: it fits.
 			o.Available = min(o.Available, max(room-used.unknown, min(room, 1)))
 		}
-		if shared && o.size > 0 && memory > 0 {
+		if shared && o.size > 0 && memory > 0 && o.named.Slices == 0 { // GPU instances have memory of their own
 			o.Available = min(o.Available, int((memory-min(memory, used.memory))/o.size))
 		}
 		if listed && o.named.Slices == 0 { // by a driver that lists only what it can make now

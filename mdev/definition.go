@@ -38,6 +38,9 @@ type Definition struct {
 	Start  Start     `json:"start"` // "": manual
 	Params []Param   `json:"params"`
 	Extra  []Field   `json:"extra,omitempty"` // further fields, in order; their values are JSON
+	// Exclusive lets [Host.Define] refuse to overwrite a definition with the same parent
+	// and UUID. It is no part of the definition.
+	Exclusive bool `json:"-"`
 }
 
 // Request is what makes the defined device.
@@ -66,6 +69,14 @@ func (h *Host) Definitions(ctx context.Context) ([]Definition, error) {
 		return nil, err
 	}
 	return got.found, got.problems
+}
+
+// DefinitionsOf returns the definitions of one UUID, of which mdevctl may have one for each
+// parent, sorted by parent; none are no error. What it creates by itself has the attributes
+// that they set only if the caller passes them on: see [Definition.Request].
+func (h *Host) DefinitionsOf(ctx context.Context, id uuid.UUID) ([]Definition, error) {
+	all, err := h.Definitions(ctx)
+	return slices.DeleteFunc(all, func(d Definition) bool { return d.UUID != id }), err
 }
 
 // definitions returns nil when none could be looked for.
@@ -99,8 +110,10 @@ func (s *scan) definitions(ctx context.Context) ([]Definition, error) {
 // Define writes a definition, in place of one with the same parent and UUID,
 // whose unknown fields it keeps unless Extra has others. It makes no device.
 //
-// It fails with [ErrInvalid], and with [ErrExists] when the UUID is defined
-// under another parent. When the parent is there, its type may be given by name;
+// It fails with [ErrInvalid], and with [ErrExists] when the definition is there and is
+// not to be overwritten, or when it is not and the UUID is defined under another parent:
+// where mdevctl has one UUID under two parents, each is edited by its own.
+// When the parent is there, its type may be given by name;
 // one that it does not offer is [ErrNotFound].
 func (h *Host) Define(ctx context.Context, def Definition) error {
 	ctx, cancel := bounded(ctx, readTimeout)
@@ -115,22 +128,18 @@ func (h *Host) Define(ctx context.Context, def Definition) error {
 	if def.Type, err = h.definedType(ctx, &def); err != nil {
 		return err
 	}
-	// A file of someone else's that cannot be read is no reason to refuse.
-	others, _ := h.Definitions(ctx)
-	for _, other := range others {
-		if other.UUID == def.UUID && other.Parent != def.Parent {
-			return &Error{
-				Op: "define", Object: def.UUID.String(), Meaning: "it is already defined under parent " + other.Parent,
-				Next: "use another UUID, or undefine that one", Kind: ErrExists,
-			}
+	name := def.file()
+	old, err := h.readFile(ctx, name)
+	if there := !absent(err); !there || def.Exclusive {
+		if err := h.definedAlready(ctx, def, there); err != nil {
+			return err
 		}
 	}
 	if err := ended(ctx, "define", def.UUID.String()); err != nil {
 		return err
 	}
-	name := def.file()
 	var order []string
-	if old, err := h.readFile(ctx, name); err == nil {
+	if err == nil {
 		if known, fields, err := parseDefinition(old); err == nil {
 			order = fields
 			if def.Extra == nil {
@@ -144,6 +153,25 @@ func (h *Host) Define(ctx context.Context, def Definition) error {
 	}
 	if err := h.store(ctx, "define", name, func() error { return store.WriteFile(name, text, definitionPerm) }); err != nil {
 		return explain("define", "/"+name, definitionFile, err)
+	}
+	return nil
+}
+
+// definedAlready refuses a definition that is there, or else its UUID under another parent.
+func (h *Host) definedAlready(ctx context.Context, def Definition, there bool) error {
+	if there {
+		return &Error{
+			Op: "define", Object: def.UUID.String(), Meaning: "it is already defined under parent " + def.Parent,
+			Next: "use another UUID, or overwrite that one", Kind: ErrExists,
+		}
+	}
+	// A file of someone else's that cannot be read is no reason to refuse.
+	others, _ := h.DefinitionsOf(ctx, def.UUID)
+	for _, other := range others {
+		return &Error{
+			Op: "define", Object: def.UUID.String(), Meaning: "it is already defined under parent " + other.Parent,
+			Next: "use another UUID, or undefine that one", Kind: ErrExists,
+		}
 	}
 	return nil
 }

@@ -86,7 +86,7 @@ func TestBrokenDefinitionHidesNoOther(t *testing.T) {
 	require.NoError(t, host.Define(t.Context(), mdev.Definition{Parent: "mtty", UUID: definedUUID, Type: "mtty-2"}))
 	for name, text := range map[string]string{
 		uuid.NewString(): `{"mdev_type":`, uuid.NewString(): `{}`, "notes.txt": "no definition", ".x.tmp1": "{",
-		uuid.NewString(): `{"mdev_type":"a","attrs":[{"x":5}]}`,
+		uuid.NewString(): `{"mdev_type":"a","start":"auto","attrs":[{"x":5}]}`,
 	} {
 		require.NoError(t, os.WriteFile(filepath.Join(root, "etc/mdevctl.d/mtty", name), []byte(text), 0o600))
 	}
@@ -95,6 +95,83 @@ func TestBrokenDefinitionHidesNoOther(t *testing.T) {
 	require.ErrorIs(t, err, mdev.ErrInvalid)
 	require.Len(t, found, 1)
 	assert.Equal(t, definedUUID, found[0].UUID)
+}
+
+// Files are read as mdevctl 1.4 reads them: what it refuses is told, and what it takes is
+// taken for the same.
+func TestDefinitionsAreReadAsMdevctlReadsThem(t *testing.T) {
+	for text, want := range map[string]any{
+		`{"mdev_type":"a","start":"auto"}`:                                       mdev.Definition{Type: "a", Start: mdev.StartAuto},
+		`{"mdev_type":"a","start":"manual","attrs":null}`:                        mdev.Definition{Type: "a", Start: mdev.StartManual},
+		`{"mdev_type":"a","start":"\u0061uto","attrs":[]}`:                       mdev.Definition{Type: "a", Start: mdev.StartAuto},
+		`{"mdev_type":"a","start":"sometimes"}`:                                  mdev.Definition{Type: "a", Start: mdev.StartManual},
+		`{"mdev_type":"a","start":true}`:                                         mdev.Definition{Type: "a", Start: mdev.StartManual},
+		`{"mdev_type":"a","start":"auto","mdev_type":"b"}`:                       mdev.Definition{Type: "b", Start: mdev.StartAuto},
+		`{"mdev_type":"a","start":"auto","start":"manual"}`:                      mdev.Definition{Type: "a", Start: mdev.StartManual},
+		`{"mdev_type":"a","start":"auto","attrs":[{"x":"1","x":"2"},{"x":"3"}]}`: mdev.Definition{Type: "a", Start: mdev.StartAuto, Params: []mdev.Param{{Name: "x", Value: "2"}, {Name: "x", Value: "3"}}},
+		`{"mdev_type":"a"}`:                                                      `field "start" is missing`,
+		`{"mdev_type":"a","start":null}`:                                         `field "start" is missing`,
+		`{"start":"auto"}`:                                                       `field "mdev_type" is missing`,
+		`{"mdev_type":null,"start":"auto"}`:                                      `field "mdev_type" is missing`,
+		`{"mdev_type":5,"start":"auto"}`:                                         `field "mdev_type"`,
+		`{"mdev_type":"a","start":"auto","attrs":[{"x":"1","y":"2"}]}`:           "an attribute has 2 fields, not 1",
+		`{"mdev_type":"a","start":"auto","attrs":[{}]}`:                          "an attribute has 0 fields, not 1",
+		`{"mdev_type":"a","start":"auto","attrs":[{"x":null}]}`:                  `attribute "x": its value is not a string`,
+		`{"mdev_type":"a","start":"auto","attrs":[["x","1"]]}`:                   "not a JSON object",
+		`{"mdev_type":"a","start":"auto","attrs":{"x":"1"}}`:                     `field "attrs"`,
+		`{"mdev_type":"a","start":"auto"} {}`:                                    "there is more after the JSON object",
+		`[]`:                                                                     "not a JSON object",
+	} {
+		root := t.TempDir()
+		host, err := mdev.Open(mdev.Config{Root: root})
+		require.NoError(t, err)
+		dir := filepath.Join(root, "etc/mdevctl.d/mtty")
+		require.NoError(t, os.MkdirAll(dir, 0o755))
+		require.NoError(t, os.WriteFile(filepath.Join(dir, definedUUID.String()), []byte(text), 0o600))
+		found, err := host.Definitions(t.Context())
+		if says, refused := want.(string); refused {
+			require.ErrorIs(t, err, mdev.ErrInvalid, text)
+			assert.ErrorContains(t, err, says, text)
+			assert.Empty(t, found)
+			continue
+		}
+		def := want.(mdev.Definition)
+		def.Parent, def.UUID = "mtty", definedUUID
+		if def.Params == nil {
+			def.Params = []mdev.Param{}
+		}
+		require.NoError(t, err, text)
+		assert.Equal(t, []mdev.Definition{def}, found, text)
+	}
+}
+
+// mdevctl may have one UUID under two parents: each definition is edited by its own, and a
+// third is refused. What is not to be overwritten is not.
+func TestDefineUnderTwoParents(t *testing.T) {
+	root := t.TempDir()
+	host, err := mdev.Open(mdev.Config{Root: root})
+	require.NoError(t, err)
+	def := mdev.Definition{Parent: "p", UUID: definedUUID, Type: "t", Start: mdev.StartManual, Params: []mdev.Param{}, Exclusive: true}
+	require.NoError(t, host.Define(t.Context(), def))
+	require.ErrorIs(t, host.Define(t.Context(), def), mdev.ErrExists)
+	def.Exclusive = false
+	require.NoError(t, os.MkdirAll(filepath.Join(root, "etc/mdevctl.d/q"), 0o755))
+	require.NoError(t, os.Link(filepath.Join(root, "etc/mdevctl.d/p", definedUUID.String()), filepath.Join(root, "etc/mdevctl.d/q", definedUUID.String())))
+	def.Parent, def.Start = "q", mdev.StartAuto
+	require.NoError(t, host.Define(t.Context(), def))
+	first := def
+	first.Parent, first.Start = "p", mdev.StartManual
+	found, err := host.DefinitionsOf(t.Context(), definedUUID)
+	require.NoError(t, err)
+	assert.Equal(t, []mdev.Definition{first, def}, found)
+	def.Exclusive = true
+	require.ErrorIs(t, host.Define(t.Context(), def), mdev.ErrExists)
+	def.Parent, def.Exclusive = "r", false
+	require.ErrorIs(t, host.Define(t.Context(), def), mdev.ErrExists)
+	require.NoError(t, host.Undefine(t.Context(), "p", definedUUID))
+	found, err = host.DefinitionsOf(t.Context(), uuid.New())
+	require.NoError(t, err)
+	assert.Empty(t, found)
 }
 
 func TestDefineRefuses(t *testing.T) {

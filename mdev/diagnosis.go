@@ -12,8 +12,11 @@ import (
 // nvidiaDriver is the kernel driver of NVIDIA's GPUs, and of their virtual functions.
 const nvidiaDriver = "nvidia"
 
-// nvidiaVersionFile has the version of NVIDIA's loaded driver.
-const nvidiaVersionFile = "sys/module/nvidia/version"
+// The files that have the version of NVIDIA's loaded driver, the second among other words.
+const (
+	nvidiaVersionFile     = "sys/module/nvidia/version"
+	nvidiaProcVersionFile = "proc/driver/nvidia/version"
+)
 
 // generations of boards have vGPUs from a branch of NVIDIA's driver on, and none before. They
 // are known by what their PCI device ids begin with.
@@ -184,11 +187,32 @@ func (s *scan) driverVersion(g *GPU) string {
 	if g.Facts != nil && g.Facts.Driver != "" {
 		return g.Facts.Driver
 	}
-	data, err := s.fs.ReadFile(nvidiaVersionFile)
+	if data, err := s.fs.ReadFile(nvidiaVersionFile); err == nil {
+		return strings.TrimSpace(string(data))
+	}
+	data, err := s.fs.ReadFile(nvidiaProcVersionFile)
 	if err != nil {
 		return ""
 	}
-	return strings.TrimSpace(string(data))
+	return parseNVRMVersion(string(data))
+}
+
+// parseNVRMVersion finds the version in "NVRM version: NVIDIA UNIX x86_64 Kernel Module
+// 535.161.05  Sat Feb 17 …".
+func parseNVRMVersion(text string) string {
+	for line := range strings.Lines(text) {
+		if !strings.HasPrefix(line, "NVRM version") {
+			continue
+		}
+		for word := range strings.FieldsSeq(line) {
+			if branch, rest, ok := strings.Cut(word, "."); ok && rest != "" {
+				if _, isNumber := parseCount(branch); isNumber {
+					return word
+				}
+			}
+		}
+	}
+	return ""
 }
 
 // driverTooOld tells of a loaded driver that is older than the first that makes vGPUs on the

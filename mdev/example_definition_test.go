@@ -56,6 +56,25 @@ func ExampleHost_Definitions() {
 	// mtty 98d19132-f8f0-4d19-8743-9efa23e6c493 mtty-1 auto [{note "the lab's"}]
 }
 
+// What was defined is told before a device of that UUID is made without its attributes.
+func ExampleHost_DefinitionsOf() {
+	ctx := context.Background()
+	host, _ := exampleHost("tesla-m60")
+	id := uuid.MustParse("5b1d8c8e-0a51-4a52-9d3c-5a0c3d9d6a01")
+	err := host.Define(ctx, mdev.Definition{
+		Parent: "0000:05:00.0", UUID: id, Type: "GRID M60-2Q", Params: []mdev.Param{{Name: "nvidia/vgpu_params", Value: "disable_vnc=1"}},
+		Exclusive: true, // one that is there is not overwritten
+	})
+	if err != nil {
+		panic(err)
+	}
+	definitions, err := host.DefinitionsOf(ctx, id)
+	for _, def := range definitions {
+		fmt.Println(def.Parent, def.Params, err)
+	}
+	// Output: 0000:05:00.0 [{nvidia/vgpu_params disable_vnc=1}] <nil>
+}
+
 // What was defined is made again after a restart of the host.
 func ExampleDefinition_Request() {
 	ctx := context.Background()

@@ -70,7 +70,7 @@ func ExampleError() {
 	// true true
 	// what:  create nvidia-22 on 0000:05:00.0 - the driver refused
 	// why:   GPU 0000:05:00.0 already runs 1 of "GRID M60-8Q", and has no room for the 8192 MiB of this type beside that
-	// to do: remove a device, or choose a type whose capacity in the inventory is not 0
+	// to do: remove a vGPU, or choose a type whose capacity in the inventory is not 0
 }
 
 // logged is an FS that shows what is written. Yours may as well reach a host over

@@ -25,7 +25,8 @@ import (
 // places, and each reason of a refusal is true by the simulated GPU itself. Without a source the
 // sizes of GPU instances are not known, and n is a bound.
 //
-// VGPUKIT_OPERATIONS says how many fillings of each board to try; VGPUKIT_SEED repeats a run.
+// VGPUKIT_OPERATIONS says how many fillings of each board to try, else there is one of every
+// fourth; VGPUKIT_SEED repeats a run.
 func TestFillings(t *testing.T) {
 	rounds, seed := 1, rand.Uint64()
 	for name, set := range map[string]func(uint64){
@@ -39,7 +40,10 @@ func TestFillings(t *testing.T) {
 	}
 	t.Logf("VGPUKIT_SEED=%d VGPUKIT_OPERATIONS=%d", seed, rounds)
 	var total counts
-	for _, spec := range fillable(t) {
+	for i, spec := range fillable(t) {
+		if os.Getenv("VGPUKIT_OPERATIONS") == "" && uint64(i)%4 != seed%4 {
+			continue
+		}
 		t.Run(spec, func(t *testing.T) {
 			for round := range rounds {
 				f := newFilling(t, spec, rand.New(rand.NewPCG(seed, uint64(round))))
@@ -203,10 +207,10 @@ func (f *filling) check(host *mdev.Host, exact bool) {
 	inv := f.inventory(host)
 	typ := f.pick(inv)
 	where := fmt.Sprintf("%s, %s beside %v (source: %v)", f.spec, typ, f.ids, exact)
-	said := 0
+	said, most := 0, 1
 	for _, c := range f.capacityOf(inv) {
 		if mdev.SameType(c.Type, typ) || c.Name == typ {
-			said = c.Available
+			said, most = c.Available, c.Max
 		}
 	}
 	placed := f.places(inv, typ, said+1)
@@ -224,7 +228,7 @@ func (f *filling) check(host *mdev.Host, exact bool) {
 		made = append(made, created.ID)
 		require.LessOrEqual(f.t, len(made), said, where)
 	}
-	if exact || len(f.instances()) == 0 {
+	if most > 0 && (exact || len(f.instances()) == 0) {
 		assert.Equal(f.t, said, len(made), "%s: capacity", where)
 		assert.Equal(f.t, said, placed, "%s: placement", where)
 	} else {

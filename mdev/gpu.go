@@ -80,7 +80,7 @@ func (s *scan) describeGPU(ctx context.Context, g *GPU) {
 	}
 	if g.PCI != nil && g.PCI.Vendor == nvidiaVendor {
 		g.Facts = s.facts(ctx, g.Name, &g.Problems)
-		g.MIG = s.mig(g.Name, g.Facts)
+		g.MIG = s.mig(g.Name, g.Parents, g.Facts)
 		g.MIG.settle(g.Parents)
 	}
 }

@@ -31,6 +31,7 @@ func TestHosts(t *testing.T) {
 				codes = append(codes, string(p.Code))
 			}
 			assert.Equal(t, f.Expect.Problems, codes)
+			checkBlockers(t, host, f)
 			for _, q := range f.Expect.Place {
 				checkPlace(t, host, inv, q)
 			}
@@ -52,6 +53,24 @@ func checkCapacity(t *testing.T, inv *mdev.Inventory, want map[string][2]int) {
 			continue
 		}
 		assert.Equal(t, n, got[typ], "capacity of %s", typ)
+	}
+}
+
+// checkBlockers sees that what stands against a change of virtual functions is told by the plan.
+func checkBlockers(t *testing.T, host *mdev.Host, f hostFile) {
+	if f.Expect.Blocker != "" {
+		plan, err := host.PlanVFs(t.Context(), f.GPUs[0].Name, mdev.AllVFs)
+		require.NoError(t, err)
+		assert.Contains(t, strings.Join(plan.Blockers, "; "), f.Expect.Blocker)
+	}
+	if f.Expect.Disable != nil {
+		plan, err := host.PlanVFs(t.Context(), f.GPUs[0].Name, 0)
+		require.NoError(t, err)
+		if *f.Expect.Disable == "" {
+			assert.Empty(t, plan.Blockers)
+			return
+		}
+		assert.Contains(t, strings.Join(plan.Blockers, "; "), *f.Expect.Disable)
 	}
 }
 

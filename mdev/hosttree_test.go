@@ -181,6 +181,8 @@ type hostExpect struct {
 	Capacity map[string][2]int `json:"capacity"` // available and at most; exactly, of these types
 	Problems []string          `json:"problems"` // codes, in order of the GPUs
 	Place    []hostPlace       `json:"place"`
+	Blocker  string            `json:"blocker"` // of enabling the first GPU's virtual functions
+	Disable  *string           `json:"disable"` // of disabling them; "": none
 }
 
 // hostPlace is a question to the placement, and to Create if it is refused.

@@ -15,9 +15,9 @@ const (
 	fieldAttrs = "attrs"
 )
 
-// parseDefinition reads mdevctl's JSON: {"mdev_type": "nvidia-22", "start":
-// "auto", "attrs": [{"name": "value"}]}. It returns also the names of the
-// fields in their order.
+// parseDefinition reads mdevctl's JSON, as mdevctl does: {"mdev_type": "nvidia-22",
+// "start": "auto", "attrs": [{"name": "value"}]}, of which attrs may be left out, and any
+// other start is manual. It returns also the names of the fields in their order.
 func parseDefinition(data []byte) (Definition, []string, error) {
 	def := Definition{Start: StartManual, Params: []Param{}}
 	fields, err := parseObject(data)
@@ -25,17 +25,18 @@ func parseDefinition(data []byte) (Definition, []string, error) {
 		return Definition{}, nil, err
 	}
 	var order []string
+	started := false
 	for _, field := range fields {
-		if slices.Contains(order, field.Name) {
-			return Definition{}, nil, fmt.Errorf("field %q is there twice", field.Name)
-		}
 		order = append(order, field.Name)
 		value := []byte(field.Value)
 		switch field.Name {
 		case fieldType:
 			err = json.Unmarshal(value, &def.Type)
 		case fieldStart:
-			err = json.Unmarshal(value, &def.Start)
+			started = field.Value != "null"
+			if word, _ := jsonString(field.Value); word == string(StartAuto) {
+				def.Start = StartAuto
+			}
 		case fieldAttrs:
 			def.Params, err = parseAttrs(value)
 		default:
@@ -45,8 +46,11 @@ func parseDefinition(data []byte) (Definition, []string, error) {
 			return Definition{}, nil, fmt.Errorf("field %q: %w", field.Name, err)
 		}
 	}
-	if def.Type == "" {
+	switch {
+	case def.Type == "":
 		return Definition{}, nil, errors.New(`field "mdev_type" is missing`)
+	case !started:
+		return Definition{}, nil, errors.New(`field "start" is missing`)
 	}
 	return def, order, nil
 }
@@ -62,19 +66,29 @@ func parseAttrs(data []byte) ([]Param, error) {
 		if err != nil {
 			return nil, err
 		}
-		for _, field := range fields {
-			var value string
-			if err := json.Unmarshal([]byte(field.Value), &value); err != nil {
-				return nil, fmt.Errorf("attribute %q: %w", field.Name, err)
-			}
-			params = append(params, Param{Name: field.Name, Value: value})
+		if len(fields) != 1 {
+			return nil, fmt.Errorf("an attribute has %d fields, not 1", len(fields))
 		}
+		value, ok := jsonString(fields[0].Value)
+		if !ok {
+			return nil, fmt.Errorf("attribute %q: its value is not a string", fields[0].Name)
+		}
+		params = append(params, Param{Name: fields[0].Name, Value: value})
 	}
 	return params, nil
 }
 
+// jsonString reads a string; null is none.
+func jsonString(text string) (value string, ok bool) {
+	var read *string
+	if err := json.Unmarshal([]byte(text), &read); err != nil || read == nil {
+		return "", false
+	}
+	return *read, true
+}
+
 // parseObject reads a JSON object's fields in their order, which package json
-// does not keep.
+// does not keep. Of two of one name the last counts, in the place of the first.
 func parseObject(data []byte) ([]Field, error) {
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	if token, err := decoder.Token(); err != nil {
@@ -96,7 +110,11 @@ func parseObject(data []byte) ([]Field, error) {
 		if err := decoder.Decode(&value); err != nil {
 			return nil, err
 		}
-		fields = append(fields, Field{Name: name, Value: string(value)})
+		if i := slices.IndexFunc(fields, func(f Field) bool { return f.Name == name }); i >= 0 {
+			fields[i].Value = string(value)
+		} else {
+			fields = append(fields, Field{Name: name, Value: string(value)})
+		}
 	}
 	if _, err := decoder.Token(); err != nil {
 		return nil, err

@@ -71,8 +71,8 @@ func (s *scan) facts(ctx context.Context, address string, problems *[]Problem) *
 }
 
 // mig is what the driver's files, and the source, say of a GPU's MIG mode; nil: nothing.
-func (s *scan) mig(address string, facts *Facts) *MIG {
-	m := s.migFiles(address)
+func (s *scan) mig(address string, parents []Parent, facts *Facts) *MIG {
+	m := s.migFiles(address, parents)
 	if facts == nil || facts.MIG == nil {
 		return m
 	}
@@ -87,8 +87,10 @@ func (s *scan) mig(address string, facts *Facts) *MIG {
 }
 
 // migFiles finds a GPU's instances by their access files, which NVIDIA's driver lists by the
-// GPU's device minor.
-func (s *scan) migFiles(address string) *MIG {
+// GPU's device minor. The directory of the files is there in either mode: where it is empty, the
+// mode is known to be on only if the GPU runs nothing and no virtual function of it can make
+// anything.
+func (s *scan) migFiles(address string, parents []Parent) *MIG {
 	minor, ok := s.nvidiaMinor(address)
 	if !ok {
 		return nil
@@ -105,7 +107,16 @@ func (s *scan) migFiles(address string) *MIG {
 			m.Instances = append(m.Instances, GPUInstance{Instance: Instance{ID: id}, VGPUs: []string{}})
 		}
 	}
+	if m.Enabled && len(m.Instances) == 0 && !idleWithoutTypes(parents) {
+		return nil
+	}
 	return m
+}
+
+func idleWithoutTypes(parents []Parent) bool {
+	return len(parents) > 0 && !slices.ContainsFunc(parents, func(p Parent) bool {
+		return p.PF == "" || len(p.Types) > 0 || len(p.Devices) > 0
+	})
 }
 
 // settle notes which devices are in which instance, as far as the driver says.
@@ -120,11 +131,4 @@ func (m *MIG) settle(parents []Parent) {
 			}
 		}
 	}
-}
-
-// isMIGBacked tells a type that runs in a GPU instance by the slices in its name: "GRID
-// A100-4-20C".
-func isMIGBacked(name string) bool {
-	t, ok := board.Parse(name)
-	return ok && t.Slices > 0
 }

@@ -72,7 +72,7 @@ func TestOperatingSystemsFiles(t *testing.T) {
 func TestRunEndsWithItsContext(t *testing.T) {
 	root := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(root, "tool"), []byte("#!/bin/sh\necho \"$@\"\nexec sleep 60\n"), 0o755))
-	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
 	start := time.Now()
 	said, err := newOSFS("/").Run(ctx, root[1:]+"/tool", "-e", "ALL")

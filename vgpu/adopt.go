@@ -129,7 +129,7 @@ func (o *operation) adopt(ctx context.Context, v *view, dryRun bool) error {
 			return o.fail(ctx, err)
 		}
 	}
-	o.onFailure("grant", "", func(context.Context) error { return o.m.endGrant(o.id) })
+	o.onFailure("grant", "", func(context.Context) error { return o.m.endGrant(o.id, o.number) })
 	err = o.grant(ctx, v, g)
 	if err == nil && (v.copy.VM != o.id || !sameCopy(v.copy, g.metadata())) {
 		var doc *domain.Document
@@ -226,7 +226,7 @@ func (o *operation) adoptFresh(ctx context.Context, v *view, dryRun bool) error 
 	} else if err := o.createAll(ctx, &g, q, p); err != nil {
 		return o.fail(ctx, err)
 	}
-	o.onFailure("grant", "", func(context.Context) error { return o.m.endGrant(o.id) })
+	o.onFailure("grant", "", func(context.Context) error { return o.m.endGrant(o.id, o.number) })
 	if err := o.grant(ctx, v, g); err != nil {
 		return o.fail(ctx, err)
 	}

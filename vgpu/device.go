@@ -27,11 +27,19 @@ func (d device) uuid() (uuid.UUID, bool) {
 // named is a hostdev with the device as its source.
 func (d device) named(h domain.Hostdev) domain.Hostdev {
 	var mediated bool
-	h.VF = ""
+	h.VF, h.Model = "", d.Model
 	if h.UUID, mediated = d.uuid(); !mediated {
 		h.VF = d.ID
 	}
 	return h
+}
+
+// modelOf is the model that a hostdev of a type with that device API has, "" for the usual one.
+func modelOf(deviceAPI string) string {
+	if deviceAPI == domain.ModelPCI {
+		return ""
+	}
+	return deviceAPI
 }
 
 // sameHomes tells whether two lists have the same devices on the same parents.

@@ -11,9 +11,12 @@ import (
 )
 
 // document puts the vGPUs and the copy of the grant into the VM's document. What does not
-// fit there is the caller's to mend.
+// fit there, or libvirt or QEMU would refuse, is the caller's to mend.
 func (s spec) document(g grant) (*domain.Document, error) {
 	doc, err := s.write(g)
+	if err == nil {
+		err = doc.Check()
+	}
 	if err != nil {
 		return nil, &Error{Kind: ErrInvalid, Err: err}
 	}
@@ -43,7 +46,7 @@ func (s spec) write(g grant) (*domain.Document, error) {
 	}
 	doc := s.doc
 	for i := range hostdevs {
-		if s.requests[i].Address != "" {
+		if s.requests[i].Address != "" || !hostdevs[i].OnPCI() {
 			continue
 		}
 		free, err := scratch.Free(1, domain.AddressRequest{})
@@ -142,33 +145,12 @@ func (o *operation) unwrite(ctx context.Context, g grant, before *domain.Documen
 
 // swap returns the document with other devices in their places.
 func swap(doc *domain.Document, from, to []device) (*domain.Document, error) {
-	vfs := map[string]string{}
-	var err error
+	has := hostdevIDs(doc)
+	others := map[string]string{}
 	for i := range to {
-		switch {
-		case from[i].ID == to[i].ID:
-		case from[i].vf() && to[i].vf():
-			vfs[from[i].ID] = to[i].ID
-		default: // a kernel with another framework
-			if doc, err = exchange(doc, from[i], to[i]); err != nil {
-				return nil, err
-			}
+		if from[i].ID != to[i].ID && (has[from[i].ID] || from[i].vf() && to[i].vf()) {
+			others[from[i].ID] = to[i].ID
 		}
 	}
-	return doc.ReplaceVFs(vfs)
-}
-
-// exchange puts a virtual function into the place of an mdev, or the other way.
-func exchange(doc *domain.Document, from, to device) (*domain.Document, error) {
-	for _, h := range doc.Hostdevs() {
-		if h.ID() != from.ID {
-			continue
-		}
-		without, err := doc.Remove(from.ID)
-		if err != nil {
-			return nil, err
-		}
-		return without.Add(to.named(h))
-	}
-	return doc, nil
+	return doc.Replace(others)
 }

@@ -47,6 +47,8 @@ type device struct {
 	Parent string       `json:"parent"`
 	GPU    string       `json:"gpu,omitempty"`
 	Params []mdev.Param `json:"params,omitempty"`
+	// Model is that of the hostdev, the type's device API; empty: vfio-pci.
+	Model string `json:"model,omitempty"`
 	// Pin is the parent or GPU that the caller asked for; empty: any will do. PinPCI is
 	// what PCI device it was then: buses may be renumbered.
 	Pin    string `json:"pin,omitempty"`
@@ -66,6 +68,9 @@ type task struct {
 	PID       int       `json:"pid"`
 	Boot      string    `json:"boot"`
 	Libvirt   string    `json:"libvirt"`
+	// After is the number of the VM's last grant in this boot when the operation began, of one
+	// that may be the VM's first.
+	After uint64 `json:"after,omitempty"`
 	// Run is libvirt's number of the run that the VM was in; 0: it was off.
 	Run int `json:"run,omitempty"`
 	// Grant is what the VM is to have: of an operation that grants.

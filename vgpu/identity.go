@@ -151,22 +151,29 @@ func (m *Manager) bind(ctx context.Context) error {
 type numbered struct {
 	VM     uuid.UUID `json:"vm"`
 	Number uint64    `json:"number"`
+	By     uuid.UUID `json:"by"` // the operation that wrote the grant or ended it
 }
 
 func (n numbered) key() string { return n.VM.String() }
 
-// checkNumber refuses a grant that is older than the last one of this boot: the state directory
-// was restored from a backup.
+// checkNumber refuses a grant, or what an operation was about to grant, that is older than the
+// last one of this boot: the state directory was restored from a backup.
 func (m *Manager) checkNumber(v *view) *Error {
-	if v.grant == nil {
+	last, noted, err := m.store.numbers.Read(v.id.String())
+	if err != nil || !noted { // a note that is lost says nothing
 		return nil
 	}
-	last, noted, err := m.store.numbers.Read(v.id.String())
-	if err != nil || !noted || last.Number <= v.grant.Number {
-		return nil // a note that is lost says nothing
+	what := ""
+	switch t := v.task; {
+	case v.grant != nil && last.Number > v.grant.Number:
+		what = fmt.Sprintf("its grant is number %d", v.grant.Number)
+	case v.grant == nil && t != nil && (t.Operation == opProvision || t.Operation == opAdopt) && last.Number > t.After && last.By != t.Number:
+		what = fmt.Sprintf("its unfinished operation (%s) comes after grant number %d", t.Operation, t.After)
+	default:
+		return nil
 	}
 	return &Error{
-		Kind: ErrState, Err: fmt.Errorf("its grant is number %d, and number %d was there in this boot: the state directory was restored from a backup", v.grant.Number, last.Number),
+		Kind: ErrState, Err: fmt.Errorf("%s, and number %d was there in this boot: the state directory was restored from a backup", what, last.Number),
 		Next: "see that the VM and its vGPUs are as the restored grant says, then take the state directory over",
 	}
 }
@@ -185,14 +192,35 @@ func (m *Manager) TakeOver(ctx context.Context) error {
 		if err := m.store.dir.TakeOver(ctx, statedir.Machine{ID: machine.ID, DMI: machine.DMI}, ownersDir); err != nil {
 			return err
 		}
-		numbers, _, err := m.store.numbers.All()
-		if err != nil {
-			return err
-		}
-		for id := range numbers {
-			err = fault.Join(err, m.store.numbers.Remove(id))
-		}
+		err = m.acceptNumbers()
 		o.record("taken over", "")
 		return err
 	})
+}
+
+// acceptNumbers makes what the state directory says of VMs the last that there was in this boot.
+// What had ended by then stays ended.
+func (m *Manager) acceptNumbers() error {
+	numbers, _, err := m.store.numbers.All()
+	if err != nil {
+		return err
+	}
+	var failures []error
+	for id, last := range numbers {
+		g, granted, err := m.store.grants.Read(id)
+		if err != nil { // a damaged one is Reconcile's
+			continue
+		}
+		t, begun, err := m.store.tasks.Read(id)
+		switch {
+		case err != nil:
+			continue
+		case granted:
+			last.Number = g.Number
+		case begun:
+			last.Number = t.After
+		}
+		failures = append(failures, m.store.numbers.Replace(last))
+	}
+	return fault.Join(failures...)
 }

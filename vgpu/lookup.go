@@ -15,6 +15,7 @@ import (
 type candidate struct {
 	Parent, GPU string
 	TypeName    string // of the vGPU that it may take
+	API         string // the type's device API
 	VF          bool   // the parent is the device
 }
 
@@ -42,7 +43,7 @@ func newLookup(inv *mdev.Inventory) lookup {
 func (l lookup) candidate(parent, typ string) candidate {
 	p := l.parents[parent]
 	t, _ := l.typeOn(parent, typ)
-	return candidate{Parent: p.Name, GPU: p.GPU, TypeName: cmp.Or(t.Name, typ), VF: p.Framework == mdev.FrameworkVendorVFIO}
+	return candidate{Parent: p.Name, GPU: p.GPU, TypeName: cmp.Or(t.Name, typ), API: t.DeviceAPI, VF: p.Framework == mdev.FrameworkVendorVFIO}
 }
 
 func (l lookup) typeOn(parent, idOrName string) (mdev.Type, bool) {

@@ -141,10 +141,14 @@ func (m *hostModel) harm(s *site) {
 			m.old = stateDir(m.t)
 		}
 		require.NoError(m.t, copyState(m.sites[0].dir, m.old))
+		m.olds = m.sites[0].shelf.machine
 		m.note("keep a copy of the state directory")
 	case 5:
 		if m.old != "" && s.shelf == m.sites[0].shelf {
-			m.tamper(s, "put the old state directory back", func(dir string) error { return copyState(m.old, dir) })
+			m.tamper(s, "put the old state directory back", func(dir string) error {
+				s.shelf.machine = m.olds
+				return copyState(m.old, dir)
+			})
 		}
 	case 6:
 		m.oldFile(s)

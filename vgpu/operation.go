@@ -273,6 +273,11 @@ func (o *operation) task(v *view, change func(*task)) task {
 		VM: o.id, Name: o.vm, Number: o.number, Operation: o.op, Since: time.Now().UTC().Truncate(time.Second), PID: os.Getpid(),
 		Boot: o.m.boot(), Libvirt: o.m.libvirt, Run: v.info.ID,
 	}
+	if o.op == opProvision || o.op == opAdopt {
+		if last, noted, err := o.m.store.numbers.Read(o.id.String()); err == nil && noted {
+			t.After = last.Number
+		}
+	}
 	if change != nil {
 		change(&t)
 	}
@@ -323,16 +328,16 @@ func (o *operation) grant(ctx context.Context, v *view, g grant) error {
 		if last, noted, err := o.m.store.numbers.Read(g.VM.String()); err == nil && noted {
 			g.Number = max(g.Number, last.Number) // the VM had others in this boot
 		}
-		return o.m.writeGrant(g)
+		return o.m.writeGrant(g, o.number)
 	})
 }
 
-// writeGrant writes a grant and notes its number for this boot.
-func (m *Manager) writeGrant(g grant) error {
+// writeGrant writes a grant and notes its number for this boot, with the operation's.
+func (m *Manager) writeGrant(g grant, by uuid.UUID) error {
 	if err := m.store.grants.Write(g); err != nil {
 		return err
 	}
-	if err := m.store.numbers.Replace(numbered{g.VM, g.Number}); err != nil {
+	if err := m.store.numbers.Replace(numbered{g.VM, g.Number, by}); err != nil {
 		m.log.Warn("the number of a grant cannot be noted", "vm", g.Name, "err", err)
 	}
 	return nil
@@ -340,8 +345,8 @@ func (m *Manager) writeGrant(g grant) error {
 
 // endGrant takes a VM's grant away. Its number is passed over, so that a backup does not bring
 // it back in this boot.
-func (m *Manager) endGrant(vm uuid.UUID) error {
-	ended := numbered{VM: vm, Number: 1}
+func (m *Manager) endGrant(vm, by uuid.UUID) error {
+	ended := numbered{VM: vm, Number: 1, By: by}
 	if last, noted, err := m.store.numbers.Read(vm.String()); err == nil && noted {
 		ended.Number += last.Number
 	} else if g, ok, err := m.store.grants.Read(vm.String()); err == nil && ok {

@@ -110,7 +110,7 @@ func (m *Manager) placeBy(r *reading, q question) (places, error) {
 
 // at is the device as it will be on a parent.
 func (d device) at(c candidate, typ string) device {
-	d.Type, d.Parent, d.GPU = typ, c.Parent, c.GPU
+	d.Type, d.Parent, d.GPU, d.Model = typ, c.Parent, c.GPU, modelOf(c.API)
 	if c.VF {
 		d.ID = c.Parent
 	}

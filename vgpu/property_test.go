@@ -41,6 +41,7 @@ type hostModel struct {
 	types []string
 	texts map[string]string // documents that somebody kept
 	old   string            // a copy of the first state directory; empty: none was made
+	olds  int               // the machine whose that was
 }
 
 // TestRandomOperations: whatever is done in whatever order, by the Managers of two libvirts

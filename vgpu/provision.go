@@ -148,7 +148,7 @@ func (o *operation) clear(ctx context.Context, v *view) error {
 // forget ends the grant of a VM and then the operation that did so.
 func (o *operation) forget(ctx context.Context) error {
 	return o.step(ctx, "forget", "", func(ctx context.Context) error {
-		if err := o.m.endGrant(o.id); err != nil {
+		if err := o.m.endGrant(o.id, o.number); err != nil {
 			return err
 		}
 		return o.end()
@@ -190,7 +190,7 @@ func (o *operation) provision(ctx context.Context, s spec, v *view) (VM, error) 
 	}
 	if err == nil {
 		g.remember(doc)
-		o.onFailure("grant", "", func(context.Context) error { return o.m.endGrant(o.id) })
+		o.onFailure("grant", "", func(context.Context) error { return o.m.endGrant(o.id, o.number) })
 		err = o.grant(ctx, v, g)
 	}
 	if err == nil {
@@ -229,11 +229,16 @@ func (s spec) grant(libvirt string) grant {
 	return g
 }
 
-// remember notes where the guest has its vGPUs, as far as libvirt does not choose.
+// remember notes what the document has of the vGPUs: their models, and where the guest has
+// them, as far as libvirt does not choose.
 func (g *grant) remember(doc *domain.Document) {
 	for _, h := range doc.Hostdevs() {
 		for i := range g.VGPUs {
-			if g.VGPUs[i].ID == h.ID() && h.Address != nil {
+			if g.VGPUs[i].ID != h.ID() {
+				continue
+			}
+			g.VGPUs[i].Model = modelOf(h.Model)
+			if h.Address != nil {
 				g.VGPUs[i].Address = h.Address.String()
 			}
 		}

@@ -153,7 +153,7 @@ func (o *operation) act(ctx context.Context, v *view, a Action) Action {
 			return o.reown(ctx, v)
 		case ActionForget:
 			o.record("collected", "")
-			return m.endGrant(o.id)
+			return m.endGrant(o.id, o.number)
 		case ActionRestore:
 			return m.restore(ctx, v)
 		case ActionRepair:

@@ -24,7 +24,7 @@ func TestRefusalInAnError(t *testing.T) {
 	require.NoError(t, err)
 	_, refusal := s.Place([]placement.Request{{Type: "nvidia-22"}}, placement.Options{})
 	err = &Error{Op: "plan", VM: "vm", Step: "place", Kind: kindOf(refusal), Err: refusal}
-	assert.EqualError(t, err, `plan vm: place vGPU 0: no GPU has a type "nvidia-22" now; without virtual functions enabled: 1 GPU`)
+	assert.EqualError(t, err, `plan vm: place vGPU 0: no GPU has a type "nvidia-22" now; 0000:41:00.0 has no parent that makes vGPUs`)
 	require.ErrorIs(t, err, ErrNotFound)
 	var read Error
 	data, err := json.Marshal(err)

@@ -2,6 +2,7 @@ package vgpu
 
 import (
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -47,4 +48,33 @@ func TestEndedGrantIsNotBroughtBack(t *testing.T) {
 	m.takeOver(s, nil)
 	m.try(s, adoptVerb("w", AdoptOptions{}), nil)
 	m.settle()
+}
+
+// TestUndoneProvisionIsNotBroughtBack: a backup from the middle of a provision that was undone
+// since does not make Reconcile remove what another VM has by now; nor does it after the state
+// directory was taken over in between.
+func TestUndoneProvisionIsNotBroughtBack(t *testing.T) {
+	for _, granted := range []bool{false, true} {
+		m, s := small(t, "l40s,vfs=1")
+		old := stateDir(t)
+		m.try(s, provisionVerb(document("v"), "NVIDIA L40S-24Q", 1, Reserved), func(a access) fate {
+			if a.what == "define" || !granted && a.change > 0 && strings.HasSuffix(a.what, ".json") && strings.Contains(a.what, vmsDir) {
+				require.NoError(t, copyState(s.dir, old))
+				return dieBefore
+			}
+			return live
+		})
+		_, err := m.reconcile(s, ReconcileOptions{}, nil)
+		require.NoError(t, err)
+		m.takeOver(s, nil)
+		m.try(s, provisionVerb(document("w"), "NVIDIA L40S-24Q", 1, Reserved), nil)
+		m.tamper(s, "put the old state directory back", func(dir string) error { return copyState(old, dir) })
+		_, err = m.reconcile(s, ReconcileOptions{Now: true}, nil)
+		require.NoError(t, err)
+		m.takeOver(s, nil)
+		_, err = m.reconcile(s, ReconcileOptions{Now: true}, nil)
+		require.NoError(t, err)
+		m.try(s, adoptVerb("w", AdoptOptions{}), nil)
+		m.settle()
+	}
 }

@@ -164,7 +164,7 @@ func (o *operation) ensure(ctx context.Context, v *view, mend bool) (rewritten b
 	moved := !sameHomes(g.VGPUs, v.devices)
 	if moved {
 		was := *v.grant
-		o.onFailure("grant", "", func(ctx context.Context) error { return o.m.writeGrant(was.next(v.grant)) })
+		o.onFailure("grant", "", func(ctx context.Context) error { return o.m.writeGrant(was.next(v.grant), o.number) })
 		if err := o.grant(ctx, v, g); err != nil {
 			return false, o.fail(ctx, err)
 		}

@@ -143,6 +143,8 @@ func (tr *trial) mayTouch(vm uuid.UUID) bool {
 	g, granted := tr.grants[vm]
 	t, begun := tr.tasks[vm]
 	switch {
+	case tr.v.op == opForget && tr.v.vm == vm.String() && !tr.s.foreign() && !tr.restored[vm]: // that libvirt may be no more
+		return true
 	case tr.v.dry, tr.s.foreign(), granted && (tr.restored[vm] || g.Libvirt != tr.s.m.libvirt), !granted && begun && t.Libvirt != tr.s.m.libvirt:
 		return false
 	case tr.v.op == opTakeOver:

@@ -68,7 +68,7 @@ func (v *view) putBack() (*domain.Document, error) {
 		h := d.named(domain.Hostdev{})
 		if a, err := domain.ParseAddress(d.Address); err == nil && whole.doc.CheckAddress(a) == nil {
 			h.Address = &a
-		} else {
+		} else if h.OnPCI() {
 			free, err := whole.doc.Free(1, domain.AddressRequest{})
 			if err != nil {
 				return nil, err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -50,6 +51,7 @@ func (c *createCmd) Run(g *globals) error {
 	if err := c.checkGranted(g, host); err != nil {
 		return err
 	}
+	unwritten := c.unwritten(g, host)
 	signal.Ignore(syscall.SIGPIPE) // else a reader that has gone ends us before the vGPU is taken back
 	made, err := host.Create(g.ctx, mdev.CreateRequest{Type: c.Type, Parent: c.Parent, UUID: uuid.UUID(c.UUID), Params: params(c.Param)})
 	if errors.Is(err, mdev.ErrExists) {
@@ -61,10 +63,35 @@ func (c *createCmd) Run(g *globals) error {
 	if err != nil {
 		return err
 	}
-	if err := g.say(made, "%s", made.ID); err != nil {
+	answer := struct {
+		mdev.Created
+		Unwritten []mdev.Definition `json:"definitions_not_applied,omitempty"`
+	}{made, unwritten}
+	if err := g.say(answer, "%s", made.ID); err != nil {
 		return takeBack(g.ctx, host, made, err)
 	}
 	return nil
+}
+
+// unwritten tells of definitions of mdevctl's for that UUID whose attributes are not asked
+// for: create writes its own only.
+func (c *createCmd) unwritten(g *globals, host *mdev.Host) []mdev.Definition {
+	if c.UUID == (mdevUUID{}) || len(c.Param) > 0 {
+		return nil
+	}
+	defined, _ := host.DefinitionsOf(g.ctx, uuid.UUID(c.UUID)) // what cannot be read is mdevctl's to tell
+	defined = slices.DeleteFunc(defined, func(d mdev.Definition) bool { return len(d.Params) == 0 })
+	for _, d := range defined {
+		if g.Output == "json" {
+			break
+		}
+		flags := ""
+		for _, p := range d.Params {
+			flags += " --param " + quote(p.Name+"="+p.Value)
+		}
+		fmt.Fprintf(g.stderr, "vgpuctl: a definition of this UUID, on %s, has attributes that are not written\nwhat to do: create it with%s, or by mdevctl start --uuid %s\n", d.Parent, flags, d.UUID)
+	}
+	return defined
 }
 
 // checkGranted refuses a UUID, or a virtual function, that was granted to a VM.

@@ -49,6 +49,30 @@ func TestCreateForNobody(t *testing.T) {
 	assert.Empty(t, host.Devices())
 }
 
+// TestCreateOfADefinedUUID: a definition of mdevctl's with attributes is told of, as create
+// does not write them, unless some are asked for.
+func TestCreateOfADefinedUUID(t *testing.T) {
+	host := mounted(t, "tesla-m60")
+	dir := filepath.Join(host.flags[1], "etc/mdevctl.d/0000:05:00.0")
+	require.NoError(t, os.MkdirAll(dir, 0o755))
+	for _, text := range []string{`{"mdev_type":"nvidia-18","start":"manual"}`, `{"mdev_type":"nvidia-18","start":"manual","attrs":[{"nvidia/vgpu_params":"disable_vnc=1"}]}`} {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, id), []byte(text), 0o644))
+		tell := strings.Contains(text, "attrs")
+		create := []string{"create", "--type", "nvidia-18", "--uuid", id}
+		status, stdout, stderr := host.do("", create...)
+		require.Zero(t, status, stderr)
+		assert.Equal(t, id+"\n", stdout)
+		assert.Equal(t, tell, strings.Contains(stderr, "on 0000:05:00.0, has attributes that are not written\nwhat to do: create it with --param nvidia/vgpu_params=disable_vnc=1"), stderr)
+		_, stdout, stderr = host.do("", append([]string{"-o", "json"}, create...)...)
+		assert.Equal(t, tell, strings.Contains(stdout, "definitions_not_applied"), stdout)
+		assert.Empty(t, stderr)
+		status, _, stderr = host.do("", "remove", id)
+		require.Zero(t, status, stderr)
+	}
+	_, _, stderr := host.do("", "create", "--type", "nvidia-18", "--uuid", id, "--param", "nvidia/vgpu_params=enable_uvm=1")
+	assert.Empty(t, stderr)
+}
+
 // TestUUIDs: what is not a vGPU's UUID is refused with an example of one: never is
 // another one made in its place.
 func TestUUIDs(t *testing.T) {

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -58,7 +59,7 @@ func TestContract(t *testing.T) {
 		{with("create"), "", exitUsage, "--type"},
 		{with("create", "--type", "mtty-1", "--uuid", "nonsense"), "", exitUsage, "UUID"},
 		{with("create", "--type", "mtty-1"), "", exitNotFound, "no parent"},
-		{with("create", "--type", "a/b"), "", exitUsage, "a/b"},
+		{with("create", "--type", "a/b"), "", exitNotFound, "a/b"}, // a name may have a slash
 		{with("remove", id), "", exitNotFound, id},
 		{with("remove", "nonsense"), "", exitUsage, "nonsense"},
 		{with("remove", id, "--wait=-1s"), "", exitUsage, "-1s"},
@@ -149,6 +150,46 @@ func TestXML(t *testing.T) {
 	status, out, stderr = vgpuctl(t, document, "-o", "json", "qemu-args")
 	require.Zero(t, status, stderr)
 	assert.JSONEq(t, "[]", out, "no vGPUs: no arguments")
+}
+
+// TestXMLAddresses: as many free addresses are shown as there are, beside those in use.
+func TestXMLAddresses(t *testing.T) {
+	var full strings.Builder
+	for slot := 2; slot < 0x1e; slot++ {
+		fmt.Fprintf(&full, "<rng model='virtio'><address type='pci' slot='%d'/></rng>", slot)
+	}
+	pc := func(devices string) string {
+		return "<domain type='kvm'><name>vm</name><os><type arch='x86_64' machine='pc'>hvm</type></os><devices><memballoon model='none'/>" + devices + "</devices></domain>"
+	}
+	status, out, stderr := vgpuctl(t, pc(full.String()), "xml", "addresses", "--free", "4")
+	require.Zero(t, status, stderr)
+	assert.Empty(t, stderr)
+	assert.Equal(t, 2, strings.Count(out, "(free)"), out)
+	assert.Contains(t, out, "0000:00:02.0  rng")
+	status, out, _ = vgpuctl(t, pc(full.String()), "-o", "json", "xml", "addresses", "--free", "4")
+	require.Zero(t, status)
+	assert.Contains(t, out, `"0000:00:1f.0"`)
+	status, out, stderr = vgpuctl(t, strings.Replace(pc(full.String()), "'pc'", "'isapc'", 1), "xml", "addresses")
+	assert.Equal(t, exitFailed, status, "which are free is not known")
+	assert.Contains(t, out, "0000:00:02.0  rng")
+	assert.Contains(t, stderr, "has no PCI bus")
+}
+
+// TestXMLModels: devices of s390x get no PCI address, and are refused where no guest has them.
+func TestXMLModels(t *testing.T) {
+	s390 := "<domain type='kvm'><name>vm</name><os><type arch='s390x' machine='s390-ccw-virtio-9.2'>hvm</type></os><devices/></domain>"
+	for _, model := range []string{"vfio-ap", "vfio-ccw"} {
+		status, out, stderr := vgpuctl(t, s390, "xml", "add", "--uuid", id, "--model", model)
+		require.Zero(t, status, stderr)
+		assert.Contains(t, out, "model='"+model+"'")
+		assert.NotContains(t, out, "type='pci'")
+		status, out, stderr = vgpuctl(t, out, "xml", "remove", "--uuid", id)
+		require.Zero(t, status, stderr)
+		assert.Equal(t, s390, out)
+		status, _, stderr = vgpuctl(t, document, "xml", "add", "--uuid", id, "--model", model)
+		assert.Equal(t, exitUsage, status)
+		assert.Contains(t, stderr, model+" device assignment is not supported")
+	}
 }
 
 // TestLifeOnAMountedHost: plan, provision, start, status, stop, reconcile and

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -40,7 +41,7 @@ func (w which) id() string {
 
 type xmlAddCmd struct {
 	which
-	Address string        `help:"Guest PCI address; left out: the planner chooses; none: libvirt does." placeholder:"A"`
+	Address string        `help:"Guest PCI address; left out: the planner chooses, for vfio-pci; none: libvirt does." placeholder:"A"`
 	Model   string        `help:"vfio-pci, vfio-ccw or vfio-ap (default vfio-pci)." placeholder:"M"`
 	Display domain.Switch `enum:",on,off" default:"" help:"on or off: show what the vGPU shows." placeholder:"on"`
 	RAMFB   domain.Switch `name:"ramfb" enum:",on,off" default:"" help:"on or off: a boot display until the guest's driver is there." placeholder:"on"`
@@ -52,9 +53,9 @@ func (c *xmlAddCmd) Run(g *globals) error {
 		return err
 	}
 	h := domain.Hostdev{UUID: uuid.UUID(c.UUID), VF: c.VF, Model: c.Model, Display: c.Display, RAMFB: c.RAMFB}
-	switch c.Address {
-	case "none":
-	case "":
+	switch {
+	case c.Address == "none", c.Address == "" && !h.OnPCI():
+	case c.Address == "":
 		free, err := doc.Free(1, domain.AddressRequest{})
 		if err != nil {
 			return err
@@ -89,7 +90,7 @@ func (c *xmlRemoveCmd) Run(g *globals) error {
 }
 
 type xmlAddressesCmd struct {
-	Free int `default:"1" help:"How many free addresses to show." placeholder:"N"`
+	Free int `default:"1" help:"How many free addresses to show, if there are so many." placeholder:"N"`
 }
 
 // usedAddress is one address in use, for scripts.
@@ -114,13 +115,14 @@ func (c *xmlAddressesCmd) Run(g *globals) error {
 	for _, u := range doc.Used() {
 		answer.Used = append(answer.Used, usedAddress{Address: u.Address.String(), By: u.By, Implicit: u.Implicit})
 	}
+	var unknown error // which are free
 	if c.Free > 0 {
-		if answer.Free, err = doc.Free(c.Free, domain.AddressRequest{}); err != nil {
-			return err
-		}
+		var free []domain.Address
+		free, unknown = doc.FreeUpTo(c.Free, domain.AddressRequest{})
+		answer.Free = append(answer.Free, free...)
 	}
 	if g.Output == "json" {
-		return g.json(answer)
+		return errors.Join(g.json(answer), unknown)
 	}
 	rows := [][]string{{"ADDRESS", "USED BY"}}
 	for _, u := range answer.Used {
@@ -132,7 +134,7 @@ func (c *xmlAddressesCmd) Run(g *globals) error {
 	for _, a := range answer.Free {
 		rows = append(rows, []string{a.String(), "(free)"})
 	}
-	return table(g.stdout, rows)
+	return errors.Join(table(g.stdout, rows), unknown)
 }
 
 type qemuArgsCmd struct {

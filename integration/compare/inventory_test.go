@@ -49,13 +49,23 @@ func BenchmarkInventory(b *testing.B) {
 				b.Skip("no mdevctl: install it, or name one in VGPUKIT_MDEVCTL")
 			}
 			for b.Loop() {
-				out, err := exec.Command(program, "types", "--dumpjson").Output()
-				require.NoError(b, err)
-				require.Equal(b, gpus*vfs*len(types), strings.Count(string(out), `"nvidia-`))
+				out := answer(b, program, "types", "--dumpjson")
+				require.Equal(b, gpus*vfs*len(types), strings.Count(out, `"nvidia-`))
 			}
 		})
 		b.Run("go-nvlib", func(b *testing.B) { once(b, func() { nvlib(b, types) }) })
 	})
+}
+
+// answer is what a program says; one that fails is told with its own words.
+func answer(b *testing.B, program string, args ...string) string {
+	var said, failed strings.Builder
+	cmd := exec.Command(program, args...)
+	cmd.Stdout, cmd.Stderr = &said, &failed
+	if err := cmd.Run(); err != nil {
+		b.Fatalf("%s: %v: %s", cmd, err, strings.TrimSpace(failed.String()))
+	}
+	return said.String()
 }
 
 // nvlib reads the same through NVIDIA's library, which knows of a type the last

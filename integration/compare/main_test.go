@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -32,16 +33,63 @@ const (
 // TestMain makes each tree and runs the program again where it is /sys.
 func TestMain(m *testing.M) {
 	if tree := os.Getenv(treeAt); tree != "" {
-		if err := unix.Mount(tree+"/sys", "/sys", "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
-			fmt.Fprintln(os.Stderr, "mount the tree over /sys, which needs root:", err)
+		if err := bindOverSys(tree + "/sys"); err != nil {
+			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
 		os.Exit(m.Run())
 	}
-	if err := errors.Join(onPlain(), onMounted()); err != nil {
+	made, err := makeDirs(mdevctlDirs)
+	err = errors.Join(err, onPlain(), onMounted(), removeDirs(made))
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+}
+
+// bindOverSys puts a tree in the place of /sys for this mount namespace only.
+func bindOverSys(tree string) error {
+	if err := unix.Mount(tree, "/sys", "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
+		return fmt.Errorf("mount %s over /sys, which needs root: %w", tree, err)
+	}
+	return nil
+}
+
+// mdevctlDirs are the directories that mdevctl does not start without, and that its package
+// brings; here it is only unpacked.
+var mdevctlDirs = []string{
+	"/etc/mdevctl.d/scripts.d/callouts", "/etc/mdevctl.d/scripts.d/notifiers",
+	"/usr/lib/mdevctl/scripts.d/callouts", "/usr/lib/mdevctl/scripts.d/notifiers",
+}
+
+// makeDirs makes the directories that are missing, and returns those, parents first.
+func makeDirs(dirs []string) (made []string, err error) {
+	for _, dir := range dirs {
+		var missing []string
+		for at := dir; ; at = filepath.Dir(at) {
+			if _, err := os.Stat(at); err == nil {
+				break
+			}
+			missing = append(missing, at)
+		}
+		for _, dir := range slices.Backward(missing) {
+			if err := os.Mkdir(dir, 0o755); err != nil {
+				return made, fmt.Errorf("make what mdevctl needs: %w", err)
+			}
+			made = append(made, dir)
+		}
+	}
+	return made, nil
+}
+
+// removeDirs removes them again, unless somebody has put something there.
+func removeDirs(made []string) error {
+	for _, dir := range slices.Backward(made) {
+		if err := os.Remove(dir); err != nil && !errors.Is(err, unix.ENOTEMPTY) {
+			return err
+		}
+	}
+	return nil
 }
 
 func onPlain() error {
@@ -81,7 +129,15 @@ func again(tree, kind string) error {
 	cmd.Env = append(os.Environ(), treeAt+"="+tree, treeKind+"="+kind)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
-	return cmd.Run()
+	switch err := cmd.Run(); {
+	case errors.Is(err, unix.EINVAL): // to keep its mounts to itself, / has to be one
+		return fmt.Errorf("on the %s tree: the root directory is no mount point, as in a plain chroot: mount it on itself (mount --bind DIR DIR) before chroot: %w", kind, err)
+	case errors.Is(err, unix.EPERM):
+		return fmt.Errorf("on the %s tree: a mount namespace of its own needs root: %w", kind, err)
+	case err != nil:
+		return fmt.Errorf("on the %s tree, of which the lines above say what failed: %w", kind, err)
+	}
+	return nil
 }
 
 // plant writes a plain tree with all that any of the contestants reads.

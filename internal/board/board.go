@@ -103,7 +103,7 @@ func (b Board) Max(t nvidia.Type) int {
 			fit = most
 		}
 	case !t.SharesInstance():
-		if fit = min(fit, b.MostSlices()/t.Slices); strings.HasPrefix(t.Variant, "ME") {
+		if fit = min(b.MostSlices()/t.Slices, b.parts()/b.partsOf(t)); strings.HasPrefix(t.Variant, "ME") {
 			fit = min(fit, 1) // one instance has the media engines
 		}
 	case b.Slices > 0:
@@ -111,6 +111,18 @@ func (b Board) Max(t nvidia.Type) int {
 	}
 	return min(fit, mostVFs)
 }
+
+// parts is into how many parts MIG divides the memory: one more than the slices of a GPU of
+// seven.
+func (b Board) parts() int {
+	if b.MostSlices() == 7 {
+		return 8
+	}
+	return b.Slices
+}
+
+// partsOf is how many of them a type's instance has, whose name rounds its size.
+func (b Board) partsOf(t nvidia.Type) int { return max(1, (2*t.GiB*b.parts()+b.GiB)/(2*b.GiB)) }
 
 // MostSlices is how many slices the board has at most.
 func (b Board) MostSlices() int {

@@ -88,28 +88,56 @@ func (n *Node) walk(space string, names []string, yield func(*Node) bool) bool {
 // namespace: xmlGetProp, by which libvirt reads attributes, looks at no more.
 func (n *Node) Attr(name string) (string, bool) { return n.find(name, true) }
 
-// find returns the value of an attribute. Few of a document's attributes are ever
-// asked for: they are not kept, but read from the tag, which is known to be
-// well-formed.
+// An Attribute is one as it is written, as offsets into the document's text:
+//
+//	<name a='b'/>
+//	      ^Start
+//	         ^Value
+//	          ^End  of the value; the quote is behind it
+type Attribute struct{ Start, Value, End int }
+
+// Written returns where the first attribute of that local name is written; see Attr.
+func (n *Node) Written(name string) (a Attribute, ok bool) {
+	if a, ok = n.written(name, true); ok {
+		a.Start += n.Start
+		a.Value += n.Start
+		a.End += n.Start
+	}
+	return a, ok
+}
+
 func (n *Node) find(name string, prefixed bool) (string, bool) {
-	if n == nil {
+	a, ok := n.written(name, prefixed)
+	if !ok {
 		return "", false
 	}
-	rest := n.Tag[len("<")+len(n.Name()):]
+	value, _, _ := plainText(n.Tag[a.Value:a.End], true, true)
+	return value, true
+}
+
+// written returns where an attribute is in the tag. Few of a document's attributes are ever
+// asked for: they are not kept, but read from the tag, which is known to be
+// well-formed.
+func (n *Node) written(name string, prefixed bool) (a Attribute, ok bool) {
+	if n == nil {
+		return a, false
+	}
+	at := len("<") + len(n.Name())
 	for {
-		rest = strings.TrimLeft(rest, " \t\r\n")
+		rest := strings.TrimLeft(n.Tag[at:], " \t\r\n")
 		end := strings.IndexAny(rest, "= \t\r\n")
 		if end < 0 {
-			return "", false // only the tag's end is left
+			return a, false // only the tag's end is left
 		}
-		found := rest[:end] == name || prefixed && n.local(rest[:end], name)
 		quote := strings.IndexAny(rest, "'\"")
 		length := strings.IndexByte(rest[quote+1:], rest[quote])
-		if found {
-			value, _, _ := plainText(rest[quote+1:quote+1+length], true, true)
-			return value, true
+		a.Start = len(n.Tag) - len(rest)
+		a.Value = a.Start + quote + 1
+		a.End = a.Value + length
+		if rest[:end] == name || prefixed && n.local(rest[:end], name) {
+			return a, true
 		}
-		rest = rest[quote+1+length+1:]
+		at = a.End + 1
 	}
 }
 

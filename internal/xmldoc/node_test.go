@@ -1,6 +1,7 @@
 package xmldoc
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -32,6 +33,21 @@ func TestAttributesAndPaths(t *testing.T) {
 	_, ok := none.PathAttr("a", "b")
 	assert.False(t, ok)
 	_, ok = none.Attr("a")
+	assert.False(t, ok)
+}
+
+// Written says where an attribute and its value are in the document.
+func TestWritten(t *testing.T) {
+	const text = `<r a:x='1'><b y = "2" /></r>`
+	root, err := ParseLoose(text)
+	require.NoError(t, err)
+	a, ok := root.Written("a:x")
+	assert.True(t, ok)
+	assert.Equal(t, `a:x='1`, text[a.Start:a.End])
+	b, ok := root.Children[0].Written("y")
+	assert.True(t, ok)
+	assert.Equal(t, []string{`y = "2`, "2"}, []string{text[b.Start:b.End], text[b.Value:b.End]})
+	_, ok = root.Written("y")
 	assert.False(t, ok)
 }
 
@@ -72,7 +88,11 @@ func walk(t *testing.T, text string, n *Node) {
 	if end := n.Start + 1 + len(n.Name()); end > n.StartEnd || text[n.Start:end] != "<"+n.Name() {
 		t.Fatalf("<%s> is not at %d: %q", n.Name(), n.Start, text)
 	}
-	n.Attr("type")
+	value, there := n.Attr("type")
+	a, written := n.Written("type")
+	if there != written || written && (text[a.Value-1] != text[a.End] || !strings.HasSuffix(text[a.Start:a.Value-1], "=") && !strings.ContainsAny(text[a.Start:a.Value-1], " \t\r\n")) {
+		t.Fatalf("type=%q is not at %v: %q", value, a, text)
+	}
 	for _, c := range n.Children {
 		walk(t, text, c)
 	}

@@ -103,6 +103,7 @@ func TestRoomInInstances(t *testing.T) {
 		},
 		{"rtx-pro-6000,mig=1g.24gb:4", []string{"DC-1-24Q EIO"}, nil}, // without graphics
 		{"rtx-pro-6000,mig=4g.96gb+gfx", []string{"DC-4-96Q", "DC-4-96Q EIO"}, nil},
+		{"rtx-pro-4500,mig=2g.32gb", []string{"DC-2-16C", "DC-2-16C", "DC-2-16C EIO"}, nil},
 		{"a100,vendor-vfio,mig=1g.5gb:2,mig=1g.5gb+me", []string{"A100-1-5C", "A100-1-5CME", "A100-1-5C", "A100-1-5C EIO", "A100-1-5CME EIO", "A100-5C EIO"}, nil},
 		{"h100,mig=3g.40gb:2", []string{"H100-3-40C", "H100-4-40C EIO", "H100-3-40C"}, nil},
 		{"h200,mig=1g.18gb:7", []string{"H200X-1-18C", "H200X-1-35C EIO"}, []string{"H200X-1-18C"}},

@@ -54,14 +54,12 @@ func (h *Host) hideGPU(g *gpu) {
 
 func (g *gpu) capabilities() string { return fmt.Sprintf("capabilities/gpu%d", g.minor) }
 
-// showInstances shows the GPU instances, each with the file that gives access to it.
+// showInstances shows the GPU instances, each with the file that gives access to it. The
+// directory for them is there whether or not the GPU is in MIG mode, or has any.
 func (g *gpu) showInstances() {
 	h := g.h
 	dir := h.dir(h.root, procNVIDIA+"/"+g.capabilities())
 	dir.drop("mig")
-	if !g.board.MIG {
-		return
-	}
 	mig := h.dir(dir, "mig")
 	for _, i := range g.instances {
 		minor := 3 + 9*i.id + 128*g.minor

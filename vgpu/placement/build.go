@@ -287,7 +287,12 @@ func (b *builder) model(r rules) *model {
 	for i, o := range b.offers {
 		m.slots = append(m.slots, b.slot(m, i, o, r))
 	}
-	m.holds = r.instances.holds(m.slots)
+	if r.instances != nil {
+		for _, t := range m.slots {
+			m.named = append(m.named, b.kinds[t.kind].named)
+		}
+		m.holds = r.instances.holds(m.named)
+	}
 	b.models = append(b.models, m)
 	b.modelIDs[string(b.key)] = m
 	return m
@@ -300,7 +305,7 @@ func (b *builder) slot(m *model, i int, o offer, r rules) slot {
 	same := func(slot) bool { return false }
 	switch {
 	case k.migBacked():
-		t.share, t.named = shareInstance, k.named
+		t.share = shareInstance
 		same = func(u slot) bool { return u.share == shareInstance && b.kinds[u.kind].likeInstance(k) }
 	case k.size > 0:
 		if r.mixed {

@@ -44,15 +44,12 @@ func newInstances(g *mdev.GPU) *instances {
 }
 
 // holds is what each instance takes of each slot's type when it is empty.
-func (in *instances) holds(slots []slot) [][]int32 {
-	if in == nil {
-		return nil
-	}
+func (in *instances) holds(named []nvidia.Type) [][]int32 {
 	all := make([][]int32, len(in.shapes))
 	for i, shape := range in.shapes {
-		all[i] = make([]int32, len(slots))
-		for n := range slots {
-			all[i][n] = int32(in.board.Holds(shape, slots[n].named))
+		all[i] = make([]int32, len(named))
+		for n := range named {
+			all[i][n] = int32(in.board.Holds(shape, named[n]))
 		}
 	}
 	return all
@@ -108,11 +105,11 @@ func (in *instances) fitting(t nvidia.Type) int {
 // fill puts a vGPU of the slot's type into the first GPU instance that has room for it, as the
 // driver does, and bounds the room for all types by what is left.
 func (s *state) fill(n int) {
-	slots, holds := s.model.slots, s.model.holds
+	slots, holds, named := s.model.slots, s.model.holds, s.model.named
 	s.fills = slices.Clone(s.fills)
 	for i := range s.fills {
-		if s.fills[i].Left(int(holds[i][n]), slots[n].named) > 0 {
-			s.fills[i] = s.fills[i].Add(slots[n].named)
+		if s.fills[i].Left(int(holds[i][n]), named[n]) > 0 {
+			s.fills[i] = s.fills[i].Add(named[n])
 			break
 		}
 	}
@@ -122,7 +119,7 @@ func (s *state) fill(n int) {
 		}
 		left := 0
 		for i := range s.fills {
-			left += s.fills[i].Left(int(holds[i][u]), slots[u].named)
+			left += s.fills[i].Left(int(holds[i][u]), named[u])
 		}
 		if slots[u].group == slots[n].group {
 			s.room[u]--

@@ -119,7 +119,8 @@ func (r *Refusal) because() string {
 		if !r.Jointly && f.request != r.Request {
 			continue
 		}
-		if f.code == ReasonPinned || f.code == ReasonNoSuchType {
+		inUse := f.code == ReasonParentInUse && !r.decision.wants[f.request].pinned // so are many, beside the GPU's own reason
+		if inUse || f.code == ReasonPinned || f.code == ReasonNoSuchType {
 			rest[f.code]++
 			continue
 		}
@@ -157,7 +158,7 @@ func (r *Refusal) because() string {
 var inFew = map[ReasonCode]string{
 	ReasonNoSuchType: "no such type", ReasonNoRoom: "no room", ReasonOtherSize: "another size", ReasonOtherType: "another type",
 	ReasonMIGOff: "not in MIG mode", ReasonMIGOn: "in MIG mode", ReasonNUMANode: "on another NUMA node", ReasonAntiAffinity: "to be kept apart from",
-	ReasonPinned: "not what was asked for", ReasonProblem: "with a problem", ReasonParentInUse: "in use", ReasonNoParent: "without vGPUs", ReasonNoInstance: "without a GPU instance for it", ReasonIdle: "offering nothing",
+	ReasonPinned: "not what was asked for", ReasonProblem: "with a problem", ReasonParentInUse: "virtual functions in use", ReasonNoParent: "without vGPUs", ReasonNoInstance: "without a GPU instance for it", ReasonIdle: "offering nothing",
 	ReasonMustBeAlone: "for a VM's only vGPU", ReasonNotJointly: "not for all together",
 	ReasonCordoned: "cordoned", ReasonReserved: "reserved", ReasonTypeNotAllowed: "not for this type", ReasonTypeLimit: "with as many of this type as they may", ReasonQuarantined: "quarantined",
 }

@@ -60,20 +60,20 @@ type slot struct {
 	kind  int32
 	max   int32 // on an empty GPU
 	share sharing
-	alone bool        // it cannot be one of several in a VM
-	group int         // slots of one group count together; the first of them
-	cost  int64       // sharePool: what one vGPU takes of the pool
-	size  uint64      // the kind's
-	named nvidia.Type // shareInstance: what the kind's name says
+	alone bool   // it cannot be one of several in a VM
+	group int    // slots of one group count together; the first of them
+	cost  int64  // sharePool: what one vGPU takes of the pool
+	size  uint64 // the kind's
 }
 
 // model is what GPUs have in common that offer the same types under the same rules.
 type model struct {
 	index    int
 	slots    []slot
-	holds    [][]int32 // of GPU instances that are known, what each takes by slot; nil: none are known
-	single   bool      // one vGPU a parent: virtual functions
-	sameType bool      // older drivers: one type, not only one size, at a time
+	holds    [][]int32     // of GPU instances that are known, what each takes by slot; nil: none are known
+	named    []nvidia.Type // by slot, what the types' names say; nil without holds
+	single   bool          // one vGPU a parent: virtual functions
+	sameType bool          // older drivers: one type, not only one size, at a time
 }
 
 // slotOf is the place of the first of some kinds in the model; -1: it has none.
