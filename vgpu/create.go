@@ -18,7 +18,10 @@ const rounds = 64
 // accepts; capacity is decided by the kernel. Whoever loses a race looks again, as long as the
 // host has room.
 func (o *operation) createAll(ctx context.Context, g *grant, q question, p places) error {
-	defer func() { p.pick.drop() }()
+	defer func() {
+		p.pick.drop()
+		o.noteRefusals(ctx)
+	}()
 	var refused refusals
 	for round := 1; ; round++ {
 		i, lost, err := o.createSome(ctx, g, q.which, p)
@@ -86,7 +89,7 @@ func (o *operation) createSome(ctx context.Context, g *grant, which []int, p pla
 			}
 			d, next := g.VGPUs[i].at(c, p.types[i]), false
 			err := o.step(ctx, "create", d.ID, func(ctx context.Context) (err error) {
-				next, err = o.create(ctx, d, c)
+				next, err = o.create(ctx, d, c, p.promised)
 				return err
 			})
 			if err == nil {
@@ -97,8 +100,11 @@ func (o *operation) createSome(ctx context.Context, g *grant, which []int, p pla
 			if !next || ctx.Err() != nil {
 				return i, nil, err
 			}
-			lost = append(lost, refusal{c, err})
-			full[c.GPU] = errors.Is(err, ErrRefused)
+			one := refusal{c, err}
+			if lost = append(lost, one); one.itself() {
+				o.suspects = append(o.suspects, suspect{one, p.types[i], p.reading.lookup})
+			}
+			full[c.GPU] = errors.Is(err, ErrRefused) || errors.Is(err, errNotAllowed)
 		}
 		if _, made := o.created[g.VGPUs[i].ID]; !made {
 			if len(lost) == 0 { // others have taken all that were free
@@ -119,14 +125,17 @@ func (o *operation) isTaken(c candidate) bool {
 	return err != nil || owned && w.VM != o.id && o.m.atWork(w)
 }
 
-// create makes one device under its GPU's lock. If it fails, next tells whether
-// another parent may be tried.
-func (o *operation) create(ctx context.Context, d device, c candidate) (next bool, err error) {
+// create makes one device under its GPU's lock; promised: see question. If it fails, next tells
+// whether another parent may be tried.
+func (o *operation) create(ctx context.Context, d device, c candidate, promised bool) (next bool, err error) {
 	unlock, err := o.m.lock(ctx, lockOfGPU, c.GPU, o.op+" "+o.vm)
 	if err != nil {
 		return false, err
 	}
 	defer unlock()
+	if err := o.stillAllowed(ctx, d, c, promised); err != nil {
+		return tryNext(err, c), err
+	}
 	req := mdev.CreateRequest{Type: d.Type, Parent: c.Parent, Params: d.Params, Exclusive: true}
 	id, mediated := d.uuid()
 	if !c.VF && !mediated {

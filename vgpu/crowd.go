@@ -37,10 +37,11 @@ func (c *crowd) add(u use) {
 // beside is the host in which all that was granted to other VMs, or chosen for them, exists.
 func (r *reading) beside(q question, others others) (*placement.Snapshot, error) {
 	c := others.crowd
-	if shut := r.shut(q); len(shut) > 0 {
+	policies, relaxed := r.policiesFor(q)
+	if shut := r.shut(q); len(shut) > 0 || relaxed {
 		c = r.alone()
 		var err error
-		if c.snapshot, err = placement.NewSnapshot(placement.HostInventory{Inventory: without(r.inv, shut)}); err != nil {
+		if c.snapshot, err = placement.NewSnapshot(placement.HostInventory{Inventory: refusing(r.inv, shut), Policies: policies}); err != nil {
 			return nil, err
 		}
 	} else if has(r.absent, q.vm) || has(others.uses, q.vm) {

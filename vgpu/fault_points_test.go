@@ -177,6 +177,11 @@ var journeys = []journey{
 		_, err := m.Update(ctx, "vm", UpdateOptions{GiveUp: true})
 		return err
 	}},
+	{"provision beside what refuses", func(r *rig, typ string) { r.sickenFirst() }, provision(1, Reserved)},
+	{"start beside what refuses", func(r *rig, typ string) {
+		provisioned(1, WhileRunning)(r, typ)
+		r.sickenFirst()
+	}, start},
 	{"restore", func(r *rig, typ string) { provisioned(2, Reserved)(r, typ); r.reboot(typ) }, func(ctx context.Context, m *Manager, _ string) error {
 		return reconciled(m.Reconcile(ctx, ReconcileOptions{Restore: true}))
 	}},

@@ -38,6 +38,7 @@ const (
 	ReportHeld      ActionKind = "held"      // another VM, or process, has a VM's vGPU open
 	ReportAbsent    ActionKind = "absent"    // a VM runs and its vGPU is gone
 	ReportGone      ActionKind = "gone"      // the VM is not there; if it stays so, its vGPUs are collected
+	ReportPolicy    ActionKind = "policy"    // a GPU's policy was made for another device: it does not apply
 	ReportUnowned   ActionKind = "unowned"   // a device has an owner without a grant: left alone
 )
 

@@ -9,7 +9,7 @@ import (
 // work on each VM, and the finishing of an interrupted operation under that one's name,
 // as operations within its own.
 type Operation struct {
-	Op   string        `json:"op"`            // provision, start, stop, teardown, reconcile, adopt, plan, status, list
+	Op   string        `json:"op"`            // provision, start, stop, teardown, reconcile, adopt, plan, status, list, policy
 	VM   string        `json:"vm,omitempty"`  // the VM's name; empty: of the whole host
 	Took time.Duration `json:"took,omitzero"` // zero when it begins
 }

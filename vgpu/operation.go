@@ -39,6 +39,8 @@ type operation struct {
 	unwritten bool
 	// created are the vGPUs that were made, as they were read back, by id.
 	created map[string]mdev.Device
+	// suspects are parents that refused a vGPU, of which it is not known yet why.
+	suspects []suspect
 }
 
 type undo struct {

@@ -22,8 +22,10 @@ type question struct {
 	// anywhere: a host without room will do, as no vGPU is made yet.
 	anywhere bool
 	// again: the VM had these vGPUs, and each goes where it was if that has room.
-	again   bool
-	refused []refusedBy
+	again bool
+	// promised: these places are the VM's, and no policy takes them away.
+	promised bool
+	refused  []refusedBy
 	// afresh: others were quicker since the last look.
 	afresh bool
 }
@@ -51,6 +53,7 @@ type places struct {
 	pick       *pick
 	candidates map[int][]candidate // by index of the vGPU
 	types      map[int]string      // the types' ids
+	promised   bool                // see question
 }
 
 // place finds places on the host as it is, beside what is granted and does not exist, and
@@ -78,8 +81,9 @@ func (m *Manager) placeBy(r *reading, q question) (places, error) {
 	if err := r.checkPins(q); err != nil {
 		return places{}, err
 	}
-	p := places{reading: r, candidates: map[int][]candidate{}, types: map[int]string{}}
+	p := places{reading: r, candidates: map[int][]candidate{}, types: map[int]string{}, promised: q.promised}
 	var err error
+	shut := r.shut(q)
 	p.pick, err = m.picks.choose(r, q.vm, func(others others) ([]device, error) {
 		found, types, err := r.candidates(q, others)
 		if errors.Is(err, ErrNotFound) && q.again { // the VM had these types; virtual functions do not list what has no room
@@ -93,7 +97,7 @@ func (m *Manager) placeBy(r *reading, q question) (places, error) {
 		}
 		var chosen []device
 		for n, i := range q.which {
-			if q.again {
+			if q.again && !shut[q.devices[i].Parent] {
 				found[n] = r.homeFirst(found, n, q.devices[i], others)
 			}
 			p.candidates[i], p.types[i] = found[n], types[n]
@@ -124,7 +128,7 @@ func (r *reading) homeFirst(found [][]candidate, n int, d device, others others)
 	beside := slices.ContainsFunc(list, func(c candidate) bool { return c.VF && c.GPU == gpu })
 	promised := func(u use) bool { return u.device.ID == d.Parent && u.device.ID != d.ID }
 	chosen := func(list []candidate) bool { return list[0].Parent == d.Parent }
-	if !beside || !r.hasRoom(d.Parent, d.Type) || slices.ContainsFunc(r.absent, promised) || slices.ContainsFunc(others.uses, promised) || slices.ContainsFunc(found, chosen) {
+	if !beside || r.quarantined(gpu, d.Parent) || !r.hasRoom(d.Parent, d.Type) || slices.ContainsFunc(r.absent, promised) || slices.ContainsFunc(others.uses, promised) || slices.ContainsFunc(found, chosen) {
 		return list
 	}
 	return append([]candidate{r.candidate(d.Parent, d.Type)}, list...)
@@ -146,7 +150,7 @@ func (r *reading) siblings(c candidate, typ string, vm uuid.UUID) []candidate {
 			continue
 		}
 		for _, p := range gpu.Parents {
-			if !promised[p.Name] && r.hasRoom(p.Name, typ) {
+			if !promised[p.Name] && !r.quarantined(c.GPU, p.Name) && r.hasRoom(p.Name, typ) {
 				found = append(found, r.candidate(p.Name, typ))
 			}
 		}
@@ -190,7 +194,7 @@ func (r *reading) candidates(q question, others others) ([][]candidate, []string
 	}
 	where, err := snapshot.Place(requests, options)
 	if errors.Is(err, ErrNoCapacity) && q.anywhere {
-		return r.anywhere(requests)
+		return r.anywhere(requests, err)
 	}
 	var refusal *placement.Refusal
 	if errors.As(err, &refusal) && refusal.UnknownType && r.inv.MayOffer(requests[refusal.Request].Type) {
@@ -230,25 +234,32 @@ func (r *reading) howToFree() string {
 	return next
 }
 
-// without is an inventory that lacks some parents.
-func without(inv *mdev.Inventory, shut map[string]bool) *mdev.Inventory {
+// refusing is an inventory in which some parents take nothing.
+func refusing(inv *mdev.Inventory, shut map[string]bool) *mdev.Inventory {
 	left := *inv
 	left.GPUs = slices.Clone(inv.GPUs)
 	for i := range left.GPUs {
-		left.GPUs[i].Parents = slices.DeleteFunc(slices.Clone(left.GPUs[i].Parents), func(p mdev.Parent) bool { return shut[p.Name] })
+		parents := slices.Clone(left.GPUs[i].Parents)
+		for j := range parents {
+			if p := &parents[j]; shut[p.Name] {
+				p.Problems = append(slices.Clone(p.Problems), mdev.Problem{Object: p.Name, Text: "its driver refused this vGPU just now"})
+			}
+		}
+		left.GPUs[i].Parents = parents
 	}
 	return &left
 }
 
-// anywhere finds for each vGPU a parent that offers its type, room or not.
-func (r *reading) anywhere(requests []placement.Request) ([][]candidate, []string, error) {
+// anywhere finds for each vGPU a parent that offers its type, room or not, where the VM may be
+// once there is: otherwise it is refused as it was.
+func (r *reading) anywhere(requests []placement.Request, refusal error) ([][]candidate, []string, error) {
 	var (
 		candidates [][]candidate
 		types      []string
 		taken      = map[string]bool{}
 	)
 	for i, q := range requests {
-		found := false
+		found, forbidden := false, false
 		for _, gpu := range r.inv.GPUs {
 			for _, p := range gpu.Parents {
 				c := r.candidate(p.Name, q.Type)
@@ -256,9 +267,16 @@ func (r *reading) anywhere(requests []placement.Request) ([][]candidate, []strin
 				if found || !ok || q.Parent != "" && q.Parent != p.Name && q.Parent != gpu.Name || c.VF && taken[p.Name] {
 					continue
 				}
+				if !r.mayTake(gpu.Name, t, q.Parent != "") {
+					forbidden = true
+					continue
+				}
 				found, taken[p.Name] = true, true
 				candidates, types = append(candidates, []candidate{c}), append(types, t.ID)
 			}
+		}
+		if !found && forbidden {
+			return nil, nil, refusal
 		}
 		if !found {
 			return nil, nil, &Error{

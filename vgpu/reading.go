@@ -17,7 +17,8 @@ type reading struct {
 	grants   map[string]grant
 	tasks    map[string]task
 	snapshot *placement.Snapshot
-	absent   []use // what is granted, or about to be made, and does not exist
+	absent   []use                          // what is granted, or about to be made, and does not exist
+	policies map[string]placement.GPUPolicy // by GPU; nil: all GPUs take everything
 }
 
 // use is a vGPU that takes room on a parent.
@@ -45,12 +46,17 @@ func (m *Manager) readAnew(ctx context.Context) (*reading, error) {
 	if r.tasks, _, err = m.store.tasks.All(); err != nil {
 		return nil, err
 	}
+	policies, unread, err := m.store.policies.All()
+	if err != nil {
+		return nil, err
+	}
 	inv, err := m.host.Inventory(ctx)
 	if err != nil {
 		return nil, err
 	}
 	r.lookup = newLookup(inv)
-	if r.snapshot, err = placement.NewSnapshot(placement.HostInventory{Inventory: inv}); err != nil {
+	r.policies = m.store.applied(inv, policies, unread)
+	if r.snapshot, err = placement.NewSnapshot(placement.HostInventory{Inventory: inv, Policies: r.policies}); err != nil {
 		return nil, err
 	}
 	for _, g := range r.grants {

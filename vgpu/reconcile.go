@@ -65,6 +65,7 @@ func (m *Manager) Reconcile(ctx context.Context, opts ReconcileOptions) (report 
 		}
 		report.Actions = append(report.Actions, m.tidyOwners(ctx, s, opts)...)
 		report.Actions = append(report.Actions, s.anomalies()...)
+		report.Actions = append(report.Actions, m.voidPolicies(s.inventory)...)
 		return report.failures()
 	})
 	return report, err

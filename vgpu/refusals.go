@@ -94,6 +94,8 @@ func (r refusal) reason() string {
 	switch {
 	case errors.As(r.err, &errno):
 		return "refused (" + unix.ErrnoName(errno) + ")"
+	case errors.Is(r.err, errNotAllowed):
+		return "not allowed by policy any more"
 	case errors.Is(r.err, ErrExists), errors.Is(r.err, ErrInUse):
 		return "got another vGPU meanwhile"
 	case errors.Is(r.err, ErrNoCapacity):

@@ -78,6 +78,9 @@ func (o *operation) start(ctx context.Context, v *view, limit time.Duration) (re
 		o.unsure = o.unsure || unanswered(err)
 		return err
 	})
+	if err != nil {
+		o.noteStart(ctx, v, err)
+	}
 	if err == nil {
 		err = o.step(limited, "run", o.vm, func(ctx context.Context) (err error) {
 			v.info, err = o.waitRunning(ctx)
@@ -88,6 +91,7 @@ func (o *operation) start(ctx context.Context, v *view, limit time.Duration) (re
 	if err != nil {
 		return false, o.fail(ctx, err)
 	}
+	o.endFailures(ctx, v)
 	maps.Copy(v.found, o.created)
 	return rewritten, o.close(ctx)
 }
@@ -124,7 +128,7 @@ func (o *operation) mayStart(ctx context.Context, v *view) error {
 func (o *operation) ensure(ctx context.Context, v *view, mend bool) (rewritten bool, err error) {
 	g := *v.grant
 	g.Name, g.VGPUs = v.name, slices.Clone(v.devices)
-	q := question{vm: o.id, devices: g.VGPUs, options: v.placement(), again: true}
+	q := question{vm: o.id, devices: g.VGPUs, options: v.placement(), again: true, promised: v.life == Reserved}
 	for i, d := range v.devices {
 		if !v.present(d.ID) {
 			q.which = append(q.which, i)

@@ -11,6 +11,7 @@ import (
 //	vms/<uuid>.json     a grant: what a VM was granted, from Provision to Teardown
 //	vms/<uuid>.op       an operation that is not finished: written before its first effect, gone after its last
 //	owners/<device>     which VM has a device in this boot
+//	gpus/<gpu>.json     what an operator lets be placed on a GPU, and which of its parents have failed
 //	damaged/            entries that could not be read, set aside
 //	machine.json        the machine whose directory it is
 //	record.log          who removed or moved what
@@ -23,6 +24,7 @@ import (
 const (
 	vmsDir     = "vms"
 	ownersDir  = "owners"
+	gpusDir    = "gpus"
 	numbersDir = "numbers"
 	looksDir   = "looks"
 )
@@ -41,6 +43,8 @@ type store struct {
 	grants statedir.Entries[grant]
 	tasks  statedir.Entries[task]
 	owners statedir.Marks[owner]
+	// what operators let be placed on GPUs
+	policies statedir.Entries[GPUPolicy]
 	// What this boot has seen, which no backup brings back.
 	notes   *statedir.Dir
 	numbers statedir.Marks[numbered]
@@ -50,7 +54,7 @@ type store struct {
 
 // openStore opens the state directory, and the notes of this boot below runtime.
 func openStore(path, runtime string) (store, error) {
-	dir, err := statedir.Open(path, vmsDir, ownersDir)
+	dir, err := statedir.Open(path, vmsDir, ownersDir, gpusDir)
 	if err != nil {
 		return store{}, err
 	}
@@ -59,14 +63,15 @@ func openStore(path, runtime string) (store, error) {
 		return store{}, err
 	}
 	return store{
-		dir:     dir,
-		grants:  statedir.In(dir, vmsDir, grant.key).Beside(".json", ".op"),
-		tasks:   statedir.In(dir, vmsDir, task.key).Beside(".op", ".json"),
-		owners:  statedir.MarksIn(dir, ownersDir, owner.key),
-		notes:   notes,
-		numbers: statedir.MarksIn(notes, numbersDir, numbered.key),
-		looks:   statedir.MarksIn(notes, looksDir, look.key),
-		former:  formerIn(dir),
+		dir:      dir,
+		grants:   statedir.In(dir, vmsDir, grant.key).Beside(".json", ".op"),
+		tasks:    statedir.In(dir, vmsDir, task.key).Beside(".op", ".json"),
+		owners:   statedir.MarksIn(dir, ownersDir, owner.key),
+		policies: statedir.In(dir, gpusDir, GPUPolicy.key),
+		notes:    notes,
+		numbers:  statedir.MarksIn(notes, numbersDir, numbered.key),
+		looks:    statedir.MarksIn(notes, looksDir, look.key),
+		former:   formerIn(dir),
 	}, nil
 }
 

@@ -24,21 +24,19 @@ func (m *Manager) tidy(opts ReconcileOptions) []Action {
 		func() ([]Action, error) { return tidyEntries(m, opts, lockOfVM, m.store.tasks) },
 		// Until then a damaged owner file means that the device is taken.
 		func() ([]Action, error) { return tidyEntries(m, opts, lockOfDevice, m.store.owners) },
+		// Until then nothing is placed on the GPU of a damaged policy.
+		func() ([]Action, error) { return tidyEntries(m, opts, lockOfGPU, m.store.policies) },
 	} {
 		some, err := tidy()
 		if actions = append(actions, some...); err != nil {
 			return append(actions, Action{Kind: ActionSetAside, Reason: "the state directory could not be read"}.failed(err))
 		}
 	}
-	for _, place := range []string{vmsDir, ownersDir} {
-		kind := lockOfVM
-		if place == ownersDir {
-			kind = lockOfDevice
-		}
-		leftovers, _ := m.store.dir.Leftovers(place) // what cannot be read was said above
+	for _, of := range []struct{ place, lock string }{{vmsDir, lockOfVM}, {ownersDir, lockOfDevice}, {gpusDir, lockOfGPU}} {
+		leftovers, _ := m.store.dir.Leftovers(of.place) // what cannot be read was said above
 		for _, path := range leftovers {
 			a := Action{Kind: ActionSweep, Object: path, Reason: "a writer died before it was done"}
-			actions = append(actions, m.underFileLock(opts, kind, a, func(*Action) error { return os.Remove(path) }))
+			actions = append(actions, m.underFileLock(opts, of.lock, a, func(*Action) error { return os.Remove(path) }))
 		}
 	}
 	return actions

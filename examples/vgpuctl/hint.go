@@ -49,6 +49,12 @@ var inFlags = strings.NewReplacer(
 	"undefine it with NVRAM (remove them) or KeepNVRAM", "vgpuctl teardown {vm} --nvram removes them",
 	"undefine it with ManagedSave", "vgpuctl teardown {vm} --managed-save",
 	"undefine it with SnapshotsMetadata", "vgpuctl teardown {vm} --snapshots",
+	// of what an operator lets be placed on a GPU
+	"uncordon the GPU ", "vgpuctl uncordon ",
+	"release the quarantine of ", "vgpuctl quarantine --release ",
+	"change the policy of ", "vgpuctl policy set ",
+	"clear the policy of ", "vgpuctl policy clear ",
+	"pin the vGPU to the GPU ", "pin it with --vgpu …,parent=",
 	// of an operation
 	"run reconcile, or repeat the operation", "vgpuctl reconcile, or repeat the command",
 	"repeat the operation", "repeat the command",

@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"github.com/vgpukit/vgpukit/mdev"
+	"github.com/vgpukit/vgpukit/vgpu"
 )
 
 type inventoryCmd struct{}
@@ -18,8 +19,12 @@ func (*inventoryCmd) Run(g *globals) error {
 	if err != nil {
 		return err
 	}
+	policies, unread := vgpu.ReadPolicies(g.stateDir(), inv)
 	if g.Output == "json" {
-		return g.json(inv)
+		return g.json(struct {
+			*mdev.Inventory
+			Policies []vgpu.GPUPolicy `json:"policies,omitempty"`
+		}{inv, policies})
 	}
 	gpus := [][]string{{"GPU", "DRIVER", "NUMA NODE", "VIRTUAL FUNCTIONS", "MIG"}}
 	types := [][]string{{"PARENT", "TYPE", "NAME", "LEFT", "GPU HAS ROOM FOR", "FRAMEBUFFER", "API"}}
@@ -37,10 +42,13 @@ func (*inventoryCmd) Run(g *globals) error {
 	if len(inv.GPUs) == 0 {
 		_, err = fmt.Fprintln(g.stdout, "This host offers no vGPUs: no GPU driver with mediated devices or NVIDIA's vendor-specific VFIO framework is loaded.")
 	} else {
-		err = g.tables(gpus, types, devices)
+		err = g.tables(gpus, types, devices, policyRows(policies), parentRows(policies))
 	}
 	if err == nil && len(inv.GPUs) > 0 && len(devices) == 1 {
 		_, err = fmt.Fprintln(g.stdout, "\nNo vGPUs exist.")
+	}
+	if err == nil && unread != nil {
+		_, err = fmt.Fprintln(g.stdout, "\nnot known: what operators let be placed on the GPUs:", unread)
 	}
 	for _, p := range inv.AllProblems() {
 		if err == nil {

@@ -48,25 +48,29 @@ type globals struct {
 type cli struct {
 	globals
 
-	Inventory inventoryCmd `cmd:"" help:"Show parents, their types with what is left, and vGPUs with who holds them."`
-	Create    createCmd    `cmd:"" help:"Make a bare vGPU; prints its UUID or VF address."`
-	Remove    removeCmd    `cmd:"" help:"Remove a bare vGPU; a VM's only with --force."`
-	XML       xmlCmd       `cmd:"" name:"xml" help:"Edit a domain document, from stdin to stdout."`
-	QEMUArgs  qemuArgsCmd  `cmd:"" name:"qemu-args" help:"Print QEMU's -device arguments for the vGPUs of a document on stdin."`
-	Plan      planCmd      `cmd:"" help:"Show where a VM's vGPUs would go, and do nothing."`
-	Provision provisionCmd `cmd:"" help:"Make a VM's vGPUs and define the VM."`
-	Adopt     adoptCmd     `cmd:"" help:"Take VMs into our care that were granted nothing here: clones, or after the loss of the state directory."`
-	Forget    forgetCmd    `cmd:"" help:"End our care of a VM; it and its vGPUs stay as they are."`
-	Update    updateCmd    `cmd:"" help:"Bring a VM's document to what the VM was granted, or the other way."`
-	Start     startCmd     `cmd:"" help:"Start a VM, its vGPUs first."`
-	Stop      stopCmd      `cmd:"" help:"Stop a VM."`
-	Teardown  teardownCmd  `cmd:"" help:"Stop and undefine a VM and remove its vGPUs."`
-	Status    statusCmd    `cmd:"" help:"Show one VM with its vGPUs, or all."`
-	List      listCmd      `cmd:"" help:"Show all VMs that have vGPUs of ours."`
-	Reconcile reconcileCmd `cmd:"" help:"Finish or undo what was interrupted; remove what is left over."`
-	State     stateCmd     `cmd:"" help:"See to the state directory."`
-	Watch     watchCmd     `cmd:"" help:"Give back the vGPUs of VMs that end by themselves, until ctrl-C."`
-	Simulate  simulateCmd  `cmd:"" help:"Mount a host with simulated GPUs."`
+	Inventory  inventoryCmd  `cmd:"" help:"Show parents, their types with what is left, and vGPUs with who holds them."`
+	Create     createCmd     `cmd:"" help:"Make a bare vGPU; prints its UUID or VF address."`
+	Remove     removeCmd     `cmd:"" help:"Remove a bare vGPU; a VM's only with --force."`
+	XML        xmlCmd        `cmd:"" name:"xml" help:"Edit a domain document, from stdin to stdout."`
+	QEMUArgs   qemuArgsCmd   `cmd:"" name:"qemu-args" help:"Print QEMU's -device arguments for the vGPUs of a document on stdin."`
+	Plan       planCmd       `cmd:"" help:"Show where a VM's vGPUs would go, and do nothing."`
+	Provision  provisionCmd  `cmd:"" help:"Make a VM's vGPUs and define the VM."`
+	Adopt      adoptCmd      `cmd:"" help:"Take VMs into our care that were granted nothing here: clones, or after the loss of the state directory."`
+	Forget     forgetCmd     `cmd:"" help:"End our care of a VM; it and its vGPUs stay as they are."`
+	Update     updateCmd     `cmd:"" help:"Bring a VM's document to what the VM was granted, or the other way."`
+	Start      startCmd      `cmd:"" help:"Start a VM, its vGPUs first."`
+	Stop       stopCmd       `cmd:"" help:"Stop a VM."`
+	Teardown   teardownCmd   `cmd:"" help:"Stop and undefine a VM and remove its vGPUs."`
+	Status     statusCmd     `cmd:"" help:"Show one VM with its vGPUs, or all."`
+	List       listCmd       `cmd:"" help:"Show all VMs that have vGPUs of ours."`
+	Reconcile  reconcileCmd  `cmd:"" help:"Finish or undo what was interrupted; remove what is left over."`
+	Policy     policyCmd     `cmd:"" help:"Show, set or clear what may be placed on GPUs."`
+	Cordon     cordonCmd     `cmd:"" help:"Let nothing new be placed on a GPU; what it runs stays."`
+	Uncordon   uncordonCmd   `cmd:"" help:"Let vGPUs be placed on a GPU again."`
+	Quarantine quarantineCmd `cmd:"" help:"Let nothing be placed on a virtual function, or release it."`
+	State      stateCmd      `cmd:"" help:"See to the state directory."`
+	Watch      watchCmd      `cmd:"" help:"Give back the vGPUs of VMs that end by themselves, until ctrl-C."`
+	Simulate   simulateCmd   `cmd:"" help:"Mount a host with simulated GPUs."`
 }
 
 func main() {

@@ -23,6 +23,7 @@ type builder struct {
 	offers   []offer // of the GPU at hand, in the order of its first parent's list
 	room     []int32
 	key      []byte
+	policy   *GPUPolicy // of the GPU at hand; nil: it allows everything
 }
 
 type kindKey struct {
@@ -64,6 +65,10 @@ func (b *builder) host(h HostInventory) host {
 	made := host{name: h.Host, first: b.total - len(b.gpus)}
 	made.gpus, b.gpus = b.gpus[:len(gpus):len(gpus)], b.gpus[len(gpus):]
 	for i, g := range gpus {
+		b.policy = nil
+		if p := h.Policies[g.Name]; !p.IsZero() {
+			b.policy = &p
+		}
 		made.gpus[i] = b.gpu(g, sameType)
 		made.gpus[i].anyNode = !nodeKnown
 		made.used += int(made.gpus[i].used)
@@ -73,7 +78,7 @@ func (b *builder) host(h HostInventory) host {
 
 // gpu makes a GPU's first state. sameType: its driver has one type a GPU.
 func (b *builder) gpu(g *mdev.GPU, sameType bool) gpu {
-	d := &device{name: g.Name, node: -1, mig: g.MIG != nil && g.MIG.Enabled, noMIG: g.MIG != nil && !g.MIG.Enabled, instances: newInstances(g)}
+	d := &device{name: g.Name, node: -1, mig: g.MIG != nil && g.MIG.Enabled, noMIG: g.MIG != nil && !g.MIG.Enabled, instances: newInstances(g), policy: b.policy}
 	if at := slices.IndexFunc(g.Problems, func(p mdev.Problem) bool { return p.Code != "" }); at >= 0 {
 		d.idle = g.Problems[at]
 	} else if len(g.Parents) == 0 && g.SRIOV != nil && g.SRIOV.Enabled == 0 {
@@ -110,6 +115,7 @@ func (b *builder) gpu(g *mdev.GPU, sameType bool) gpu {
 	made.room = b.room
 	made.model = b.model(rules{single: single, mixed: mixed, sameType: sameType, instances: d.instances})
 	made.fills = d.instances.fills(g)
+	made.limits = b.limits(g)
 	return gpu{b.state(made), d}
 }
 
@@ -124,6 +130,9 @@ func (b *builder) state(s state) *state {
 	}
 	for _, f := range s.fills {
 		b.key = strconv.AppendBool(binary.AppendVarint(binary.AppendUvarint(b.key, f.Size), int64(f.VGPUs)), f.Closed)
+	}
+	for _, n := range s.limits {
+		b.key = binary.AppendVarint(b.key, int64(n))
 	}
 	if same, ok := b.states[string(b.key)]; ok {
 		return same
@@ -153,6 +162,10 @@ func (b *builder) collect(g *mdev.GPU, d *device, single bool) {
 			}
 			d.closed = append(d.closed, closedParent{p.Name, ReasonNoRoom, ""})
 		default:
+			if why, ok := b.quarantined(p.Name); ok {
+				d.closed = append(d.closed, closedParent{p.Name, ReasonQuarantined, why})
+				continue
+			}
 			d.free = append(d.free, p.Name)
 		}
 	}

@@ -219,7 +219,7 @@ func (d *decision) countEmpty() {
 	d.empty = make([]int, len(d.hosts))
 	for h := d.from; h < d.to; h++ {
 		for i := range d.hosts[h].gpus {
-			if d.hosts[h].gpus[i].used == 0 {
+			if g := &d.hosts[h].gpus[i]; g.used == 0 && (g.policy == nil || !g.policy.Reserved && g.policy.Cordoned == "") {
 				d.empty[h]++
 			}
 		}

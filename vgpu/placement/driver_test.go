@@ -41,6 +41,7 @@ type simGPU struct {
 	node    int // -1: unknown
 	running []simVGPU
 	broken  map[string]bool // parents with a problem
+	policy  GPUPolicy
 }
 
 type simVGPU struct {
@@ -151,11 +152,31 @@ func (g *simGPU) free(parent string) bool {
 
 func (g *simGPU) create(parent, typeName string) bool {
 	t := g.board.find(typeName)
-	if t == nil || !g.free(parent) || !g.creatable(t) {
+	if t == nil || !g.free(parent) || !g.creatable(t) || !g.permits(parent, t) {
 		return false
 	}
 	g.running = append(g.running, simVGPU{parent, t, g.instance(t)})
 	return true
+}
+
+// permits tells whether the operator lets a vGPU be made on a parent.
+func (g *simGPU) permits(parent string, t *simType) bool {
+	if _, quarantined := g.policy.Quarantined[parent]; quarantined || g.policy.Cordoned != "" {
+		return false
+	}
+	for _, limit := range g.policy.Types {
+		if limit.Type != t.id && limit.Type != t.name {
+			continue
+		}
+		n := 0
+		for _, v := range g.running {
+			if v.typ == t {
+				n++
+			}
+		}
+		return limit.Most == 0 || n < limit.Most
+	}
+	return g.policy.Types == nil
 }
 
 // createAnywhere uses the first free parent.
@@ -270,11 +291,12 @@ type simHost struct {
 }
 
 func (h *simHost) inventory() HostInventory {
-	inv := &mdev.Inventory{GPUs: []mdev.GPU{}, Problems: []mdev.Problem{}}
+	inv, policies := &mdev.Inventory{GPUs: []mdev.GPU{}, Problems: []mdev.Problem{}}, map[string]GPUPolicy{}
 	for _, g := range h.gpus {
 		inv.GPUs = append(inv.GPUs, g.gpu())
+		policies[g.name] = g.policy
 	}
-	return HostInventory{Host: h.name, Inventory: inv}
+	return HostInventory{Host: h.name, Inventory: inv, Policies: policies}
 }
 
 func (h *simHost) clone() *simHost {

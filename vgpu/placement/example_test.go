@@ -119,3 +119,33 @@ func ExampleNewSnapshot() {
 	fmt.Println(errors.Is(err, placement.ErrInvalid))
 	// Output: true
 }
+
+// An operator keeps one GPU for maintenance, and lets the other run two of one type.
+func ExampleGPUPolicy() {
+	snapshot, err := placement.NewSnapshot(placement.HostInventory{
+		Inventory: inventory("tesla-m60@0000:05:00.0"),
+		Policies: map[string]placement.GPUPolicy{
+			"0000:05:00.0": {Cordoned: "its fan is to be replaced"},
+			"0000:06:00.0": {Types: []placement.TypeLimit{{Type: "GRID M60-2Q", Most: 2}}},
+		},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	where, err := snapshot.Place([]placement.Request{{Type: "GRID M60-2Q"}}, placement.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(where.VGPUs[0].GPU)
+	_, err = snapshot.Place([]placement.Request{{Type: "GRID M60-4Q"}}, placement.Options{})
+	var refusal *placement.Refusal
+	if errors.As(err, &refusal) {
+		for _, r := range refusal.Reasons() {
+			fmt.Println(r.Code+":", r.Text)
+		}
+	}
+	// Output:
+	// 0000:06:00.0
+	// cordoned: 0000:05:00.0 is cordoned: its fan is to be replaced
+	// type-not-allowed: 0000:06:00.0 may not run GRID M60-4Q by its policy, which allows GRID M60-2Q
+}

@@ -45,7 +45,9 @@ func (d *decision) best() (host, gpu int, ok bool) {
 	}
 	for h := d.from; h < d.to; h++ {
 		for i := range d.hosts[h].gpus {
-			b.try(h, i)
+			if !d.hosts[h].gpus[i].reserved() {
+				b.try(h, i)
+			}
 		}
 	}
 	return b.host, b.gpu, b.found

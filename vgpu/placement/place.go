@@ -171,7 +171,7 @@ func (a *assignment) alternatives(i int) []Candidate {
 		}
 		shared := state != g.state
 		left := a.types[w.sought].left(state)
-		if left <= 0 || a.options.AntiAffinity && shared || a.forbidden(a.host, n) || n == a.picks[i] && !g.model.single {
+		if left <= 0 || g.keepsOff(w) || a.options.AntiAffinity && shared || a.forbidden(a.host, n) || n == a.picks[i] && !g.model.single {
 			continue
 		}
 		if parent := a.freeParent(n); parent >= 0 {

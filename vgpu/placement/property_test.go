@@ -41,6 +41,8 @@ func allowed(h *simHost, g *simGPU, r Request, several bool, o Options) bool {
 	switch {
 	case t == nil, o.Host != "" && o.Host != h.name:
 		return false
+	case g.policy.Reserved && r.Parent == "":
+		return false
 	case several && g.board.before && t.size > 0 && (t.max > 1 || t.series != "Q" && t.series != "C"):
 		return false
 	case o.Policy == NUMA && o.Strict && far(h, g, o):
@@ -169,6 +171,9 @@ func randomFleet(r *rand.Rand) simFleet {
 			if board == simOld && i == 0 { // by which the driver shows that it is old
 				g.running = nil
 				g.createAnywhere("GRID K2-1Q")
+			}
+			if r.Intn(3) == 0 {
+				g.policy = randomPolicy(r, g)
 			}
 			host.gpus = append(host.gpus, g)
 		}
@@ -346,6 +351,10 @@ func checkRefusal(t *testing.T, where string, f simFleet, requests []Request, o 
 			q := requests[reason.Request]
 			alone := allowed(h, g, q, several, o) && (q.Parent == "" || q.Parent == g.name || q.Parent == p) && g.clone().create(p, q.Type)
 			require.Equal(t, alone, reason.Code == ReasonNotJointly, "%s: %+v", where, reason)
+			plain := g.clone()
+			plain.policy = GPUPolicy{}
+			without := allowed(h, plain, q, several, o) && (q.Parent == "" || q.Parent == g.name || q.Parent == p) && plain.create(p, q.Type)
+			require.Equal(t, without && !alone, reason.Code.byPolicy(), "%s: %+v", where, reason)
 		}
 	}
 	for i, q := range requests {

@@ -86,7 +86,7 @@ func (d *decision) find(i, h, n int) (found []finding) {
 			return d.findShut(finding{i, h, n, code, nil, ""})
 		}
 	}
-	if code != "" && code != ReasonNoRoom {
+	if code != "" && code != ReasonNoRoom && !code.byPolicy() {
 		add(code, "", g.parentNames()...)
 		return found
 	}
@@ -103,9 +103,15 @@ func (d *decision) find(i, h, n int) (found []finding) {
 			free = append(free, name)
 		}
 	}
-	for _, c := range g.closed {
-		if code == ReasonNoRoom && c.code == ReasonNoRoom {
+	if code.byPolicy() && len(free) > 0 {
+		add(code, "", free...)
+		free = nil
+	}
+	for _, c := range g.inOrder(code) {
+		if code == ReasonNoRoom && (c.code == ReasonNoRoom || c.code == ReasonQuarantined) {
 			full = append(full, c.name)
+		} else if at, ok := d.wants[i].pin(h, n); ok && at.parent != anyParent && c.code == ReasonQuarantined {
+			elsewhere = append(elsewhere, c.name)
 		} else {
 			add(c.code, c.note, c.name)
 		}
@@ -155,10 +161,11 @@ func (d *decision) why(i, h, n int) ReasonCode {
 			return ReasonParentInUse
 		default:
 			shut := slices.IndexFunc(g.closed, func(c closedParent) bool { return c.name == d.requests[i].Parent })
-			if code := g.closed[shut].code; code != ReasonNoRoom {
+			code := g.closed[shut].code
+			if code != ReasonNoRoom && code != ReasonQuarantined {
 				return code
 			}
-			return cmp.Or(d.whyWhole(w, h, n), ReasonNoRoom)
+			return cmp.Or(d.whyWhole(w, h, n), code)
 		}
 	}
 	return d.whyWhole(w, h, n)
@@ -209,8 +216,12 @@ func (d *decision) whyWhole(w *want, h, n int) ReasonCode {
 		return ReasonAntiAffinity
 	case slot >= 0 && d.several && g.model.slots[slot].alone:
 		return ReasonMustBeAlone
+	case slot >= 0 && g.left(slot) > 0 && g.keepsOff(w):
+		return ReasonReserved
 	case slot >= 0 && g.left(slot) > 0:
 		return ""
+	case slot >= 0 && d.ruledOut(g, slot) != "":
+		return d.ruledOut(g, slot)
 	case wanted.migBacked() && g.noMIG:
 		return ReasonMIGOff
 	case g.instances != nil && len(g.instances.shapes) == 0:
@@ -292,6 +303,8 @@ func (d *decision) sentence(f finding) string {
 		return g.name + ": " + g.idle.Text
 	case ReasonNoInstance:
 		return noInstance(g, wanted)
+	case ReasonCordoned, ReasonReserved, ReasonTypeNotAllowed, ReasonTypeLimit, ReasonQuarantined:
+		return policySentence(g, f, wanted)
 	case ReasonMustBeAlone:
 		return fmt.Sprintf("%s on %s cannot be one of several vGPUs in a VM", wanted.name, g.name)
 	}
@@ -357,7 +370,7 @@ func (d *decision) next(f finding) string {
 			return "remove a vGPU that is not needed, or make a GPU instance: " + g.instances.board.HowToMake(g.name, wanted.named)
 		}
 	}
-	return ""
+	return policyNext(g, f)
 }
 
 // inShort are the names, or something shorter if they are many.

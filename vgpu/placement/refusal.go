@@ -160,6 +160,7 @@ var inFew = map[ReasonCode]string{
 	ReasonMIGOff: "not in MIG mode", ReasonMIGOn: "in MIG mode", ReasonNUMANode: "on another NUMA node", ReasonAntiAffinity: "to be kept apart from",
 	ReasonPinned: "not what was asked for", ReasonProblem: "with a problem", ReasonParentInUse: "virtual functions in use", ReasonNoParent: "without vGPUs", ReasonNoInstance: "without a GPU instance for it", ReasonIdle: "offering nothing",
 	ReasonMustBeAlone: "for a VM's only vGPU", ReasonNotJointly: "not for all together",
+	ReasonCordoned: "cordoned", ReasonReserved: "reserved", ReasonTypeNotAllowed: "not for this type", ReasonTypeLimit: "with as many of this type as they may", ReasonQuarantined: "quarantined",
 }
 
 // count sums the reasons up.
@@ -220,7 +221,13 @@ func (d *decision) unpinned(i int) string {
 			if d.whyWhole(w, h, n) != "" {
 				continue
 			}
-			if _, same := w.pin(h, n); same {
+			_, same := w.pin(h, n)
+			switch g := &d.hosts[h].gpus[n]; {
+			case same && g.reserved():
+				return "pin to the GPU " + g.name
+			case g.reserved():
+				continue
+			case same:
 				return "leave the parent out, or pin to the GPU " + d.hosts[h].gpus[n].name
 			}
 			elsewhere = "leave the parent out, or name another"
@@ -238,6 +245,11 @@ var hints = []struct {
 	{ReasonPinned, ""}, // see unpinned
 	{ReasonNUMANode, "allow GPUs of other NUMA nodes, or free one that is near"},
 	{ReasonAntiAffinity, "free another GPU, or leave anti-affinity out"},
+	{ReasonReserved, ""}, // see policyNext
+	{ReasonCordoned, ""},
+	{ReasonQuarantined, ""},
+	{ReasonTypeLimit, ""},
+	{ReasonTypeNotAllowed, ""},
 	{ReasonProblem, "see the problems in the inventory"},
 	{ReasonMIGOff, "enable MIG mode and make GPU instances, or ask for a type that is not MIG-backed"},
 	{ReasonMIGOn, "ask for a MIG-backed type, or disable MIG mode"},

@@ -104,6 +104,7 @@ type device struct {
 	noMIG     bool         // MIG mode is known to be off
 	instances *instances   // in MIG mode
 	idle      mdev.Problem // why it makes no vGPUs; none: Code is empty
+	policy    *GPUPolicy   // what an operator allows; nil: everything
 	free      []string     // parents that can take a vGPU, in order
 	closed    []closedParent
 }
@@ -126,6 +127,7 @@ type state struct {
 	runs    int32        // the kind of one of them; noKind: none, or unknown
 	top     int32        // framebuffer of the largest type that it could still take, in MiB
 	fills   []board.Fill // what the GPU instances run that model.holds has
+	limits  []int32      // by slot: how many more the GPU's policy allows; nil: as many as there is room for
 	taken   []bool       // of device.free, those that got a vGPU in this snapshot; nil: none
 }
 
@@ -138,7 +140,12 @@ const (
 )
 
 // left is the number of vGPUs of the slot's type that there is room for.
-func (s *state) left(n int) int32 { return min(s.room[n], s.parents) }
+func (s *state) left(n int) int32 {
+	if s.limits != nil {
+		return min(s.room[n], s.parents, s.limits[n])
+	}
+	return min(s.room[n], s.parents)
+}
 
 // with is the state with one more vGPU of the slot's type.
 func (s *state) with(n int) *state {
@@ -146,6 +153,7 @@ func (s *state) with(n int) *state {
 	t := slots[n]
 	next := *s
 	next.room = slices.Clone(s.room)
+	next.limits = s.limitsWith(n)
 	next.used++
 	if s.used == 0 {
 		next.runs = t.kind
@@ -218,5 +226,5 @@ func (g *gpu) parentNames() []string {
 // equals tells whether GPUs in the two states can be exchanged for one another.
 func (s *state) equals(t *state) bool {
 	return s == t || s.model == t.model && s.parents == t.parents && s.used == t.used && s.runs == t.runs && slices.Equal(s.room, t.room) &&
-		slices.Equal(s.fills, t.fills)
+		slices.Equal(s.fills, t.fills) && slices.Equal(s.limits, t.limits)
 }

@@ -99,7 +99,7 @@ func (s *search) isLike(h int) bool {
 		return false
 	}
 	for i := range a {
-		if !a[i].equals(b[i].state) || s.forbidden(h, i) != s.forbidden(s.host, i) || s.isPin(h, i) || s.isPin(s.host, i) {
+		if !a[i].equals(b[i].state) || a[i].reserved() != b[i].reserved() || s.forbidden(h, i) != s.forbidden(s.host, i) || s.isPin(h, i) || s.isPin(s.host, i) {
 			return false
 		}
 	}
@@ -263,7 +263,7 @@ func (s *search) allows(i, n int) bool {
 	}
 	w := &s.wants[i]
 	if !w.pinned {
-		return true
+		return !s.gpus[n].reserved()
 	}
 	at, ok := w.pin(s.host, n)
 	if !ok || !s.isOpen(at) {

@@ -15,6 +15,8 @@ type HostInventory struct {
 	Host string `json:"host"`
 	// Inventory is what [mdev.Host.Inventory] read there.
 	Inventory *mdev.Inventory `json:"inventory"`
+	// Policies are those of its GPUs, by name. What is not in it allows everything.
+	Policies map[string]GPUPolicy `json:"policies,omitempty"`
 }
 
 // Snapshot is what the GPUs of one host or of a fleet run and can still take. It is
@@ -75,7 +77,8 @@ func NewSnapshot(hosts ...HostInventory) (*Snapshot, error) {
 }
 
 // After is the snapshot in which a placement of this snapshot has come true, so
-// that further decisions can be played through. It fails with [ErrNoCapacity]
+// that further decisions can be played through. A placement that came about before a
+// policy forbade it counts all the same. It fails with [ErrNoCapacity]
 // when the placement does not fit, and with [ErrNotFound] when it names what
 // this snapshot does not have.
 func (s *Snapshot) After(p Placement) (*Snapshot, error) {
@@ -93,14 +96,19 @@ func (s *Snapshot) After(p Placement) (*Snapshot, error) {
 		}
 		g := &h.gpus[i]
 		parent := slices.Index(g.free, v.Parent)
-		if parent < 0 || g.isTaken(parent) {
+		shut := parent < 0 && g.isQuarantined(v.Parent)
+		if !shut && (parent < 0 || g.isTaken(parent)) {
 			return nil, misfit(ErrNoCapacity, "GPU %s has no free parent %q", v.GPU, v.Parent)
 		}
 		n := g.model.slotOf(s.kindsOf(v.Type))
-		if n < 0 || g.left(n) <= 0 {
+		if n < 0 || g.room[n] <= 0 || !shut && g.parents <= 0 {
 			return nil, misfit(ErrNoCapacity, "%s has no room for %s", v.Parent, v.Type)
 		}
-		g.state = g.on(parent, len(g.free), n)
+		if shut {
+			*g = g.onQuarantined(v.Parent, n)
+		} else {
+			g.state = g.on(parent, len(g.free), n)
+		}
 		h.used++
 	}
 	return after, nil
