@@ -36,7 +36,7 @@ type Adoption struct {
 // VM, is held by another process, or is of another type; [AdoptOptions.Fresh] is the way out.
 // Adopting a VM that is in our care succeeds and does nothing.
 func (m *Manager) Adopt(ctx context.Context, name string, opts AdoptOptions) (vm VM, err error) {
-	err = m.onVM(ctx, opAdopt, name, nil, func(ctx context.Context, o *operation, v *view) error {
+	err = m.onVMPerhaps(ctx, opAdopt, name, opts.DryRun, nil, func(ctx context.Context, o *operation, v *view) error {
 		switch err := legal(opAdopt, v.state()); {
 		case err != nil:
 			return o.wrap("look", "", err)
@@ -99,6 +99,9 @@ func (o *operation) adopt(ctx context.Context, v *view, dryRun bool) error {
 	g.VGPUs, g.Lifetime = fromCopy(v.copy)
 	var there []device
 	err := o.step(ctx, "check", "", func(ctx context.Context) error {
+		if err := o.original(ctx, v); err != nil {
+			return err
+		}
 		r, err := o.m.read(ctx)
 		if err != nil {
 			return err
@@ -145,6 +148,22 @@ func (o *operation) adopt(ctx context.Context, v *view, dryRun bool) error {
 	return o.close(ctx)
 }
 
+// original refuses the copy of a VM that is still there: whichever of them was asked for first
+// would have the vGPUs.
+func (o *operation) original(ctx context.Context, v *view) error {
+	if v.copy.VM == uuid.Nil || v.copy.VM == v.id {
+		return nil
+	}
+	info, err := o.m.hyper.Info(ctx, v.copy.VM.String())
+	if errors.Is(err, domain.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return adoptFreshInstead(&Error{Kind: ErrExists, Err: fmt.Errorf("its metadata was written for the VM %s (%s), which is still defined", info.Name, v.copy.VM)})
+}
+
 // mayAdopt refuses a device that is another's, and completes it by what the host says.
 func (o *operation) mayAdopt(ctx context.Context, r *reading, v *view, d *device) (exists bool, err error) {
 	if name, vm, ok := r.granted(d.ID, v.id, func(device, Lifetime) bool { return true }); ok {
@@ -154,8 +173,11 @@ func (o *operation) mayAdopt(ctx context.Context, r *reading, v *view, d *device
 		return false, cmp.Or[error](err, adoptFreshInstead(takenBy(w)))
 	}
 	found, err := o.m.host.Device(ctx, d.ID)
+	// A VM that is off has no vGPU that lives while it runs; a virtual function may be anybody's by now.
+	_, life := fromCopy(v.copy)
+	off := life == WhileRunning && !v.info.State.Active()
 	switch {
-	case errors.Is(err, mdev.ErrNotFound):
+	case errors.Is(err, mdev.ErrNotFound), err == nil && d.vf() && off:
 		if d.Parent == "" {
 			d.Parent = d.ID
 		}

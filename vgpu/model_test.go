@@ -38,6 +38,7 @@ type site struct {
 	name    string
 	machine int
 	shelf   *shelf
+	model   *model
 }
 
 // shelf is a state directory.
@@ -76,7 +77,7 @@ func (o origin) String() string {
 
 // addSite adds a libvirt on the machine of a rig.
 func (m *model) addSite(name string, machine int, r *rig, sh *shelf) *site {
-	s := &site{rig: r, name: name, machine: machine, shelf: sh}
+	s := &site{rig: r, name: name, machine: machine, shelf: sh, model: m}
 	s.dir = sh.path
 	m.sites = append(m.sites, s)
 	for len(m.origins) <= machine {

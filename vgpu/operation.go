@@ -26,6 +26,7 @@ type operation struct {
 	vm     string    // its name, as the caller gave it
 	id     uuid.UUID // the VM's; zero: of none
 	byUUID bool      // the caller gave the VM's UUID
+	dryRun bool      // it tells what would be done
 	number uuid.UUID // the operation's own, in the owner files that it writes
 	log    *slog.Logger
 	undos  []undo
@@ -67,6 +68,11 @@ func (m *Manager) operation(ctx context.Context, op, vm string, id uuid.UUID, do
 // onVM runs an operation under the VM's lock, after whatever was interrupted on that
 // VM was finished or undone. What the caller asked for may be wrong, which is told first.
 func (m *Manager) onVM(ctx context.Context, op, vm string, wrong error, do func(context.Context, *operation, *view) error) error {
+	return m.onVMPerhaps(ctx, op, vm, false, wrong, do)
+}
+
+// onVMPerhaps is onVM for what may be a dry run, which finishes nothing and writes nothing.
+func (m *Manager) onVMPerhaps(ctx context.Context, op, vm string, dryRun bool, wrong error, do func(context.Context, *operation, *view) error) error {
 	return m.operation(ctx, op, vm, uuid.Nil, func(ctx context.Context, o *operation) error {
 		if err := cmp.Or(checkName(vm), wrong); err != nil {
 			return o.wrap("check", "", err)
@@ -78,6 +84,7 @@ func (m *Manager) onVM(ctx context.Context, op, vm string, wrong error, do func(
 		if err != nil {
 			return err
 		}
+		o.dryRun = dryRun
 		return o.locked(ctx, do)
 	})
 }
@@ -90,6 +97,14 @@ func (o *operation) locked(ctx context.Context, do func(context.Context, *operat
 	}
 	defer unlock()
 	v, err := o.look(ctx)
+	if err == nil && o.dryRun {
+		if v.task != nil {
+			return o.wrap("look", "", &Error{
+				Kind: ErrState, Err: fmt.Errorf("its operation (%s) was not finished, and a dry run does not finish it", v.task.Operation), Next: "reconcile first",
+			})
+		}
+		return do(ctx, o, v)
+	}
 	if err == nil && v.task != nil && !o.supersedes(v) {
 		if err = o.step(ctx, "recover", v.task.Operation, func(ctx context.Context) error { return o.m.recover(ctx, v) }); err == nil {
 			v, err = o.look(ctx)

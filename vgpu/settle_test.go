@@ -107,6 +107,13 @@ func (m *model) inspect(s *site, report Report) {
 	}
 }
 
+// has tells whether a libvirt of the site's machine works with its state directory.
+func (s *site) has(libvirt string) bool {
+	return slices.ContainsFunc(s.model.sites, func(other *site) bool {
+		return other.machine == s.machine && other.shelf == s.shelf && other.m.libvirt == libvirt
+	})
+}
+
 // broughtBack tells of an unfinished operation that a backup brought it back: that is told, and
 // left alone.
 func (s *site) broughtBack(path string) bool {
@@ -116,10 +123,13 @@ func (s *site) broughtBack(path string) bool {
 		return false
 	}
 	if g, granted := s.grants()[id]; granted {
-		return s.restored(g)
+		return s.restored(g) || !s.has(g.Libvirt)
 	}
 	last, noted, err := s.m.store.numbers.Read(name)
 	t := s.tasks()[id]
+	if !s.has(t.Libvirt) {
+		return true
+	}
 	return err == nil && noted && last.Number > t.After && last.By != t.Number
 }
 
@@ -154,7 +164,7 @@ func (m *model) inspectVM(s *site, v VM) {
 		}
 		o := m.origins[s.machine][d.ID]
 		require.Equal(m.t, v.UUID, o.vm, "the vGPU %s is taken for one of %s, and it is %v: %s", d.ID, v.Name, o, m)
-		require.True(m.t, v.Lifetime == Reserved || v.State == StateRunning, "VM %s is off and holds a vGPU: %s", v.Name, m)
+		require.True(m.t, v.Lifetime == Reserved || v.State == StateRunning || v.State == StateAbsent, "VM %s is off and holds a vGPU: %s", v.Name, m)
 	}
 }
 
