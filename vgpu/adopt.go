@@ -99,9 +99,6 @@ func (o *operation) adopt(ctx context.Context, v *view, dryRun bool) error {
 	g.VGPUs, g.Lifetime = fromCopy(v.copy)
 	var there []device
 	err := o.step(ctx, "check", "", func(ctx context.Context) error {
-		if err := o.original(ctx, v); err != nil {
-			return err
-		}
 		r, err := o.m.read(ctx)
 		if err != nil {
 			return err
@@ -115,7 +112,7 @@ func (o *operation) adopt(ctx context.Context, v *view, dryRun bool) error {
 				there = append(there, d)
 			}
 		}
-		return nil
+		return o.original(ctx, v)
 	})
 	if err != nil || dryRun {
 		return err
