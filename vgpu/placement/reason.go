@@ -183,7 +183,7 @@ func (d *decision) lists(g *gpu, slot int, wanted *kind) bool {
 	if g.runs != noKind {
 		board = d.kinds[g.runs].board
 	}
-	if board == "" && len(g.model.slots) > 0 { // what it runs has a number only
+	if board == "" && g.used > 0 && len(g.model.slots) > 0 { // what it runs has a number only
 		board = d.kinds[g.model.slots[0].kind].board
 	}
 	if wanted.numbered() && (g.used > 0 || g.mig || len(g.model.slots) == 0) {
