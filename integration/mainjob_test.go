@@ -206,7 +206,7 @@ func TestBadInput(t *testing.T) {
 		kind error
 	}{
 		"unknown type":            {one(vgpu.Request{Type: "mtty-9"}), vgpu.ErrNotFound},
-		"type with a path":        {one(vgpu.Request{Type: "../../../etc"}), vgpu.ErrInvalid},
+		"type with a path":        {one(vgpu.Request{Type: "../../../etc"}), vgpu.ErrNotFound},
 		"unknown parent":          {one(vgpu.Request{Type: "mtty-1", Parent: "0000:99:00.0"}), vgpu.ErrNotFound},
 		"malformed address":       {one(vgpu.Request{Type: "mtty-1", Address: "8"}), vgpu.ErrInvalid},
 		"address in use":          {vgpu.ProvisionRequest{Domain: taken, VGPUs: []vgpu.Request{{Type: "mtty-1", Address: "0000:00:08.0"}}}, vgpu.ErrInvalid},

@@ -24,8 +24,8 @@ func (h holder) String() string {
 	return fmt.Sprintf("process %d has been at %q since %s", h.PID, h.Operation, h.Since.Format(time.RFC3339))
 }
 
-// notable is how long a lock is held before that is noted: hardly anybody gives up sooner.
-const notable = 100 * time.Millisecond
+// notable is how long a lock is held before that is noted: nobody gives up sooner.
+const notable = 5 * time.Millisecond
 
 // noteSoon notes who has a lock, if he has it for long, and returns what takes the note away.
 func noteSoon(path, operation string) (withdraw func()) {
