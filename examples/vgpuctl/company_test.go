@@ -21,9 +21,9 @@ var crowd = []struct {
 	typ    string
 	boards []string
 }{
-	{16, "GRID M60-2Q", []string{"tesla-m60@0000:05:00.0", "tesla-m60@0000:15:00.0"}},
+	{8, "GRID M60-2Q", []string{"tesla-m60@0000:05:00.0"}},
+	{8, "NVIDIA L40S-12Q", []string{"l40s@0000:41:00.0,vfs=4", "l40s@0000:61:00.0,vfs=4"}},
 	{16, "NVIDIA A40-6Q", []string{"a40@0000:41:00.0,vfs=8", "a40@0000:61:00.0,vfs=8"}},
-	{16, "NVIDIA L40S-6Q", []string{"l40s@0000:41:00.0,vfs=8", "l40s@0000:61:00.0,vfs=8"}},
 	{64, "GRID M60-1Q", []string{"tesla-m60@0000:05:00.0", "tesla-m60@0000:15:00.0", "tesla-m60@0000:25:00.0", "tesla-m60@0000:35:00.0"}},
 	{64, "NVIDIA A40-1Q", []string{"a40@0000:41:00.0,vfs=32", "a40@0000:61:00.0,vfs=32"}},
 	{64, "NVIDIA L40S-1Q", []string{"l40s@0000:41:00.0,vfs=32", "l40s@0000:61:00.0,vfs=32"}},
@@ -34,7 +34,7 @@ var crowd = []struct {
 // VMs, and nothing is left of the refused.
 func TestManyProcesses(t *testing.T) {
 	for _, c := range crowd {
-		if c.room > 16 && os.Getenv("VGPUKIT_POINTS") != "all" {
+		if c.room > 8 && os.Getenv("VGPUKIT_POINTS") != "all" {
 			continue
 		}
 		t.Run(fmt.Sprint(c.room, " ", c.typ), func(t *testing.T) {
