@@ -36,7 +36,7 @@ type Adoption struct {
 // VM, is held by another process, or is of another type; [AdoptOptions.Fresh] is the way out.
 // Adopting a VM that is in our care succeeds and does nothing.
 func (m *Manager) Adopt(ctx context.Context, name string, opts AdoptOptions) (vm VM, err error) {
-	err = m.onVMPerhaps(ctx, opAdopt, name, opts.DryRun, nil, func(ctx context.Context, o *operation, v *view) error {
+	adopt := func(ctx context.Context, o *operation, v *view) error {
 		switch err := legal(opAdopt, v.state()); {
 		case err != nil:
 			return o.wrap("look", "", err)
@@ -56,13 +56,17 @@ func (m *Manager) Adopt(ctx context.Context, name string, opts AdoptOptions) (vm
 		if opts.Fresh {
 			do = o.adoptFresh
 		}
-		if err := do(ctx, v, opts.DryRun); err != nil {
+		if err := do(ctx, v); err != nil {
 			return err
 		}
 		if v, err = o.look(ctx); err == nil {
 			vm = v.vm()
 		}
 		return err
+	}
+	err = m.operation(ctx, opAdopt, name, uuid.Nil, func(ctx context.Context, o *operation) error {
+		o.dryRun = opts.DryRun
+		return o.onVM(ctx, nil, adopt)
 	})
 	return vm, err
 }
@@ -94,7 +98,7 @@ func (m *Manager) AdoptAll(ctx context.Context, opts AdoptOptions) (adoptions []
 }
 
 // adopt grants the VM the vGPUs that its copy names.
-func (o *operation) adopt(ctx context.Context, v *view, dryRun bool) error {
+func (o *operation) adopt(ctx context.Context, v *view) error {
 	g := grant{VM: o.id, Name: v.name, Libvirt: o.m.libvirt}
 	g.VGPUs, g.Lifetime = fromCopy(v.copy)
 	var there []device
@@ -114,7 +118,7 @@ func (o *operation) adopt(ctx context.Context, v *view, dryRun bool) error {
 		}
 		return o.original(ctx, v)
 	})
-	if err != nil || dryRun {
+	if err != nil || o.dryRun {
 		return err
 	}
 	if err := o.begin(ctx, v, func(t *task) { t.Grant = &g }); err != nil {
@@ -202,7 +206,7 @@ func adoptFreshInstead(e *Error) *Error {
 
 // adoptFresh makes vGPUs of the types that the copy names, and puts them into the places of
 // those in the document.
-func (o *operation) adoptFresh(ctx context.Context, v *view, dryRun bool) error {
+func (o *operation) adoptFresh(ctx context.Context, v *view) error {
 	if v.info.State.Active() {
 		return o.wrap("look", "", &Error{Kind: ErrState, Err: errors.New("the VM runs, and can be given other vGPUs only while it is off"), Next: "shut it down with virsh first"})
 	}
@@ -232,7 +236,7 @@ func (o *operation) adoptFresh(ctx context.Context, v *view, dryRun bool) error 
 		return err
 	}
 	_, err = v.withFresh(g)
-	if err != nil || dryRun {
+	if err != nil || o.dryRun {
 		p.pick.drop()
 		return o.wrapIf("document", err)
 	}

@@ -156,14 +156,20 @@ type numbered struct {
 
 func (n numbered) key() string { return n.VM.String() }
 
+// lastNumber is the note of a VM's last grant in this boot. It is zero if there is none, or it
+// cannot be read: a note that is lost says nothing.
+func (m *Manager) lastNumber(vm uuid.UUID) numbered {
+	last, noted, err := m.store.numbers.Read(vm.String())
+	if err != nil || !noted {
+		return numbered{}
+	}
+	return last
+}
+
 // checkNumber refuses a grant, or what an operation was about to grant, that is older than the
 // last one of this boot: the state directory was restored from a backup.
 func (m *Manager) checkNumber(v *view) *Error {
-	last, noted, err := m.store.numbers.Read(v.id.String())
-	if err != nil || !noted { // a note that is lost says nothing
-		return nil
-	}
-	what := ""
+	last, what := m.lastNumber(v.id), ""
 	switch t := v.task; {
 	case v.grant != nil && last.Number > v.grant.Number:
 		what = fmt.Sprintf("its grant is number %d", v.grant.Number)

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/vgpukit/vgpukit/domain"
+	"github.com/vgpukit/vgpukit/internal/statedir"
 	"github.com/vgpukit/vgpukit/mdev"
 	"github.com/vgpukit/vgpukit/vgpu/vgputest"
 )
@@ -137,23 +138,21 @@ func (m *model) demand() {
 	}
 }
 
-// grants is what is stored at a site.
+// grants and tasks are what is stored at a site, by VM.
 func (s *site) grants() map[uuid.UUID]grant {
-	all, _, err := s.m.store.grants.All()
-	require.NoError(s.t, err)
-	out := map[uuid.UUID]grant{}
-	for _, g := range all {
-		out[g.VM] = g
-	}
-	return out
+	return byVM(s, s.m.store.grants, func(g grant) uuid.UUID { return g.VM })
 }
 
 func (s *site) tasks() map[uuid.UUID]task {
-	all, _, err := s.m.store.tasks.All()
+	return byVM(s, s.m.store.tasks, func(t task) uuid.UUID { return t.VM })
+}
+
+func byVM[T any](s *site, entries statedir.Entries[T], vm func(T) uuid.UUID) map[uuid.UUID]T {
+	all, _, err := entries.All()
 	require.NoError(s.t, err)
-	out := map[uuid.UUID]task{}
-	for _, t := range all {
-		out[t.VM] = t
+	out := map[uuid.UUID]T{}
+	for _, e := range all {
+		out[vm(e)] = e
 	}
 	return out
 }

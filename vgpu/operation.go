@@ -68,28 +68,28 @@ func (m *Manager) operation(ctx context.Context, op, vm string, id uuid.UUID, do
 // onVM runs an operation under the VM's lock, after whatever was interrupted on that
 // VM was finished or undone. What the caller asked for may be wrong, which is told first.
 func (m *Manager) onVM(ctx context.Context, op, vm string, wrong error, do func(context.Context, *operation, *view) error) error {
-	return m.onVMPerhaps(ctx, op, vm, false, wrong, do)
-}
-
-// onVMPerhaps is onVM for what may be a dry run, which finishes nothing and writes nothing.
-func (m *Manager) onVMPerhaps(ctx context.Context, op, vm string, dryRun bool, wrong error, do func(context.Context, *operation, *view) error) error {
 	return m.operation(ctx, op, vm, uuid.Nil, func(ctx context.Context, o *operation) error {
-		if err := cmp.Or(checkName(vm), wrong); err != nil {
-			return o.wrap("check", "", err)
-		}
-		err := o.step(ctx, "find", "", func(ctx context.Context) (err error) {
-			o.id, err = m.resolve(ctx, vm)
-			return err
-		})
-		if err != nil {
-			return err
-		}
-		o.dryRun = dryRun
-		return o.locked(ctx, do)
+		return o.onVM(ctx, wrong, do)
 	})
 }
 
-// locked does what is to be done under the lock of the operation's VM.
+// onVM is [Manager.onVM] of an operation that has begun, on the VM that its caller named.
+func (o *operation) onVM(ctx context.Context, wrong error, do func(context.Context, *operation, *view) error) error {
+	if err := cmp.Or(checkName(o.vm), wrong); err != nil {
+		return o.wrap("check", "", err)
+	}
+	err := o.step(ctx, "find", "", func(ctx context.Context) (err error) {
+		o.id, err = o.m.resolve(ctx, o.vm)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return o.locked(ctx, do)
+}
+
+// locked does what is to be done under the lock of the operation's VM. A dry run finishes
+// nothing that was interrupted, and writes nothing.
 func (o *operation) locked(ctx context.Context, do func(context.Context, *operation, *view) error) error {
 	unlock, err := o.lockVM(ctx)
 	if err != nil {
@@ -289,9 +289,7 @@ func (o *operation) task(v *view, change func(*task)) task {
 		Boot: o.m.boot(), Libvirt: o.m.libvirt, Run: v.info.ID,
 	}
 	if o.op == opProvision || o.op == opAdopt {
-		if last, noted, err := o.m.store.numbers.Read(o.id.String()); err == nil && noted {
-			t.After = last.Number
-		}
+		t.After = o.m.lastNumber(o.id).Number
 	}
 	if change != nil {
 		change(&t)
@@ -340,9 +338,7 @@ func (o *operation) close(ctx context.Context) error {
 func (o *operation) grant(ctx context.Context, v *view, g grant) error {
 	return o.step(ctx, "grant", "", func(context.Context) error {
 		g := g.next(v.grant)
-		if last, noted, err := o.m.store.numbers.Read(g.VM.String()); err == nil && noted {
-			g.Number = max(g.Number, last.Number) // the VM had others in this boot
-		}
+		g.Number = max(g.Number, o.m.lastNumber(g.VM).Number) // the VM had others in this boot
 		return o.m.writeGrant(g, o.number)
 	})
 }
@@ -362,7 +358,7 @@ func (m *Manager) writeGrant(g grant, by uuid.UUID) error {
 // it back in this boot.
 func (m *Manager) endGrant(vm, by uuid.UUID) error {
 	ended := numbered{VM: vm, Number: 1, By: by}
-	if last, noted, err := m.store.numbers.Read(vm.String()); err == nil && noted {
+	if last := m.lastNumber(vm); last.Number > 0 {
 		ended.Number += last.Number
 	} else if g, ok, err := m.store.grants.Read(vm.String()); err == nil && ok {
 		ended.Number += g.Number
