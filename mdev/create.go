@@ -85,7 +85,7 @@ func (h *Host) Create(ctx context.Context, req CreateRequest) (Created, error) {
 		return Created{}, err
 	}
 	if req.UUID != noUUID {
-		dev, err := h.device(ctx, "create", req.UUID.String(), false)
+		dev, err := look(ctx, h, "create", req.UUID.String(), func(s *scan) (Device, error) { return s.findOnBus("create", req.UUID.String()) })
 		if err == nil {
 			return h.existing(ctx, &req, dev)
 		}
@@ -97,6 +97,11 @@ func (h *Host) Create(ctx context.Context, req CreateRequest) (Created, error) {
 	for round := 1; ; round++ {
 		candidates, err := look(ctx, h, "create", req.Type, func(s *scan) ([]candidate, error) { return s.choose(ctx, &req) })
 		if err != nil {
+			if req.UUID != noUUID { // a device that has left the bus may have it
+				if dev, there := h.device(ctx, "create", req.UUID.String(), false); there == nil {
+					return h.existing(ctx, &req, dev)
+				}
+			}
 			return Created{}, err
 		}
 		created, err := h.createOnAny(ctx, &req, candidates)

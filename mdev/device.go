@@ -2,6 +2,7 @@ package mdev
 
 import (
 	"context"
+	"errors"
 	"path"
 	"strings"
 	"time"
@@ -257,16 +258,31 @@ func (s *scan) find(op, id string) (Device, error) {
 	if !isUUID(id) {
 		return s.findVF(op, id)
 	}
+	dev, err := s.findOnBus(op, id)
+	if !errors.Is(err, ErrNotFound) {
+		return dev, err
+	}
+	where, err := s.findGhost(op, id)
+	if err != nil {
+		return Device{}, err
+	}
+	return s.findAt(op, id, where, false)
+}
+
+// findOnBus reads an mdev that the bus has.
+func (s *scan) findOnBus(op, id string) (Device, error) {
 	where, err := s.follow(mdevDevicesDir, id)
-	onBus := err == nil
-	if err != nil && !absent(err) {
+	switch {
+	case absent(err):
+		return Device{}, notFound(op, id)
+	case err != nil:
 		return Device{}, explain(op, id, anyFile, err)
 	}
-	if !onBus {
-		if where, err = s.findGhost(op, id); err != nil {
-			return Device{}, err
-		}
-	}
+	return s.findAt(op, id, where, true)
+}
+
+// findAt reads an mdev at its place below its parent.
+func (s *scan) findAt(op, id, where string, onBus bool) (Device, error) {
 	p := s.parent(place{path.Base(path.Dir(where)), path.Dir(where), FrameworkMdev})
 	known := len(p.Problems)
 	dev, ok := s.mdev(&p, id, onBus)

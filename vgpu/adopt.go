@@ -212,7 +212,7 @@ func (o *operation) adoptFresh(ctx context.Context, v *view) error {
 	}
 	g := grant{VM: o.id, Name: v.name, Libvirt: o.m.libvirt}
 	g.VGPUs, g.Lifetime = fromCopy(v.copy)
-	q := question{vm: o.id, anywhere: g.Lifetime == WhileRunning}
+	q := question{vm: o.id, begun: o.begun, anywhere: g.Lifetime == WhileRunning}
 	for i := range g.VGPUs {
 		g.VGPUs[i].ID, g.VGPUs[i].Parent = deviceUUID(o.id, i).String(), ""
 		q.which = append(q.which, i)

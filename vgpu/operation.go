@@ -14,6 +14,7 @@ import (
 	"github.com/vgpukit/vgpukit/domain"
 	"github.com/vgpukit/vgpukit/internal/devicexml"
 	"github.com/vgpukit/vgpukit/internal/fault"
+	"github.com/vgpukit/vgpukit/internal/patience"
 	"github.com/vgpukit/vgpukit/internal/statedir"
 	"github.com/vgpukit/vgpukit/mdev"
 )
@@ -28,6 +29,7 @@ type operation struct {
 	byUUID bool      // the caller gave the VM's UUID
 	dryRun bool      // it tells what would be done
 	number uuid.UUID // the operation's own, in the owner files that it writes
+	begun  time.Time
 	log    *slog.Logger
 	undos  []undo
 	// unsure: a step ended without an answer; whether it has its effect shows
@@ -44,6 +46,10 @@ type operation struct {
 	suspects []suspect
 }
 
+// advantage is how much earlier an operation counts as begun where it waits in line: who starts
+// a VM waits long for that alone, and others work meanwhile.
+var advantage = map[string]time.Duration{opStart: 10 * time.Second}
+
 type undo struct {
 	step Step
 	do   func(context.Context) error
@@ -51,10 +57,11 @@ type undo struct {
 
 // operation runs one, tells the Observer, and gives its error its place.
 func (m *Manager) operation(ctx context.Context, op, vm string, id uuid.UUID, do func(context.Context, *operation) error) error {
-	o := &operation{m: m, op: op, vm: vm, id: id, number: uuid.New(), created: map[string]mdev.Device{}, log: m.log.With("op", op, "vm", vm)}
+	begin := time.Now()
+	o := &operation{m: m, op: op, vm: vm, id: id, number: uuid.New(), begun: begin, created: map[string]mdev.Device{}, log: m.log.With("op", op, "vm", vm)}
 	whole := Operation{Op: op, VM: vm}
 	ctx = m.observer.operationBegun(ctx, whole)
-	begin := time.Now()
+	ctx = patience.Since(ctx, begin.Add(-advantage[op]))
 	_ = m.seeBoot(ctx) // the last one holds if it cannot be read
 	err := do(ctx, o)
 	whole.Took = time.Since(begin)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -16,8 +17,9 @@ import (
 // question asks for places for some of a VM's vGPUs.
 type question struct {
 	vm      uuid.UUID
-	devices []device // all that the VM is to have; types by id or name
-	which   []int    // those without a place
+	begun   time.Time // when the operation was that asks
+	devices []device  // all that the VM is to have; types by id or name
+	which   []int     // those without a place
 	options placement.Options
 	// anywhere: a host without room will do, as no vGPU is made yet.
 	anywhere bool
@@ -60,7 +62,7 @@ type places struct {
 // what operations of this process are about to make.
 func (m *Manager) place(ctx context.Context, q question) (places, error) {
 	if !q.afresh { // what others do meanwhile shows when the vGPU is made
-		r, older, err := m.readSoon(ctx)
+		r, older, err := m.readSoon(ctx, q.begun)
 		var p places
 		if err == nil {
 			p, err = m.placeBy(r, q)

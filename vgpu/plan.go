@@ -70,7 +70,7 @@ func (o *operation) plan(ctx context.Context, s spec) (Plan, error) {
 		return plan, nil
 	}
 	g := s.grant(m.libvirt)
-	q := s.question(g)
+	q := s.question(g, o.begun)
 	p, err := m.placeNew(ctx, s, q, &g)
 	if err != nil {
 		return Plan{}, o.wrap("place", "", err)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -157,7 +158,7 @@ func (o *operation) forget(ctx context.Context) error {
 
 func (o *operation) provision(ctx context.Context, s spec, v *view) (VM, error) {
 	g := s.grant(o.m.libvirt)
-	q := s.question(g)
+	q := s.question(g, o.begun)
 	var p places
 	err := o.step(ctx, "place", "", func(ctx context.Context) (err error) {
 		p, err = o.m.placeNew(ctx, s, q, &g)
@@ -246,8 +247,8 @@ func (g *grant) remember(doc *domain.Document) {
 }
 
 // question asks for places for all vGPUs of a new VM.
-func (s spec) question(g grant) question {
-	q := question{vm: s.id, devices: g.VGPUs, options: s.options, anywhere: s.lifetime == WhileRunning}
+func (s spec) question(g grant, begun time.Time) question {
+	q := question{vm: s.id, begun: begun, devices: g.VGPUs, options: s.options, anywhere: s.lifetime == WhileRunning}
 	for i := range g.VGPUs {
 		q.which = append(q.which, i)
 	}

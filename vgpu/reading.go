@@ -3,6 +3,7 @@ package vgpu
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -31,10 +32,10 @@ type use struct {
 // once.
 func (m *Manager) read(ctx context.Context) (*reading, error) { return m.readings.Do(ctx, m.readAnew) }
 
-// readSoon is read for who is content with a reading that is under way, which is then older
-// than the call.
-func (m *Manager) readSoon(ctx context.Context) (r *reading, older bool, err error) {
-	return m.readings.Join(ctx, m.readAnew)
+// readSoon is read for an operation that is content with a reading that is under way, or that
+// others had since it began: then it is older than the call.
+func (m *Manager) readSoon(ctx context.Context, begun time.Time) (r *reading, older bool, err error) {
+	return m.readings.Join(ctx, begun, m.readAnew)
 }
 
 func (m *Manager) readAnew(ctx context.Context) (*reading, error) {

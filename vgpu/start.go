@@ -128,7 +128,7 @@ func (o *operation) mayStart(ctx context.Context, v *view) error {
 func (o *operation) ensure(ctx context.Context, v *view, mend bool) (rewritten bool, err error) {
 	g := *v.grant
 	g.Name, g.VGPUs = v.name, slices.Clone(v.devices)
-	q := question{vm: o.id, devices: g.VGPUs, options: v.placement(), again: true, promised: v.life == Reserved}
+	q := question{vm: o.id, begun: o.begun, devices: g.VGPUs, options: v.placement(), again: true, promised: v.life == Reserved}
 	for i, d := range v.devices {
 		if !v.present(d.ID) {
 			q.which = append(q.which, i)

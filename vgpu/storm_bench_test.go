@@ -71,6 +71,8 @@ func newStorm(b *testing.B, board string, boards int, through string) boots {
 		specs = append(specs, fmt.Sprintf("%s@0000:%02x:00.0", board, 0x11+0x10*i))
 	}
 	s := boots{b: b, rig: newRig(b, specs...)}
+	_, err := s.rig.host.Inventory(context.Background()) // a simulated host makes its files when they are first looked at
+	require.NoError(b, err)
 	s.hyper = s.rig.hyper
 	s.rig.hyper.Fail(vgputest.Fault{Method: "Start", Delay: 300 * time.Millisecond})
 	for i := range 64 {

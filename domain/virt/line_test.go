@@ -151,13 +151,69 @@ func TestAllCallsGivenUpIsSilence(t *testing.T) {
 	assert.NotContains(t, err.Error(), "may still be carried out")
 	require.ErrorIs(t, impatient(), context.DeadlineExceeded, "also who comes then")
 	close(release)
-	require.Eventually(t, func() bool { return len(c.slow.places) == 0 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return c.slow.underWay() == 0 }, 10*time.Second, time.Millisecond)
 	select {
 	case <-c.slow.silence():
 		require.Fail(t, "libvirt has answered")
 	default:
 	}
 	require.NoError(t, c.Start(within(t), "one"))
+}
+
+// underWay is how many calls have a place.
+func (l *line) underWay() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.taken
+}
+
+func (l *line) silence() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.silent
+}
+
+// Of those in line, who belongs to what began first goes first; who gives up keeps nobody
+// back, not even when it was just his turn.
+func TestWhoBeganFirstGoesFirst(t *testing.T) {
+	l := newLine(1)
+	held, err := l.wait(t.Context(), nil)
+	require.NoError(t, err)
+	begin := time.Now()
+	var went []int
+	var all sync.WaitGroup
+	for i, since := range []int{3, 1, 4, 2, 0} {
+		ctx, giveUp := context.WithCancel(patience.Since(t.Context(), begin.Add(time.Duration(since))))
+		defer giveUp()
+		all.Go(func() {
+			turn, err := l.wait(ctx, nil)
+			if since == 0 {
+				assert.ErrorIs(t, err, context.Canceled)
+				return
+			}
+			if assert.NoError(t, err) {
+				went = append(went, since)
+				turn.end()
+			}
+		})
+		require.Eventually(t, func() bool { l.mu.Lock(); defer l.mu.Unlock(); return len(l.waiting) == i+1 }, 10*time.Second, time.Millisecond)
+		if since == 0 {
+			giveUp()
+			require.Eventually(t, func() bool { l.mu.Lock(); defer l.mu.Unlock(); return len(l.waiting) == 4 }, 10*time.Second, time.Millisecond)
+		}
+	}
+	held.end()
+	all.Wait()
+	assert.Equal(t, []int{1, 2, 3, 4}, went)
+	assert.Zero(t, l.underWay())
+
+	mine, _ := l.join(begin)
+	require.Nil(t, mine)
+	late, _ := l.join(begin)
+	(&turn{line: l}).end()
+	<-late.turn
+	l.leave(late) // he had given up when it became his turn
+	assert.Zero(t, l.underWay())
 }
 
 // How many connections there are follows from who is at the other end.

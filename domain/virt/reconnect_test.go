@@ -102,7 +102,7 @@ func TestFrozenDaemon(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		result := make(chan error, 1)
 		go func() { result <- c.Start(ctx, "one") }()
-		require.Eventually(t, func() bool { return len(c.slow.places) == i+1 }, 10*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { return c.slow.underWay() == i+1 }, 10*time.Second, time.Millisecond)
 		cancel()
 		err := <-result
 		require.ErrorIs(t, err, context.Canceled)
@@ -201,7 +201,7 @@ func TestCloseFrozen(t *testing.T) {
 	thaw := d.freeze()
 	calls := make(chan error, 1)
 	go func() { calls <- c.Start(context.Background(), "one") }()
-	require.Eventually(t, func() bool { return len(c.slow.places) == 1 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return c.slow.underWay() == 1 }, 10*time.Second, time.Millisecond)
 
 	begun := time.Now()
 	err = c.Close()

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 )
 
 // Shared reads a value for many callers at once. A caller gets a reading that began after
@@ -14,10 +15,12 @@ type Shared[T any] struct {
 	mu      sync.Mutex
 	running *reading[T]
 	next    *reading[T]
+	last    *reading[T] // the one that succeeded last
 }
 
 type reading[T any] struct {
 	done  chan struct{}
+	ended time.Time
 	value T
 	err   error
 
@@ -28,10 +31,17 @@ type reading[T any] struct {
 // errEnded is of a reading whose goroutine ended without an answer.
 var errEnded = errors.New("the reading was broken off")
 
-// Join is Do for a caller whom a reading under way will do as well; older tells that it was
-// one.
-func (s *Shared[T]) Join(ctx context.Context, read func(context.Context) (T, error)) (value T, older bool, err error) {
+// recent is how old a reading may be that a caller of Join is given.
+const recent = time.Second
+
+// Join is Do for a caller whom a reading under way will do as well, or the last one if it
+// ended after the caller had begun, a moment ago; older tells that it was one of these.
+func (s *Shared[T]) Join(ctx context.Context, begun time.Time, read func(context.Context) (T, error)) (value T, older bool, err error) {
 	s.mu.Lock()
+	if r := s.last; r != nil && r.ended.After(begun) && time.Since(r.ended) < recent {
+		s.mu.Unlock()
+		return r.value, true, nil
+	}
 	if r := s.running; r != nil && r.callers > 0 {
 		r.callers++
 		s.mu.Unlock()
@@ -96,6 +106,9 @@ func (s *Shared[T]) begin(ctx context.Context, read func(context.Context) (T, er
 		defer func() {
 			s.mu.Lock()
 			s.running = nil
+			if r.ended = time.Now(); r.err == nil {
+				s.last = r
+			}
 			s.mu.Unlock()
 			close(r.done)
 			r.cancel()

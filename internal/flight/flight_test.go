@@ -5,13 +5,15 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
 // TestCallersShare: callers that come while a reading is under way share the next one, or, by
-// Join, have that one, which is told; nobody else gets a reading that began before his call.
+// Join, have that one, or one that ended after they had begun, which is told; nobody else gets a
+// reading that began before his call.
 func TestCallersShare(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var shared Shared[int]
@@ -34,7 +36,7 @@ func TestCallersShare(t *testing.T) {
 			go do()
 		}
 		go func() {
-			n, older, err := shared.Join(t.Context(), read)
+			n, older, err := shared.Join(t.Context(), time.Now(), read)
 			assert.NoError(t, err)
 			assert.True(t, older)
 			got <- n
@@ -47,10 +49,22 @@ func TestCallersShare(t *testing.T) {
 			readings[<-got]++
 		}
 		assert.Equal(t, map[int]int{1: 2, 2: 4}, readings)
-		n, older, err := shared.Join(t.Context(), read)
-		require.NoError(t, err)
+		join := func(begun time.Time) (int, bool) {
+			n, older, err := shared.Join(t.Context(), begun, read)
+			require.NoError(t, err)
+			return n, older
+		}
+		before := time.Now()
+		n, older := join(before)
+		assert.Equal(t, 3, n, "the last one had ended when this caller began")
 		assert.False(t, older)
-		assert.Equal(t, 3, n)
+		n, older = join(before.Add(-1))
+		assert.Equal(t, 3, n, "a caller that began before it ended")
+		assert.True(t, older)
+		time.Sleep(recent)
+		n, older = join(before.Add(-1))
+		assert.Equal(t, 4, n, "one that is too old")
+		assert.False(t, older)
 	})
 }
 

@@ -92,3 +92,19 @@ func (c *clock) resume() {
 		c.timer.Reset(max(c.left, 0))
 	}
 }
+
+type sinceKey struct{}
+
+// Since marks the calls of something that has gone on since a moment: who waits in line
+// goes before those that began later.
+func Since(ctx context.Context, t time.Time) context.Context {
+	return context.WithValue(ctx, sinceKey{}, t)
+}
+
+// Begun is since when that goes on which a call belongs to; unmarked, it begins now.
+func Begun(ctx context.Context) time.Time {
+	if t, ok := ctx.Value(sinceKey{}).(time.Time); ok {
+		return t
+	}
+	return time.Now()
+}

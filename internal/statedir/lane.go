@@ -181,13 +181,14 @@ func (l *lane) queue(known int64) error {
 }
 
 // held tells of the bytes from one to before another whether somebody else has locked
-// any of them, and the first that was locked.
+// any of them, and the first that was locked. Bytes side by side that one has locked, such as
+// the door and the first ticket, are one lock to the kernel, which may begin before.
 func (l *lane) held(from, to int64) (at int64, ok bool, err error) {
 	if from >= to {
 		return 0, false, nil
 	}
 	lock, err := l.fcntl(unix.F_OFD_GETLK, unix.F_WRLCK, from, to-from)
-	return lock.Start - l.start, lock.Type != unix.F_UNLCK, err
+	return max(lock.Start-l.start, from), lock.Type != unix.F_UNLCK, err
 }
 
 // take locks a byte, if it is free.

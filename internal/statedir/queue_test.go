@@ -15,6 +15,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/vgpukit/vgpukit/internal/fault"
 )
 
 // TestFirstComeFirstServed: who waits for a lock gets it in the order of arrival, whether
@@ -67,6 +69,41 @@ type writer func([]byte)
 func (w writer) Write(data []byte) (int, error) {
 	w(data)
 	return len(data), nil
+}
+
+// TestWaitBehindFirstWaiter: behind one who has waited and has the lock by now others wait until
+// their time is over, and no longer.
+func TestWaitBehindFirstWaiter(t *testing.T) {
+	s := open(t)
+	unlock := lock(t, s)
+	entered, release := make(chan struct{}), make(chan struct{})
+	var all sync.WaitGroup
+	all.Go(func() {
+		unlock, err := s.Lock(t.Context(), "vm", "vm", "test")
+		if assert.NoError(t, err) {
+			close(entered)
+			<-release
+			unlock()
+		}
+	})
+	queued(t, s, "vm", 1)
+	unlock()
+	<-entered
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	busy := make(chan error, 1)
+	go func() {
+		_, err := s.Lock(ctx, "vm", "vm", "test")
+		busy <- err
+	}()
+	select {
+	case err := <-busy:
+		require.ErrorIs(t, err, fault.Busy)
+	case <-time.After(10 * time.Second):
+		assert.Fail(t, "it waits on")
+	}
+	close(release)
+	all.Wait()
 }
 
 // TestNobodyStarves: of those who take a lock again and again each has about as many
