@@ -25,6 +25,7 @@ type scan struct {
 	interned     map[string]string
 	descriptions map[string]Description
 	siblings     map[siblingType]Type
+	lists        map[string][]Type // of virtual functions, by text
 	problems     []Problem
 }
 
@@ -37,6 +38,7 @@ func (h *Host) newScan() *scan {
 		interned:     map[string]string{},
 		descriptions: map[string]Description{},
 		siblings:     map[siblingType]Type{},
+		lists:        map[string][]Type{},
 	}
 }
 

@@ -1,6 +1,7 @@
 package mdev
 
 import (
+	"maps"
 	"slices"
 
 	"github.com/vgpukit/vgpukit/internal/board"
@@ -109,17 +110,16 @@ func (g *GPU) listsAll(migBacked bool) bool {
 // typeNames are the names of all types that the GPU lists or runs, as far as
 // they are known.
 func (g *GPU) typeNames() []string {
-	var names []string
+	names := map[string]bool{}
 	for i := range g.Parents {
-		for _, t := range g.Parents[i].Types {
-			names = append(names, t.Name)
+		for j := range g.Parents[i].Types {
+			names[g.Parents[i].Types[j].Name] = true
 		}
-		for _, dev := range g.Parents[i].Devices {
-			names = append(names, dev.TypeName)
+		for j := range g.Parents[i].Devices {
+			names[g.Parents[i].Devices[j].TypeName] = true
 		}
 	}
-	slices.Sort(names)
-	return slices.Compact(names)
+	return slices.Sorted(maps.Keys(names))
 }
 
 // boards are what the names of the GPU's types begin with: "NVIDIA L40S".

@@ -1,6 +1,9 @@
 package mdev
 
-import "path"
+import (
+	"path"
+	"slices"
+)
 
 // The files of NVIDIA's vendor-specific VFIO framework, below a virtual
 // function. Its physical function has none of them.
@@ -31,18 +34,31 @@ func (s *scan) vf(p *Parent) {
 	if err != nil {
 		s.note(&p.Problems, path.Join(p.Path, creatableFile), err)
 	}
-	for _, row := range parseCreatableTypes(string(list)) {
-		t := vendorTypeOf(row)
-		s.host.names.Store(t.ID, t.Name)
-		if used == noVGPU {
-			t.Available = 1
+	p.Types = slices.Clone(s.creatable(list))
+	if used == noVGPU {
+		for i := range p.Types {
+			p.Types[i].Available = 1
 		}
-		p.Types = append(p.Types, t)
 	}
 	if used != noVGPU {
 		dev := s.vfDevice(d, p, used)
 		p.Devices = append(p.Devices, dev)
 	}
+}
+
+// creatable reads a list of types. The virtual functions of one GPU mostly have the same.
+func (s *scan) creatable(list []byte) []Type {
+	if types, ok := s.lists[string(list)]; ok {
+		return types
+	}
+	types := []Type{}
+	for _, row := range parseCreatableTypes(string(list)) {
+		t := vendorTypeOf(row)
+		s.host.names.Store(t.ID, t.Name)
+		types = append(types, t)
+	}
+	s.lists[string(list)] = types
+	return types
 }
 
 // vendorTypeOf fills in what the driver does not say from the type's name.
@@ -74,12 +90,14 @@ func (s *scan) vfDevice(d *dir, p *Parent, typeID string) Device {
 // learnTypeName looks for the name of a virtual function's type in the lists of
 // its siblings, unless it was seen before. While the GPU is full they have none.
 func (s *scan) learnTypeName(p *Parent, dev *Device) {
+	if dev.TypeName != "" {
+		return
+	}
 	for _, sibling := range s.siblingParents(p) {
-		if dev.TypeName != "" {
+		s.vf(&sibling)
+		if dev.TypeName = s.host.vendorTypeName(dev.Type); dev.TypeName != "" {
 			return
 		}
-		s.vf(&sibling)
-		dev.TypeName = s.host.vendorTypeName(dev.Type)
 	}
 }
 
