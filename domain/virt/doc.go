@@ -43,7 +43,8 @@
 // one. Over the network there are 4 slow calls at a time. The test driver and an
 // embedded one have no daemon, and one connection for all.
 //
-// Further calls wait in line, within their context. The time that package vgpu
+// Further calls wait in line, within their context; those of package vgpu in the order in
+// which its operations began. The time that package vgpu
 // grants libvirt for its answer (vgpu.Timeouts.Call) does not run meanwhile, unless
 // libvirt has as many calls as there may be and their callers have all given up:
 // then it is silent.
