@@ -105,8 +105,10 @@ func (o *operation) mayStart(ctx context.Context, v *view) error {
 		}
 		return &Error{Object: id, Kind: ErrExists, Err: errors.New(v.foreign[id]), Next: "remove it if you know whose it is, then start the VM again"}
 	}
-	if _, err := v.rewritten(*v.grant); err != nil {
-		return err
+	if !v.written(*v.grant) {
+		if _, err := v.rewritten(*v.grant); err != nil {
+			return err
+		}
 	}
 	mine := map[string]bool{}
 	for i, d := range v.devices {

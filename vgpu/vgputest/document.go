@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/google/uuid"
 
@@ -20,9 +21,26 @@ type span struct{ start, inner, innerEnd, end int }
 // tree reads what is a document, or one element of it; nil, which has nothing in it, if
 // it is none.
 func tree(doc string) *xmldoc.Node {
-	root, _ := xmldoc.ParseLoose(doc)
+	trees.Lock()
+	defer trees.Unlock()
+	root, read := trees.of[doc]
+	if !read {
+		root, _ = xmldoc.ParseLoose(doc)
+		if len(trees.of) == mostTrees {
+			clear(trees.of)
+		}
+		trees.of[doc] = root
+	}
 	return root
 }
+
+// trees are those of the last documents: each is looked into some times. Nobody changes one.
+var trees = struct {
+	sync.Mutex
+	of map[string]*xmldoc.Node
+}{of: map[string]*xmldoc.Node{}}
+
+const mostTrees = 256
 
 // locate finds the first element at a path such as "domain/name".
 func locate(doc, path string) (s span, found bool) {
