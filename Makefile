@@ -93,8 +93,10 @@ bin/mdevctl:
 	cp $@.deb/usr/*bin/mdevctl $@
 	rm -rf $@.deb
 
+# The binding of NVIDIA's management library finds its functions when they are called, also where
+# programs are hardened by default.
 bin/%: FORCE
-	$(GO) -C examples/$* build -tags '$(TAGS)' -o $(CURDIR)/$@ .
+	$(GO) -C examples/$* build -tags '$(TAGS)' -ldflags=-extldflags=-Wl,-z,lazy -o $(CURDIR)/$@ .
 
 FORCE:
 
@@ -102,13 +104,14 @@ FORCE:
 # asks for put in place of what lies here.
 tidy: export GOWORK := off
 tidy: ROOT := github.com/vgpukit/vgpukit
+tidy: REQUIRED := examples/nvml examples/vgpuctl
 tidy:
 	$(GO) mod tidy
 	@mkdir -p bin
 	@for m in $(NESTED); do echo "tidy $$m"; (cp $$m/go.mod bin/tidy.mod && cp $$m/go.sum bin/tidy.sum && \
-		$(GO) mod edit -replace $(ROOT)=$(CURDIR) -replace $(ROOT)/examples/vgpuctl=$(CURDIR)/examples/vgpuctl bin/tidy.mod && \
+		$(GO) mod edit -replace $(ROOT)=$(CURDIR) $(foreach m,$(REQUIRED),-replace $(ROOT)/$m=$(CURDIR)/$m) bin/tidy.mod && \
 		$(GO) -C $$m mod tidy -modfile=$(CURDIR)/bin/tidy.mod && \
-		$(GO) mod edit -dropreplace $(ROOT) -dropreplace $(ROOT)/examples/vgpuctl bin/tidy.mod && \
+		$(GO) mod edit -dropreplace $(ROOT) $(REQUIRED:%=-dropreplace $(ROOT)/%) bin/tidy.mod && \
 		mv bin/tidy.mod $$m/go.mod && mv bin/tidy.sum $$m/go.sum) || exit 1; done
 
 clean:

@@ -27,7 +27,7 @@ func Open(ctx context.Context, cfg Config) (*Kit, error) {
 	if err := cfg.Timeouts.Check(); err != nil {
 		return nil, err
 	}
-	host, err := mdev.Open(mdev.Config{Root: cfg.Root, FS: cfg.FS, Logger: cfg.Logger})
+	host, err := mdev.Open(mdev.Config{Root: cfg.Root, FS: cfg.FS, Source: cfg.Source, Logger: cfg.Logger})
 	if err != nil {
 		return nil, err
 	}

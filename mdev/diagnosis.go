@@ -74,11 +74,11 @@ func (s *scan) wrongDriver(g *GPU) (Problem, bool) {
 	if len(g.Parents) > 0 || g.SRIOV == nil {
 		return Problem{}, false
 	}
-	_, known := s.nvidiaMinor(g.Name) // by NVIDIA's driver
+	if s.nvidiaDrives(g.Name, g.Driver) {
+		return Problem{}, false
+	}
 	p := Problem{Code: ProblemDriver, Object: g.Name, Next: "bind it to NVIDIA's vGPU host driver, then enable its virtual functions"}
 	switch {
-	case g.Driver == nvidiaDriver, g.Driver == "" && known:
-		return Problem{}, false
 	case g.Driver == "":
 		p.Text = "it is bound to no driver, and makes no vGPUs"
 		p.Next = "load NVIDIA's vGPU host driver, then enable its virtual functions"
@@ -88,6 +88,16 @@ func (s *scan) wrongDriver(g *GPU) (Problem, bool) {
 		p.Text = "it is bound to " + g.Driver + ", which makes no vGPUs"
 	}
 	return p, true
+}
+
+// nvidiaDrives tells whether a GPU is bound to NVIDIA's driver: by the link that says so, or where
+// there is none by the driver's own list.
+func (s *scan) nvidiaDrives(gpu, driver string) bool {
+	if driver == "" {
+		_, listed := s.nvidiaMinor(gpu)
+		return listed
+	}
+	return driver == nvidiaDriver
 }
 
 // isVFIO tells the drivers that give a PCI function to a VM as it is.

@@ -79,7 +79,7 @@ func (s *scan) describeGPU(ctx context.Context, g *GPU) {
 		s.note(&g.Problems, pciDevicesDir+"/"+g.Name, err)
 	}
 	if g.PCI != nil && g.PCI.Vendor == nvidiaVendor {
-		g.Facts = s.facts(ctx, g.Name, &g.Problems)
+		g.Facts = s.facts(ctx, g.Name, g.Driver, &g.Problems)
 		g.MIG = s.mig(g.Name, g.Parents, g.Facts)
 		g.MIG.settle(g.Parents)
 	}

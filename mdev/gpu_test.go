@@ -1,6 +1,7 @@
 package mdev
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -141,4 +142,48 @@ func TestUnknownBoardIsLearntWhileItIsIdle(t *testing.T) {
 	}
 	assert.Equal(t, Capacity{"2001", "NVIDIA B900-48Q", 1, 2}, capacityOf(h, "NVIDIA B900-48Q"))
 	assert.Equal(t, Capacity{"2001", "NVIDIA B900-48Q", 6, 0}, capacityOf(f.host(), "NVIDIA B900-48Q"), "who has not seen it idle knows no maximum, and says so")
+}
+
+// knowsAll tells the same of every GPU that it is asked about.
+type knowsAll struct{ facts Facts }
+
+func (k knowsAll) Facts(context.Context, string) (Facts, error) { return k.facts, nil }
+
+// Only NVIDIA's driver can be asked about a GPU; a source that knows nothing is as none.
+func TestWhoseFactsAreKnown(t *testing.T) {
+	told := Facts{Driver: "550.144.02"}
+	for _, c := range []struct {
+		name, driver string
+		listed       bool // by the driver, under /proc
+		tells        Facts
+		known        bool
+	}{
+		{"by its driver", "nvidia", false, told, true},
+		{"by the driver's list", "", true, told, true},
+		{"given to a VM whole", "vfio-pci", false, told, false},
+		{"bound to nothing", "", false, told, false},
+		{"of another driver, listed of old", "nouveau", true, told, false},
+		{"nothing is known", "nvidia", false, Facts{}, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := newTree(t)
+			const gpu = "sys/devices/pci0000:40/0000:41:00.0"
+			f.link(pciDevicesDir+"/0000:41:00.0", gpu)
+			for name, content := range map[string]string{"vendor": "0x10de", "device": "0x2331", "class": "0x030200", "sriov_totalvfs": "16"} {
+				f.file(gpu+"/"+name, content+"\n")
+			}
+			if c.driver != "" {
+				f.link(gpu+"/driver", "sys/bus/pci/drivers/"+c.driver)
+			}
+			if c.listed {
+				f.file("proc/driver/nvidia/gpus/0000:41:00.0/information", "Device Minor: \t 3\n")
+			}
+			h, err := Open(Config{FS: f, Source: knowsAll{c.tells}})
+			require.NoError(t, err)
+			inv, err := h.Inventory(t.Context())
+			require.NoError(t, err)
+			require.Len(t, inv.GPUs, 1)
+			assert.Equal(t, c.known, inv.GPUs[0].Facts != nil)
+		})
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -51,9 +52,10 @@ func (m *MIG) Profiles() string {
 
 func (i *Instance) shape() board.Shape { return board.ShapeOf(i.Profile, i.Slices, i.Memory) }
 
-// facts asks the source about a GPU; nil: there is none, or it knows nothing.
-func (s *scan) facts(ctx context.Context, address string, problems *[]Problem) *Facts {
-	if s.host.from == nil {
+// facts asks the source about a GPU that NVIDIA's driver has; nil: there is none, or it knows
+// nothing.
+func (s *scan) facts(ctx context.Context, address, driver string, problems *[]Problem) *Facts {
+	if s.host.from == nil || !s.nvidiaDrives(address, driver) {
 		return nil
 	}
 	s.fs.at("ask the source about", "", address)
@@ -63,6 +65,9 @@ func (s *scan) facts(ctx context.Context, address string, problems *[]Problem) *
 			Object: address, Text: "what only NVIDIA's management library tells of the GPU is not known: " + err.Error(),
 			Next: "see that NVIDIA's driver and its library (libnvidia-ml.so.1) are there and of one version", Err: err,
 		})
+		return nil
+	}
+	if reflect.ValueOf(facts).IsZero() {
 		return nil
 	}
 	facts.Instances = slices.Clone(facts.Instances)

@@ -7,7 +7,8 @@ import "context"
 // says so. Implementations are safe for concurrent use.
 type Source interface {
 	// Facts returns what is known of the GPU at a PCI address, "0000:41:00.0". An error
-	// becomes a problem of that GPU; it hides nothing else.
+	// becomes a problem of that GPU; it hides nothing else. Only GPUs that NVIDIA's driver
+	// has are asked about.
 	Facts(ctx context.Context, address string) (Facts, error)
 }
 

@@ -138,7 +138,7 @@ func (s *scan) planVFs(ctx context.Context, op, gpu string, count int) (VFPlan, 
 	if nvidia {
 		plan.Tool = "sriov-manage"
 		var ignored []Problem // what the source does not tell, the driver's files may
-		if mig := s.mig(name, nil, s.facts(ctx, name, &ignored)); mig != nil && len(mig.Instances) > 0 && plan.To != plan.From {
+		if mig := s.mig(name, nil, s.facts(ctx, name, pf.Driver, &ignored)); mig != nil && len(mig.Instances) > 0 && plan.To != plan.From {
 			plan.Wipes = append(plan.Wipes, fmt.Sprintf("%d MIG GPU instances", len(mig.Instances)))
 		}
 		if plan.To != plan.From {

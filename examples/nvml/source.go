@@ -24,15 +24,18 @@ func Open(options ...nvml.LibraryOption) (*Source, error) {
 	return New(nvml.New(options...))
 }
 
+// ErrMissing is the kind of Open's errors on a host without the library or NVIDIA's driver.
+var ErrMissing = errors.New("NVIDIA's management library is not to be had")
+
 // New begins to use a library that the caller made, such as a mock.
 func New(library nvml.Interface) (*Source, error) {
 	switch code := library.Init(); code {
 	case nvml.SUCCESS:
 		return &Source{library}, nil
 	case nvml.ERROR_LIBRARY_NOT_FOUND:
-		return nil, errors.New("NVIDIA's management library cannot be loaded: install NVIDIA's host driver, which brings libnvidia-ml.so.1, or leave the source out")
+		return nil, fmt.Errorf("%w: libnvidia-ml.so.1 cannot be loaded; install NVIDIA's host driver, which brings it, or leave the source out", ErrMissing)
 	case nvml.ERROR_DRIVER_NOT_LOADED:
-		return nil, errors.New("NVIDIA's kernel driver is not loaded: load it (modprobe nvidia), or leave the source out")
+		return nil, fmt.Errorf("%w: NVIDIA's kernel driver is not loaded; load it (modprobe nvidia), or leave the source out", ErrMissing)
 	default:
 		return nil, fmt.Errorf("NVIDIA's management library does not start: %w", code)
 	}
@@ -65,6 +68,9 @@ func (s *Source) Facts(ctx context.Context, address string) (mdev.Facts, error) 
 	if mode, _, code := device.GetEccMode(); code == nvml.SUCCESS {
 		on := mode == nvml.FEATURE_ENABLED
 		facts.ECC = &on
+	}
+	if s.library.Extensions().LookupSymbol("nvmlDeviceGetMigMode") != nil {
+		return facts, nil // a driver before 450: calling what its library lacks would end the process
 	}
 	mode, _, code := device.GetMigMode()
 	switch code {

@@ -18,7 +18,7 @@ import (
 
 // host opens the host that --root names.
 func (g *globals) host() (*mdev.Host, error) {
-	return mdev.Open(mdev.Config{Root: g.Root})
+	return mdev.Open(mdev.Config{Root: g.Root, Source: g.source()})
 }
 
 // mdevUUID is an mdev's UUID on the command line.

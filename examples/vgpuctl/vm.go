@@ -20,7 +20,7 @@ func (g *globals) manage(do func(*vgpu.Manager) error) error {
 }
 
 func (g *globals) manageWith(cfg vgpukit.Config, do func(*vgpu.Manager) error) error {
-	cfg.Root, cfg.URI = g.Root, g.Connect
+	cfg.Root, cfg.Source, cfg.URI = g.Root, g.source(), g.Connect
 	cfg.StateDir, cfg.RuntimeDir = g.stateDir(), g.runtimeDir()
 	kit, err := vgpukit.Open(g.ctx, cfg)
 	if err != nil {

@@ -14,4 +14,5 @@ require (
 	github.com/google/uuid v1.6.0 // indirect
 	github.com/hanwen/go-fuse/v2 v2.12.1 // indirect
 	go.yaml.in/yaml/v3 v3.0.5 // indirect
+	libvirt.org/go/libvirtxml v1.12001.0 // indirect
 )

@@ -2,7 +2,6 @@ package lab
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -38,9 +37,9 @@ var kernelTree = []string{
 	}, ","),
 }
 
-// fetching is said to both: nothing but what is named, and a second try when a mirror hiccups.
+// fetching is said to both: nothing but what is named, and a second try when a mirror hiccups. Quiet,
+// mmdebstrap would not tell what apt failed at.
 var fetching = []string{
-	"--quiet",
 	"--aptopt=APT::Install-Recommends \"false\"",
 	"--aptopt=APT::Sandbox::User \"root\"",
 	"--aptopt=Acquire::Retries \"3\"",
@@ -107,7 +106,7 @@ func debootstrap(ctx context.Context, tmp string, options []string, root string)
 		if ctx.Err() != nil {
 			return err
 		}
-		return fmt.Errorf("%w\nlikely: no way to a Debian mirror, a full disk, or no right to use namespaces here", err)
+		return notFetched.explain(err)
 	}
 	return os.Chmod(root, 0o755)
 }

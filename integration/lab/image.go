@@ -65,6 +65,9 @@ func Build(ctx context.Context, o Options) (Image, error) {
 		if err := install(ctx, o.Progress, toBuild); err != nil {
 			return err
 		}
+		if err := tryConfined(ctx); err != nil {
+			return err
+		}
 		b, err := buildBase(ctx, c, o.Progress)
 		if err != nil {
 			return err

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/vgpukit/vgpukit/internal/board"
 	"github.com/vgpukit/vgpukit/mdev"
 	"github.com/vgpukit/vgpukit/mdev/mdevtest"
 )
@@ -255,4 +256,28 @@ func TestTableOfDriver535(t *testing.T) {
 	}
 	t.Logf("%d boards, %d types", len(boards), compared)
 	require.Positive(t, compared)
+}
+
+// TestDevicesTellBoards: the boards that can have virtual functions are known by their PCI devices
+// too, since they list no types until they have some; and that they make no others'.
+func TestDevicesTellBoards(t *testing.T) {
+	withVFs := 0
+	for _, spec := range variants(t) {
+		b, err := mdevtest.NewBoard(spec)
+		require.NoError(t, err)
+		if b.VFs == 0 {
+			continue
+		}
+		withVFs++
+		inv, err := open(t, newHost(t, spec)).Inventory(t.Context())
+		require.NoError(t, err)
+		for _, typ := range append(typesOf(t, spec), mdev.Type{Name: "GRID M60-1Q"}) {
+			named, ok := board.Parse(typ.Name)
+			require.True(t, ok, typ.Name)
+			makes, known := board.Makes(inv.GPUs[0].PCI.Device, named)
+			assert.True(t, known, spec)
+			assert.Equal(t, typ.Name != "GRID M60-1Q", makes, "%s on %s", typ.Name, spec)
+		}
+	}
+	require.Positive(t, withVFs)
 }

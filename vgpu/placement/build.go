@@ -84,6 +84,9 @@ func (b *builder) gpu(g *mdev.GPU, sameType bool) gpu {
 	} else if len(g.Parents) == 0 && g.SRIOV != nil && g.SRIOV.Enabled == 0 {
 		d.idle = mdev.Problem{Code: mdev.ProblemVFsOff, Text: "its virtual functions are not enabled", Next: "enable them: /usr/lib/nvidia/sriov-manage -e " + g.Name}
 	}
+	if g.PCI != nil {
+		d.pci = g.PCI.Device
+	}
 	if g.NUMANode != nil {
 		d.node = *g.NUMANode
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/vgpukit/vgpukit/internal/board"
 	"github.com/vgpukit/vgpukit/mdev"
 )
 
@@ -176,34 +177,53 @@ func (d *decision) lists(g *gpu, slot int, wanted *kind) bool {
 	if slot >= 0 {
 		return true
 	}
+	if makes, known := board.Makes(g.pci, wanted.named); known && !makes {
+		return false
+	}
 	if g.framework != mdev.FrameworkVendorVFIO { // which lists all its types
 		return false
 	}
-	board := ""
+	runs := ""
 	if g.runs != noKind {
-		board = d.kinds[g.runs].board
+		runs = d.kinds[g.runs].board
 	}
-	if board == "" && g.used > 0 && len(g.model.slots) > 0 { // what it runs has a number only
-		board = d.kinds[g.model.slots[0].kind].board
+	if runs == "" && g.used > 0 && len(g.model.slots) > 0 { // what it runs has a number only
+		runs = d.kinds[g.model.slots[0].kind].board
 	}
 	if wanted.numbered() && (g.used > 0 || g.mig || len(g.model.slots) == 0) {
 		return true
 	}
-	if len(g.model.slots) == 0 && board == "" { // nothing shows what board it is
+	if len(g.model.slots) == 0 && runs == "" { // nothing shows what board it is
 		return wanted.board != ""
 	}
 	// It lists only what it can make now: a type of the board that it runs may be there
 	// when it is empty.
-	return wanted.board != "" && board == wanted.board
+	return wanted.board != "" && runs == wanted.board
+}
+
+// perhaps tells whether a finding is of a GPU that may be of another board than the type: it lists
+// nothing that would tell.
+func (d *decision) perhaps(f finding) bool {
+	g := &d.hosts[f.host].gpus[f.gpu]
+	switch f.code {
+	case ReasonNoParent, ReasonIdle, ReasonNoInstance, ReasonMIGOn, ReasonMIGOff:
+		wanted := d.wanted(&d.wants[f.request])
+		_, known := board.Makes(g.pci, wanted.named)
+		return !known && len(g.model.slots) == 0
+	}
+	return false
 }
 
 // whyWhole is why, of a vGPU that may go anywhere on the GPU.
 func (d *decision) whyWhole(w *want, h, n int) ReasonCode {
 	g := &d.hosts[h].gpus[n]
+	wanted, slot, runs := d.wanted(w), g.model.slotOf(d.types[w.sought].kinds), kind{}
 	if len(g.free)+len(g.closed) == 0 {
+		if makes, known := board.Makes(g.pci, wanted.named); known && !makes {
+			return ReasonNoSuchType
+		}
 		return ReasonNoParent
 	}
-	wanted, slot, runs := d.wanted(w), g.model.slotOf(d.types[w.sought].kinds), kind{}
 	if g.runs != noKind {
 		runs = d.kinds[g.runs]
 	}
@@ -269,7 +289,7 @@ func (d *decision) sentence(f finding) string {
 	case ReasonNoSuchType:
 		return fmt.Sprintf("%s has no type %s", g.name, wanted.name)
 	case ReasonNoRoom:
-		return noRoom(g, wanted, f.parents)
+		return noRoom(g, wanted)
 	case ReasonOtherSize:
 		return fmt.Sprintf("%s runs %s, whose framebuffer is %s; %s has %s", g.name, runs.name, inWords(runs.size), wanted.name, inWords(wanted.size))
 	case ReasonOtherType:
@@ -286,7 +306,7 @@ func (d *decision) sentence(f finding) string {
 	case ReasonAntiAffinity:
 		return fmt.Sprintf("%s has or serves a vGPU that this one must be apart from", g.name)
 	case ReasonPinned:
-		return fmt.Sprintf("vGPU %d is pinned to another parent than %s", f.request, inShort(f.parents, g.name))
+		return fmt.Sprintf("vGPU %d is pinned to another parent than %s", f.request, cmp.Or(inShort(f.parents, g.name), g.name))
 	case ReasonProblem:
 		return fmt.Sprintf("%s has a problem: %s", f.parents[0], f.note)
 	case ReasonParentInUse:
@@ -311,7 +331,7 @@ func (d *decision) sentence(f finding) string {
 	return fmt.Sprintf("%s has room for vGPU %d, but not together with the others", g.name, f.request)
 }
 
-func noRoom(g *gpu, wanted kind, parents []string) string {
+func noRoom(g *gpu, wanted kind) string {
 	switch {
 	case wanted.migBacked() && g.instances != nil && g.used > 0:
 		return fmt.Sprintf("%s has no room for another %s in its GPU instances (%s) beside what they run (%d)", g.name, wanted.name, g.instances.names, g.used)
@@ -323,8 +343,6 @@ func noRoom(g *gpu, wanted kind, parents []string) string {
 		return fmt.Sprintf("%s is empty, and its driver offers no %s", g.name, wanted.name)
 	case len(g.model.slots) == 0:
 		return fmt.Sprintf("%s runs vGPUs (%d), and has room for no other", g.name, g.used)
-	case g.parents == 0 && len(parents) == 1:
-		return fmt.Sprintf("%s is taken, and GPU %s has no other", parents[0], g.name)
 	case g.parents == 0:
 		return fmt.Sprintf("%s is full: none of its virtual functions or GPU instances offers a vGPU any more", g.name)
 	}
@@ -347,7 +365,16 @@ func (d *decision) next(f finding) string {
 	g, wanted := &d.hosts[f.host].gpus[f.gpu], d.wanted(&d.wants[f.request])
 	off := "disable MIG mode (nvidia-smi -i " + g.name + " -mig 0)"
 	switch f.code {
-	case ReasonNoParent, ReasonIdle:
+	case ReasonNoParent:
+		vfs, enable := strings.CutPrefix(g.idle.Next, "enable them: ")
+		switch { // the mode wipes virtual functions, so it comes first
+		case enable && wanted.migBacked() && g.noMIG:
+			return "enable MIG mode (nvidia-smi -i " + g.name + " -mig 1), then its virtual functions: " + vfs
+		case enable && !wanted.migBacked() && wanted.size > 0 && g.mig:
+			return off + ", then enable its virtual functions: " + vfs
+		}
+		return g.idle.Next
+	case ReasonIdle:
 		return g.idle.Next
 	case ReasonNoInstance:
 		if !wanted.migBacked() {

@@ -102,6 +102,16 @@ func (r *Refusal) meaning() string {
 	return fmt.Sprintf("no host can take all %d vGPUs: ", len(requests)) + r.because()
 }
 
+// beside tells a finding that says little of why a vGPU has no place, beside the GPU's own reason:
+// there are as many as virtual functions. What is the matter with the one that was asked for says all.
+func (d *decision) beside(f finding) bool {
+	at, pinned := d.wants[f.request].pin(f.host, f.gpu)
+	if !pinned || at.parent == anyParent {
+		return f.code == ReasonParentInUse
+	}
+	return (f.code == ReasonParentInUse || f.code == ReasonProblem) && !slices.Equal(f.parents, []string{d.requests[f.request].Parent})
+}
+
 // mostNamed is how many GPUs are named with their reason.
 const mostNamed = 3
 
@@ -119,8 +129,7 @@ func (r *Refusal) because() string {
 		if !r.Jointly && f.request != r.Request {
 			continue
 		}
-		inUse := f.code == ReasonParentInUse && !r.decision.wants[f.request].pinned // so are many, beside the GPU's own reason
-		if inUse || f.code == ReasonPinned || f.code == ReasonNoSuchType {
+		if r.decision.beside(f) || f.code == ReasonPinned || f.code == ReasonNoSuchType {
 			rest[f.code]++
 			continue
 		}
@@ -179,17 +188,23 @@ func (r *Refusal) Hint() string {
 	if r.decision == nil {
 		return r.told.Next
 	}
+	if r.UnknownType && r.count()[ReasonNoParent] == 0 || r.UnknownParent {
+		return "look at the inventory for what there is; virtual functions without mediated devices list only what they can make now"
+	}
+	return cmp.Or(r.hint(false), r.hint(true), "look at the inventory for what there is")
+}
+
+// hint is the step that helps most, on the GPUs that are known to be of the type's board or, perhaps,
+// on those of which that is not known; "": there is none.
+func (r *Refusal) hint(perhaps bool) string {
 	counts := map[ReasonCode]int{}
 	next, open := map[ReasonCode]string{}, map[ReasonCode]bool{} // open: of some GPU there is nothing special to say
 	for f := range r.decision.findings() {
-		if r.Jointly || f.request == r.Request {
+		if (r.Jointly || f.request == r.Request) && r.decision.perhaps(f) == perhaps {
 			counts[f.code]++
 			step := r.decision.next(f)
 			next[f.code], open[f.code] = cmp.Or(next[f.code], step), open[f.code] || step == ""
 		}
-	}
-	if r.UnknownType && counts[ReasonNoParent] == 0 || r.UnknownParent {
-		return "look at the inventory for what there is; virtual functions without mediated devices list only what they can make now"
 	}
 	for _, hint := range hints {
 		switch {
@@ -205,7 +220,7 @@ func (r *Refusal) Hint() string {
 			return next[hint.code]
 		}
 	}
-	return "look at the inventory for what there is"
+	return ""
 }
 
 // unpinned is the hint to a request that has room elsewhere than where it is pinned to; "": it

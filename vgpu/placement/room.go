@@ -97,8 +97,9 @@ type gpu struct {
 // device is what does not change of a GPU.
 type device struct {
 	name      string
-	node      int  // -1: unknown
-	anyNode   bool // its host's kernel knows of no node: it is near all
+	pci       string // its PCI device, "20f1"; "" if that is not known
+	node      int    // -1: unknown
+	anyNode   bool   // its host's kernel knows of no node: it is near all
 	framework mdev.Framework
 	mig       bool         // MIG mode is known to be on
 	noMIG     bool         // MIG mode is known to be off
