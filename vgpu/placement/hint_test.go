@@ -131,3 +131,21 @@ func TestReasonsNameTheirGPU(t *testing.T) {
 		}
 	}
 }
+
+// TestTypeKnownByItsNumber: a GPU that runs a vGPU of which only the number is known, and lists
+// nothing any more, is full, and not without that type.
+func TestTypeKnownByItsNumber(t *testing.T) {
+	g := emptyMIG("20f1", "05")
+	g.MIG = &mdev.MIG{}
+	used := mdev.Parent{Name: "0000:05:00.5", GPU: g.Name, PF: g.Name, Framework: mdev.FrameworkVendorVFIO}
+	used.Devices = []mdev.Device{{ID: used.Name, Framework: used.Framework, Parent: used.Name, GPU: g.Name, Type: "473", State: mdev.StateReady}}
+	g.Parents = append(g.Parents, used)
+	for _, asked := range []string{"473", "nvidia-473"} {
+		refusal := refusalOf(t, []Request{{Type: asked}}, g)
+		require.ErrorIs(t, refusal, ErrNoCapacity, asked)
+		for _, r := range refusal.Reasons() {
+			assert.NotEqual(t, ReasonNoSuchType, r.Code, asked)
+			assert.Regexp(t, `\S$`, r.Text, asked)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package placement
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/vgpukit/vgpukit/internal/board"
@@ -33,7 +34,7 @@ func (k *kind) likeInstance(l *kind) bool {
 }
 
 func newKind(id, name string, framebuffer uint64) kind {
-	k := kind{id: id, name: name, size: framebuffer}
+	k := kind{id: id, name: cmp.Or(name, id), size: framebuffer} // a vGPU that runs may have a number only
 	if t, ok := nvidia.Parse(name); ok && t.Board != "" {
 		k.board, k.series, k.named = t.Board, t.Series, t
 		if k.size == 0 {
