@@ -47,8 +47,10 @@ type operation struct {
 }
 
 // advantage is how much earlier an operation counts as begun where it waits in line: who starts
-// a VM waits long for that alone, and others work meanwhile.
-var advantage = map[string]time.Duration{opStart: 10 * time.Second}
+// or ends a VM waits long for that alone, and others work meanwhile.
+var advantage = map[string]time.Duration{opStart: ahead, opStop: ahead, opTeardown: ahead}
+
+const ahead = 10 * time.Second
 
 type undo struct {
 	step Step
