@@ -179,6 +179,35 @@ func TestMetadataGrantsNothing(t *testing.T) {
 	})
 }
 
+// TestForgedCopyStartsNothing: a VM whose document names another VM's vGPU, beside its own, is not
+// started, whatever its metadata says.
+func TestForgedCopyStartsNothing(t *testing.T) {
+	onEachBoard(t, Reserved, func(t *testing.T, r *rig, typ string, vm VM) {
+		_, err := r.m.Provision(t.Context(), request("other", typ, 1))
+		require.NoError(t, err)
+		text, err := r.hyper.XML(t.Context(), "vm")
+		require.NoError(t, err)
+		theirs := hostdevsIn(text)[0]
+		theirs.Address = nil
+		text, err = r.hyper.XML(t.Context(), "other")
+		require.NoError(t, err)
+		doc, err := domain.Parse([]byte(text))
+		require.NoError(t, err)
+		doc, err = doc.Add(theirs)
+		require.NoError(t, err)
+		_, err = r.hyper.Define(t.Context(), doc.String())
+		require.NoError(t, err)
+		for _, of := range []string{"", " vm='" + documentUUID("other").String() + "'", " vm='" + documentUUID("vm").String() + "'"} {
+			forged := fmt.Sprintf("<v:vgpus xmlns:v='%s'%s><v:vgpu id='%s' type='%s'/></v:vgpus>", domain.MetadataURI, of, vm.VGPUs[0].ID, vm.VGPUs[0].Type)
+			require.NoError(t, r.hyper.SetMetadata(t.Context(), "other", forged, domain.ScopeSaved))
+			before := r.picture()
+			_, err = r.m.Start(t.Context(), "other", StartOptions{})
+			require.ErrorIs(t, err, ErrExists, of)
+			require.Equal(t, before, r.picture())
+		}
+	})
+}
+
 // TestRedefinedWithoutMetadata: everything works from the grant, and Repair writes the copy
 // again.
 func TestRedefinedWithoutMetadata(t *testing.T) {

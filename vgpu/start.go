@@ -110,9 +110,12 @@ func (o *operation) mayStart(ctx context.Context, v *view) error {
 			return err
 		}
 	}
-	mine := map[string]bool{}
+	has, mine := hostdevIDs(v.doc), map[string]bool{}
 	for i, d := range v.devices {
-		mine[d.ID], mine[v.copyID(i)] = true, true
+		mine[d.ID] = true
+		if !has[d.ID] { // else what the copy names stays in the document
+			mine[v.copyID(i)] = true
+		}
 	}
 	if !slices.ContainsFunc(v.doc.Named(), func(id string) bool { return !mine[id] }) {
 		return nil
