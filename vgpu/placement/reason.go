@@ -177,7 +177,7 @@ func (d *decision) lists(g *gpu, slot int, wanted *kind) bool {
 	if slot >= 0 {
 		return true
 	}
-	if makes, known := board.Makes(g.pci, wanted.named); known && !makes {
+	if g.otherBoard(wanted) {
 		return false
 	}
 	if g.framework != mdev.FrameworkVendorVFIO { // which lists all its types
@@ -201,6 +201,12 @@ func (d *decision) lists(g *gpu, slot int, wanted *kind) bool {
 	return wanted.board != "" && runs == wanted.board
 }
 
+// otherBoard tells that a GPU is known to be of another board than the type.
+func (g *gpu) otherBoard(wanted *kind) bool {
+	makes, known := board.Makes(g.pci, wanted.named)
+	return known && !makes
+}
+
 // perhaps tells whether a finding is of a GPU that may be of another board than the type: it lists
 // nothing that would tell.
 func (d *decision) perhaps(f finding) bool {
@@ -219,7 +225,7 @@ func (d *decision) whyWhole(w *want, h, n int) ReasonCode {
 	g := &d.hosts[h].gpus[n]
 	wanted, slot, runs := d.wanted(w), g.model.slotOf(d.types[w.sought].kinds), kind{}
 	if len(g.free)+len(g.closed) == 0 {
-		if makes, known := board.Makes(g.pci, wanted.named); known && !makes {
+		if g.otherBoard(&wanted) {
 			return ReasonNoSuchType
 		}
 		return ReasonNoParent
